@@ -1,0 +1,71 @@
+# `make demo` and `make test` are all that a fresh machine needs; each sets up what it uses, once.
+
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && exit; done; echo python3)
+endif
+VENV := .venv
+BIN := $(VENV)/bin
+UV ?= uv
+COMPILE := $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock'
+
+# what the type checker reads, as far as it is there
+TYPED := $(wildcard src tests tools benchmarks examples)
+# all of them, the optional ones too: shielded clean-up, safe generators, a checkpoint on every path
+ASYNC_RULES := --enable=ASYNC
+
+# more arguments for pytest: make test ARGS="tests/protocol -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs bench peers dev runtime lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: runtime ## watch an agent work over one WebSocket, and what that saves
+	@$(BIN)/agentwire demo
+
+test: dev peers ## run the whole test suite with branch coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; \
+	$(BIN)/coverage combine -q && $(BIN)/coverage report; covered=$$?; \
+	if [ $$status -ne 0 ]; then exit $$status; else exit $$covered; fi
+
+lint: dev ## check style, types, Trio rules and the floors
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/flake8-async $(ASYNC_RULES) $$(find src -name '*.py')
+	$(BIN)/lint-imports --no-logo
+
+format: dev ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: dev ## build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: dev ## measure the wire beside other servers
+	$(BIN)/python -m benchmarks.wire $(ARGS)
+
+peers: ## set up the official SDKs and the small model that the tests talk to
+	@$(PYTHON) tests/peers/setup.py
+
+dev: ## set up .venv with everything a developer needs
+	@$(PYTHON) tools/venv.py --editable $(VENV) requirements/dev.txt
+
+runtime: ## set up .venv with what the library itself needs
+	@$(PYTHON) tools/venv.py --editable $(VENV) requirements/runtime.txt
+
+lock: ## resolve all pins again, to the newest versions (needs uv)
+	$(COMPILE) pyproject.toml --group build -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) tests/peers/openai/requirements.in -o tests/peers/openai/requirements.txt
+	$(COMPILE) tests/peers/node/requirements.in -o tests/peers/node/requirements.txt
+	$(COMPILE) tests/peers/llama/requirements.in -o tests/peers/llama/requirements.txt
+	$(COMPILE) --no-deps tests/peers/llama/weights.in -o tests/peers/llama/weights.txt
+
+clean: ## remove everything that make has made
+	rm -rf $(VENV) .peers docs/_build dist build htmlcov .coverage .coverage.* \
+		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

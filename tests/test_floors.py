@@ -1,0 +1,55 @@
+"""What import-linter cannot say: one importing module for each foreign library, and how every module begins."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import agentwire
+
+PACKAGE = Path(agentwire.__file__).parent
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8").strip())
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").as_posix()
+
+
+def _imported(path: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("library", ["h11", "httpx2", "trio_websocket", "wsproto"])
+def test_a_library_of_the_network_has_one_importing_module(library: str) -> None:
+    importers = [_name(path) for path in MODULES if library in _imported(path)]
+    assert len(importers) <= 1
+    assert all(importer.startswith("transport/") for importer in importers)
+
+
+@pytest.mark.parametrize("library", ["hypothesis", "pytest", "pytest_trio"])
+def test_a_library_of_the_extra_is_imported_by_the_test_kit_alone(library: str) -> None:
+    importers = [_name(path) for path in MODULES if library in _imported(path)]
+    assert all(importer.startswith("testing/") for importer in importers), importers
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_a_module_begins_with_its_rule_and_lists_its_names(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "a module says its rule at the top"
+    assigned = {target.id for node in tree.body for target in _targets(node) if isinstance(target, ast.Name)}
+    assert "__all__" in assigned or path.name in {"__init__.py", "__main__.py"}
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign | ast.AugAssign) else []

@@ -1,0 +1,436 @@
+"""One HTTP/1.1 connection of a server, on h11: the only module that imports it.
+
+What is legal, where a body ends and whether the connection can be used again is h11's to say. Added here are the
+deadlines, the bounds, and what to do when the peer goes: a fault of the peer becomes an answer with a JSON body, or
+`ConnectionEnded`, and nothing else leaves this module.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import attrs
+import h11
+import trio
+
+from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RequestError
+from agentwire.transport.requests import Request, error_body
+from agentwire.transport.streams import close_now, send_with_progress
+
+if TYPE_CHECKING:
+    from agentwire.protocol.limits import Limits
+    from agentwire.runtime.contracts import ByteStream
+
+__all__ = ["HttpConnection", "HttpStatistics", "upgrade_wanted"]
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+_CHUNK = 65536
+_FAIR = 64  # events of h11 after which other tasks have their turn
+_BODILESS = frozenset((204, 304))
+
+
+@attrs.frozen
+class HttpStatistics:
+    """A snapshot of one connection.
+
+    Attributes:
+        requests: heads that were read since it opened.
+        bytes_in: bytes received, before any hand-over.
+        bytes_out: bytes of responses handed to the socket.
+        early_bytes: bytes that came before their turn and are kept.
+    """
+
+    requests: int
+    bytes_in: int
+    bytes_out: int
+    early_bytes: int
+
+
+def upgrade_wanted(request: Request) -> bool:
+    """True if the request asks to go on as a WebSocket; other upgrades (h2c) may be ignored (RFC 9110, section 7.8)."""
+    return "websocket" in request.headers.tokens("upgrade")
+
+
+class HttpConnection:
+    """Reads requests and writes responses, one after the other, until one side has had enough.
+
+    For each request: `next_request`, perhaps `read_body`, then either `respond` or `start_stream`, `send_chunk`...,
+    `end_stream`; or `take_over`. One task reads and one writes at a time. Whoever opened it closes it with `aclose`.
+
+    Cancelling a read loses nothing. Cancelling a write that had begun makes the connection useless: it is closed after.
+
+    Args:
+        stream: the socket; closed by `aclose` unless it has been taken over.
+        limits: deadlines and sizes.
+        now: wall clock in seconds, for the ``Date`` header.
+    """
+
+    def __init__(self, stream: ByteStream, limits: Limits, *, now: Callable[[], float] = time.time) -> None:
+        self._stream = stream
+        self._limits = limits
+        self._now = now
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._request: Request | None = None
+        self._last = False  # no request will be read after this one
+        self._lingering = False  # the peer may still be sending what we did not read
+        self._broken = ""  # why nothing can be written any more
+        self._taken = False
+        self._requests = self._bytes_in = self._bytes_out = 0
+
+    # What the connection is like
+
+    @property
+    def peer(self) -> str:
+        """The other side, for logs."""
+        return getattr(self._stream, "peer", "unknown")
+
+    @property
+    def taken(self) -> bool:
+        """True once the socket has been handed over."""
+        return self._taken
+
+    @property
+    def answered(self) -> bool:
+        """True once a response to the request at hand has begun."""
+        return self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
+
+    @property
+    def finished(self) -> bool:
+        """True once the response to the request at hand is complete."""
+        return self._h11.our_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+    @property
+    def broken(self) -> str:
+        """Why nothing more can be written, in words; empty while it can."""
+        return self._broken
+
+    def statistics(self) -> HttpStatistics:
+        """Totals, and what is kept of later requests."""
+        return HttpStatistics(self._requests, self._bytes_in, self._bytes_out, len(self.early))
+
+    # Requests
+
+    async def next_request(self) -> Request | None:
+        """Wait for the next request's head.
+
+        The first has ``limits.handshake`` seconds, later ones ``limits.idle`` to begin and then as long as the first.
+        A head that is no HTTP, too large or too slow is answered here.
+
+        Returns:
+            None if there will be no more: the peer has closed, is idle or broke the rules, or the last response had
+            to be the last one. Close the connection then.
+
+        Raises:
+            LocalProtocolError: the last request has not been answered in full.
+        """
+        await trio.lowlevel.checkpoint()
+        if not self._begin_cycle():
+            return None
+        try:
+            head = await self._read_head()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(_bad_request(error))
+            return None
+        except ConnectionEnded:
+            return None
+        if head is None:
+            return None
+        self._requests += 1
+        headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
+        method, target = head.method.decode("ascii"), head.target.decode("ascii")
+        self._request = Request.parse(method, target, headers, http_version=head.http_version.decode("ascii"))
+        return self._request
+
+    def _begin_cycle(self) -> bool:
+        """Get ready for a request; False if there can be no more of them."""
+        if self._taken or self._last or self._broken:
+            return False
+        if self._request is None:
+            return True
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+            self._request = None
+            return True
+        if self._h11.our_state in (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR):
+            return False
+        raise LocalProtocolError(f"answer {self._request.method} {self._request.target} before the next request")
+
+    async def _read_head(self) -> h11.Request | None:
+        first = not self._requests
+        begun = first or bool(self._h11.trailing_data[0])
+        with trio.move_on_after(self._limits.handshake if begun else self._limits.idle) as scope:
+            while (event := self._h11.next_event()) is h11.NEED_DATA:
+                await self._receive(self._limits.head_bytes)
+                if not begun:
+                    begun = True
+                    scope.deadline = trio.current_time() + self._limits.handshake
+            return event if isinstance(event, h11.Request) else None
+        if self._h11.trailing_data[0]:
+            await self._refuse(RequestError(408, "request_timeout", "the head of the request did not come in time"))
+        return None
+
+    async def _receive(self, max_bytes: int = _CHUNK) -> None:
+        """Feed h11 with what comes next, the end included."""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._broken = "reset by the peer"
+            raise ConnectionEnded(cause=self._broken) from None
+        except trio.ClosedResourceError:
+            self._broken = "closed on this side"
+            raise ConnectionEnded(cause=self._broken) from None
+        self._bytes_in += len(data)
+        self._h11.receive_data(data)
+
+    async def read_body(self, limit: int | None = None) -> bytes:
+        """Read the request's body to its end, and tell a client that waits for it to go on (``Expect: 100-continue``).
+
+        Args:
+            limit: the most bytes to take; ``limits.body_bytes`` if left out.
+
+        Raises:
+            RequestError: 413 if it is larger, 415 if it is compressed, 408 if nothing came of it for ``limits.body``
+                seconds, 400 if its framing is wrong. Answer with it.
+            ConnectionEnded: the peer went away before the end.
+        """
+        await trio.lowlevel.checkpoint()
+        limit = self._limits.body_bytes if limit is None else limit
+        self._judge_body(limit)
+        if self._h11.they_are_waiting_for_100_continue:
+            await self._write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+        try:
+            return await self._collect_body(limit)
+        except h11.RemoteProtocolError as error:
+            if self._h11.trailing_data[1]:
+                self._broken = "the peer closed the connection within a request"
+                raise ConnectionEnded(cause=self._broken) from None
+            raise _bad_request(error) from None
+
+    def _judge_body(self, limit: int) -> None:
+        if self._request is None or self.answered:
+            raise LocalProtocolError("read a request's body before answering it")
+        headers = self._request.headers
+        if any(coding != "identity" for coding in headers.tokens("content-encoding")):
+            raise RequestError(415, "unsupported_encoding", "send the body as it is, without Content-Encoding")
+        if int(headers.get("content-length", "0")) > limit:
+            raise _too_large(limit)
+
+    async def _collect_body(self, limit: int) -> bytes:
+        body = bytearray()
+        for events in itertools.count(1):
+            event = self._h11.next_event()
+            if event is h11.NEED_DATA:
+                with trio.move_on_after(self._limits.body) as scope:
+                    await self._receive()
+                if scope.cancelled_caught:
+                    raise RequestError(408, "request_timeout", "the body of the request stopped coming")
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > limit:
+                    raise _too_large(limit)
+            else:
+                break
+            if events % _FAIR == 0:  # chunks of a byte each are cheap to send and dear to read
+                await trio.lowlevel.checkpoint()
+        return bytes(body)
+
+    def _settle_request(self) -> bool:
+        """Skip what is already here of the request's body; True if that was all of it."""
+        try:
+            for _ in range(_FAIR):
+                if self._h11.their_state is not h11.SEND_BODY or self._h11.next_event() is h11.NEED_DATA:
+                    break
+        except h11.RemoteProtocolError:
+            return False
+        return self._h11.their_state not in (h11.SEND_BODY, h11.ERROR)
+
+    # Responses
+
+    async def respond(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
+        """Answer with a whole response; ``Content-Length`` and ``Date`` are added.
+
+        If the request's body has not been read, the response is the connection's last.
+
+        Raises:
+            ConnectionEnded: the peer is gone, or took nothing for ``limits.write_progress`` seconds.
+            LocalProtocolError: there is nothing to answer, or a header cannot be sent.
+        """
+        sized = [*_pairs(headers)] if status in _BODILESS else [*_pairs(headers), ("content-length", str(len(body)))]
+        out = self._start(status, sized)
+        if body and status not in _BODILESS and not self._is_head():
+            out += self._h11.send(h11.Data(data=body))
+        out += self._h11.send(h11.EndOfMessage())
+        await self._write(out)
+
+    async def respond_error(self, error: RequestError) -> None:
+        """Answer with an error: its status, its headers, and the JSON body that every transport has for it."""
+        headers = {"content-type": "application/json", **error.headers}
+        if "upgrade" in error.headers:
+            headers["connection"] = "upgrade"
+        await self.respond(error.status, headers, error_body(error))
+
+    async def start_stream(self, status: int, headers: Headers = (), first: bytes = b"") -> None:
+        """Begin a response whose length is not known; see `respond` for what it raises.
+
+        Args:
+            first: the first chunk, if there is one already: it goes out with the head.
+        """
+        await self._write(self._start(status, _pairs(headers)) + self._chunk(first))
+
+    async def send_chunk(self, data: bytes) -> None:
+        """Send some of the response's body, waiting while the peer is slow; raises as `respond` does."""
+        if chunk := self._chunk(data):
+            await self._write(chunk)
+
+    async def end_stream(self, last: bytes = b"") -> None:
+        """End the response, with one more chunk if there is one; raises as `respond` does."""
+        chunk = self._chunk(last)
+        await self._write(chunk + self._h11.send(h11.EndOfMessage()))
+
+    def _start(self, status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+        """The head of a response."""
+        if self.answered or self._taken:
+            raise LocalProtocolError("this request has been answered already")
+        whole = self._settle_request()
+        self._last = self._last or not whole
+        self._lingering = self._lingering or not whole
+        added = [("date", formatdate(self._now(), usegmt=True)), *([("connection", "close")] if self._last else [])]
+        with _our_fault():
+            encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*headers, *added)]
+            response = h11.Response(status_code=status, headers=encoded)
+            return self._h11.send(response)
+
+    def _chunk(self, data: bytes) -> bytes:
+        if self._h11.our_state is not h11.SEND_BODY:
+            raise LocalProtocolError("no response is open: call start_stream first")
+        return self._h11.send(h11.Data(data=data)) if data and not self._is_head() else b""
+
+    def _is_head(self) -> bool:
+        return self._request is not None and self._request.method == "HEAD"
+
+    async def _write(self, data: bytes) -> None:
+        if self._broken:
+            raise ConnectionEnded(cause=self._broken)
+        self._broken = "a response was cut off"
+        try:
+            await send_with_progress(self._stream, data, self._limits)
+        except ConnectionEnded as ended:
+            self._broken = ended.cause
+            raise
+        self._broken = ""
+        self._bytes_out += len(data)
+
+    async def _refuse(self, error: RequestError) -> None:
+        """Answer what is no request, as far as the peer listens; nothing can follow."""
+        self._last = self._lingering = True
+        with suppress(ConnectionEnded):
+            await self.respond_error(error)
+
+    # The end, of one kind or another
+
+    async def wait_disconnect(self) -> str:
+        """Wait until the peer goes away, and say how; for a task beside the one that answers.
+
+        The request must have been read. What comes of the next one is kept for it, up to ``limits.head_bytes``; beyond
+        that it is dropped, and the response at hand is the last. The end of what the peer sends counts as its end: call
+        `abort` before cancelling whatever still writes, so that no write holds that up. Cancelling this loses nothing.
+
+        Raises:
+            LocalProtocolError: the request has not been read to its end.
+        """
+        if not self._settle_request():
+            raise LocalProtocolError("read the request's body before waiting for the peer to go")
+        while True:
+            try:
+                data = await self._stream.receive_some(_CHUNK)
+            except trio.BrokenResourceError:
+                self._last = True
+                return "reset by the peer"
+            except trio.ClosedResourceError:
+                self._last = True
+                return "closed on this side"
+            if not data:
+                self._last = True
+                return "closed by the peer"
+            self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        self._bytes_in += len(data)
+        if not self._last and len(self.early) + len(data) <= self._limits.head_bytes:
+            self._h11.receive_data(data)
+        else:
+            self._last = self._lingering = True
+
+    @property
+    def early(self) -> bytes:
+        """What the peer has sent after the request at hand."""
+        return self._h11.trailing_data[0] if self._request is not None else b""
+
+    def take_over(self) -> tuple[ByteStream, bytes]:
+        """Hand the socket over, with what came after the request; this object is done with it, and will not close it.
+
+        Raises:
+            LocalProtocolError: the request has been answered, or its body not been read.
+        """
+        if self._request is None or self.answered or not self._settle_request():
+            raise LocalProtocolError("only an unanswered request that is read to its end can be taken over")
+        self._taken = self._last = True
+        return self._stream, self.early
+
+    async def abort(self, cause: str) -> None:
+        """Cut the connection off now; a write that waits ends with `ConnectionEnded`."""
+        self._last = True
+        self._broken = self._broken or cause
+        await close_now(self._stream)
+
+    async def aclose(self) -> None:
+        """Close the connection.
+
+        If the peer may still be sending what we refused to read, it gets ``limits.close_grace`` seconds to see our
+        answer, which closing at once would destroy (RFC 9112, section 9.6). Cancelling it cuts that short.
+        """
+        if self._taken:
+            return
+        self._last = True
+        try:
+            if self._lingering and not self._broken:
+                await self._linger()
+        finally:
+            await close_now(self._stream)  # noqa: ASYNC102 - it waits for nothing
+
+    async def _linger(self) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            with trio.move_on_after(self._limits.close_grace):
+                if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                    await self._stream.send_eof()
+                while await self._stream.receive_some(_CHUNK):
+                    pass
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[str, str]]:
+    return headers.items() if isinstance(headers, Mapping) else headers
+
+
+@contextmanager
+def _our_fault() -> Generator[None]:
+    """Errors of h11 about what we send are errors of whoever calls us."""
+    try:
+        yield
+    except (h11.LocalProtocolError, UnicodeError) as error:
+        raise LocalProtocolError(f"this response cannot be sent: {error}") from error
+
+
+def _bad_request(error: h11.RemoteProtocolError) -> RequestError:
+    status = error.error_status_hint
+    code = "request_head_too_large" if status == 431 else "invalid_http"
+    return RequestError(status, code, f"this is not a valid HTTP/1.1 request: {error}")
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, "body_too_large", f"the body of a request may be at most {limit} bytes")

@@ -39,7 +39,7 @@ class Misfit(Exception):
 
     Args:
         code: the protocol's code for it, such as ``invalid_type``.
-        expected: what would fit, to follow the words "expected" or "must".
+        expected: what would fit, in words; may be empty if the code says it all.
         path: where it is, innermost step first.
     """
 
@@ -57,6 +57,11 @@ class Misfit(Exception):
             text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
         return text
 
+    def under(self, step: str | int) -> Misfit:
+        """The same, found one step further down: a member's name or an index."""
+        self.path.append(step)
+        return self
+
     @classmethod
     def kind(cls, expected: str, value: object) -> Misfit:
         """The value has the wrong JSON type."""
@@ -65,7 +70,7 @@ class Misfit(Exception):
     @classmethod
     def missing(cls, name: str) -> Misfit:
         """A required member is absent or null."""
-        return cls("missing_required_parameter", "it is required", name)
+        return cls("missing_required_parameter", "", name)
 
 
 def kind_of(value: object) -> str:
@@ -111,7 +116,7 @@ def between(least: float, most: float | None = None) -> Check:
     def check(value: Any) -> None:
         if value < least or (most is not None and value > most):
             bounds = f"at least {least}" if most is None else f"between {least} and {most}"
-            raise Misfit("invalid_value", f"it must be {bounds}, and is {shorten(value)}")
+            raise Misfit("invalid_value", f"it must be {bounds}, and is {shorten(value)[1:-1]}")
 
     return check
 

@@ -14,6 +14,14 @@ import msgspec
 
 from agentwire.protocol.checks import EMPTY, between, checked, length, one_of
 from agentwire.protocol.items import Item
+from agentwire.protocol.settings import (
+    check_compaction,
+    check_format,
+    check_metadata,
+    check_prewarm,
+    check_reasoning,
+    check_stream_id,
+)
 from agentwire.protocol.tools import AUTO, Tool, ToolChoice
 
 __all__ = ["CreateRequest", "Envelope", "TextConfig"]
@@ -50,7 +58,7 @@ class TextConfig:
         verbosity: ``low``, ``medium`` or ``high``.
     """
 
-    format: Mapping[str, Any] = PLAIN_TEXT
+    format: Mapping[str, Any] = attrs.field(default=PLAIN_TEXT, metadata=checked(check_format))
     verbosity: str | None = attrs.field(default=None, metadata=checked(one_of("low", "medium", "high")))
     extra: Mapping[str, Any] = attrs.field(default=EMPTY, kw_only=True)
 
@@ -82,18 +90,20 @@ class CreateRequest:
         metadata: at most 16 pairs, echoed.
         service_tier: as sent.
         prompt_cache_key: as sent.
+        prompt_cache_options: as sent; ``prewarm`` makes a warm-up of the request.
         safety_identifier: as sent; at most 128 characters.
         user: as sent.
         context_management: when to compact, as sent.
         generate: False for a warm-up: prepare, and run no model.
         stream: HTTP only; the socket always streams, whatever is said here.
+        stream_options: HTTP only; as sent.
         stream_id: the lane; None is the default lane.
         background: HTTP only: run without a client.
+        client_metadata: what a client says about itself, such as its ``traceparent``.
         extra: the members that this version does not know.
     """
 
     type: ClassVar[str] = "response.create"
-    omit_defaults: ClassVar[bool] = True
 
     model: str = attrs.field(metadata=checked(length(1, 256)))
     input: tuple[Item, ...] = ()
@@ -110,18 +120,21 @@ class CreateRequest:
     top_logprobs: int | None = attrs.field(default=None, metadata=checked(between(0, 20)))
     presence_penalty: float | None = attrs.field(default=None, metadata=checked(between(-2, 2)))
     frequency_penalty: float | None = attrs.field(default=None, metadata=checked(between(-2, 2)))
-    reasoning: Mapping[str, Any] | None = None
+    reasoning: Mapping[str, Any] | None = attrs.field(default=None, metadata=checked(check_reasoning))
     text: TextConfig = TextConfig()
     truncation: str | None = attrs.field(default=None, metadata=checked(one_of("auto", "disabled")))
     include: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    metadata: Mapping[str, Any] = attrs.field(factory=dict, metadata=checked(check_metadata))
     service_tier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: Mapping[str, Any] | None = attrs.field(default=None, metadata=checked(check_prewarm))
     safety_identifier: str | None = attrs.field(default=None, metadata=checked(length(0, 128)))
     user: str | None = None
-    context_management: tuple[Any, ...] | None = attrs.field(default=None, metadata=checked(length(1, 64)))
+    context_management: tuple[Any, ...] | None = attrs.field(default=None, metadata=checked(check_compaction))
     generate: bool = True
     stream: bool = False
-    stream_id: str | None = None
+    stream_options: Mapping[str, Any] | None = None
+    stream_id: str | None = attrs.field(default=None, metadata=checked(check_stream_id))
     background: bool | None = None
+    client_metadata: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = attrs.field(default=EMPTY, kw_only=True)

@@ -1,0 +1,374 @@
+"""Bytes of the wire to its classes, and back; foreign errors become ours here.
+
+A frame is read twice: its envelope at once, its body when its turn starts, after its cost has been bounded. What a
+client sends is read strictly (every mistake is a 400 that names the place), what a server sends tolerantly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any, Final, Literal, TypeVar
+
+import attrs
+import msgspec
+
+from agentwire.protocol.checks import EMPTY, Misfit, kind_of, shorten
+from agentwire.protocol.cost import check_cost, cost_steps
+from agentwire.protocol.errors import RemoteProtocolError, RequestError
+from agentwire.protocol.events import Event
+from agentwire.protocol.items import Item, Message
+from agentwire.protocol.limits import Limits
+from agentwire.protocol.reading import Reader, request_reader, served_reader
+from agentwire.protocol.request import CreateRequest, Envelope
+from agentwire.protocol.response import Response
+from agentwire.protocol.settings import check_stream_id
+from agentwire.protocol.tools import Tool
+from agentwire.protocol.writing import encode_json, to_wire
+
+__all__ = [
+    "InvalidUtf8",
+    "decode_create",
+    "decode_create_steps",
+    "decode_envelope",
+    "decode_event",
+    "decode_item",
+    "decode_object",
+    "decode_response",
+    "encode_create",
+    "encode_item",
+    "encode_json",
+    "to_wire",
+]
+
+T = TypeVar("T")
+Transport = Literal["websocket", "http"]
+
+BATCH: Final = 2048
+LONGEST_ID: Final = 512
+LONGEST_TYPE: Final = 256
+
+
+class InvalidUtf8(RemoteProtocolError):
+    """A text frame that is not UTF-8: the connection must be closed with 1007 (RFC 6455, section 8.1)."""
+
+
+# The envelope
+
+
+class _Head(msgspec.Struct):
+    """The members of an envelope, still as text: a wrong one must cost nothing and spoil none of the others."""
+
+    type: msgspec.Raw = msgspec.Raw()
+    stream_id: msgspec.Raw = msgspec.Raw()
+    previous_response_id: msgspec.Raw = msgspec.Raw()
+    response_id: msgspec.Raw = msgspec.Raw()
+    generate: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+
+
+_HEAD: Final = msgspec.json.Decoder(_Head)
+_CARRIES_INPUT: Final = frozenset(("response.steer", "response.inject"))
+
+
+def decode_envelope(frame: bytes, limits: Limits) -> Envelope:
+    """Read what a client's frame is and where it belongs; the body is skipped, not decoded.
+
+    Raises:
+        InvalidUtf8: the frame is no text.
+        RequestError: 400 ``invalid_json``, ``unknown_event_type`` (no usable ``type``), ``invalid_stream_id`` or
+            ``request_too_complex``.
+    """
+    _check_utf8(frame)
+    head = _json(_HEAD, frame)
+    kind = _string(head.type)
+    if kind is None or not 0 < len(kind) <= LONGEST_TYPE:
+        raise RequestError(400, "unknown_event_type", "An event needs a string 'type'.", param="type")
+    generate = _bytes(head.generate) != b"false"
+    given = None
+    if kind in _CARRIES_INPUT:
+        check_cost(_bytes(head.input), limits)
+        given = _json(_ANY, _bytes(head.input) or b"null")
+    return Envelope(kind, _lane(head.stream_id), _id(head.previous_response_id), _id(head.response_id), generate, given)
+
+
+def _check_utf8(frame: bytes) -> None:
+    if frame.isascii():
+        return
+    try:
+        frame.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidUtf8(f"a text frame is not UTF-8 at byte {error.start}", close_code=1007) from None
+
+
+def _bytes(raw: msgspec.Raw) -> bytes:
+    return bytes(memoryview(raw))
+
+
+def _string(raw: msgspec.Raw) -> str | None:
+    text = _bytes(raw)
+    return _json(_STR, text) if text[:1] == b'"' else None
+
+
+def _id(raw: msgspec.Raw) -> str | None:
+    value = _string(raw)
+    return value if value is not None and 0 < len(value) <= LONGEST_ID else None
+
+
+def _lane(raw: msgspec.Raw) -> str | None:
+    if _bytes(raw) in (b"", b"null"):
+        return None
+    value = _string(raw)
+    try:
+        if value is None:
+            raise Misfit("invalid_stream_id", "it must be a string")
+        check_stream_id(value)
+    except Misfit as misfit:
+        raise _request_error(misfit.under("stream_id")) from None
+    return value
+
+
+# JSON
+
+_ANY: Final = msgspec.json.Decoder[Any]()
+_STR: Final = msgspec.json.Decoder(str)
+
+
+def _json(decoder: msgspec.json.Decoder[T], text: bytes | str) -> T:
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise RequestError(400, "request_too_complex", "The message is nested too deeply.") from None
+    except ValueError as error:  # malformed, not the expected type, not UTF-8, a number beyond all bounds
+        raise RequestError(400, "invalid_json", f"The message is no JSON object that can be read: {error}.") from None
+
+
+def decode_object(message: bytes, limits: Limits) -> dict[str, Any]:
+    """Read a JSON object of bounded cost.
+
+    Raises:
+        RequestError: 400 ``invalid_json`` or ``request_too_complex``.
+    """
+    check_cost(message, limits)
+    return _object(message)
+
+
+def _object(message: bytes) -> dict[str, Any]:
+    value = _json(_ANY, message)
+    if not isinstance(value, dict):
+        raise RequestError(400, "invalid_json", f"The message must be a JSON object, and is {kind_of(value)}.")
+    return value
+
+
+# Requests
+
+
+def decode_create(frame: bytes, limits: Limits, *, transport: Transport) -> CreateRequest:
+    """Read a create request strictly, in one go.
+
+    Args:
+        frame: the event on a socket, or the body of ``POST /v1/responses``.
+        limits: bounds of its cost and of its ``input``.
+        transport: where it came from; each has members that the other must not use.
+
+    Raises:
+        RequestError: 400 that names the offending ``param``.
+    """
+    steps = decode_create_steps(frame, limits, transport=transport)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            request: CreateRequest = stop.value
+            return request
+
+
+def decode_create_steps(frame: bytes, limits: Limits, *, transport: Transport) -> Generator[None, None, CreateRequest]:
+    """The same in steps, for a caller that must not hold its event loop: a big frame takes many.
+
+    ``request = yield from decode_create_steps(...)``, or a checkpoint after each ``next``.
+    """
+    yield from cost_steps(frame, limits)
+    body = _object(frame)
+    yield
+    _refuse_foreign(body, transport)
+    given, tools = body.pop("input", None), body.pop("tools", None)
+    request: CreateRequest = _strictly(_CREATE, body)
+    items = yield from _read_input(given, limits)
+    offered = yield from _read_list(_TOOL, tools, "tools", limits)
+    warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
+    request = attrs.evolve(request, input=items, tools=offered, generate=not warm_up)
+    _check_input(request)
+    return request
+
+
+_CREATE: Final = request_reader(CreateRequest)
+_ITEM: Final = request_reader(Item)
+_TOOL: Final = request_reader(Tool)
+
+
+def _refuse_foreign(body: Mapping[str, Any], transport: Transport) -> None:
+    """Members that belong to the other transport, or to services that are not offered here."""
+    for name, instead in _UNSUPPORTED.items():
+        if body.get(name) is not None:
+            raise _unsupported(name, instead)
+    if transport == "http" and body.get("stream_id") is not None:
+        message = "Unknown parameter: 'stream_id'; lanes exist on the WebSocket only."
+        raise RequestError(400, "unknown_parameter", message, param="stream_id")
+    if transport == "websocket" and body.get("background") is True:
+        raise _unsupported("background", "post it over HTTP")
+
+
+_UNSUPPORTED: Final = {
+    "conversation": "continue with 'previous_response_id'",
+    "prompt": "send 'instructions' and 'input'",
+    "background_options": "leave it out",
+}
+
+
+def _unsupported(name: str, instead: str) -> RequestError:
+    return RequestError(400, "unsupported_parameter", f"'{name}' is not supported here; {instead}.", param=name)
+
+
+def _read_input(given: Any, limits: Limits) -> Generator[None, None, tuple[Item, ...]]:
+    if isinstance(given, str):
+        return (Message("user", given),)
+    if given is not None and not isinstance(given, list):
+        raise _request_error(Misfit.kind("a string or an array of items", given).under("input"))
+    if len(given or ()) > limits.input_items:
+        raise _too_many("input", limits)
+    return (yield from _read_list(_ITEM, given, "input", limits))
+
+
+def _read_list(read: Reader, given: Any, name: str, limits: Limits) -> Generator[None, None, tuple[Any, ...]]:
+    """Read a list element by element; a step is a batch of elements, weighed by the lists inside them."""
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        raise _request_error(Misfit.kind("an array", given).under(name))
+    elements: list[Any] = []
+    weight = 0
+    for index, element in enumerate(given):
+        width = _width(element)
+        if width > limits.input_items:
+            raise _too_many(f"{name}[{index}]", limits)
+        try:
+            elements.append(read(element))
+        except Misfit as misfit:
+            raise _request_error(misfit.under(index).under(name)) from None
+        weight += 1 + width
+        if weight >= BATCH:
+            weight = 0
+            yield
+    return tuple(elements)
+
+
+def _width(element: Any) -> int:
+    """How many parts an item has."""
+    if not isinstance(element, dict):
+        return 0
+    return sum(len(member) for member in element.values() if isinstance(member, list))
+
+
+def _too_many(param: str, limits: Limits) -> RequestError:
+    message = f"'{param}' has more than {limits.input_items} entries; send less at once."
+    return RequestError(400, "request_too_complex", message, param=param)
+
+
+def _check_input(request: CreateRequest) -> None:
+    for index, item in enumerate(request.input[:-1]):
+        if item.type == "compaction_trigger":
+            raise RequestError.invalid("A 'compaction_trigger' must be the last item.", param=f"input[{index}]")
+    if not request.input and request.generate and request.previous_response_id is None:
+        raise _request_error(Misfit.missing("input"))
+
+
+def encode_create(request: CreateRequest, *, transport: Transport = "websocket") -> bytes:
+    """The frame, or the HTTP body, of a request; members that have their default are left out."""
+    body = to_wire(request)
+    if transport == "http":
+        for name in ("type", "stream_id"):
+            body.pop(name, None)
+    return encode_json(body)
+
+
+# Items
+
+
+def decode_item(value: object, path: str = "item") -> Item:
+    """Read one item strictly, from plain JSON values.
+
+    Args:
+        value: the JSON object.
+        path: what errors call it.
+
+    Raises:
+        RequestError: 400 that names the offending member.
+    """
+    try:
+        item: Item = _ITEM(value)
+    except Misfit as misfit:
+        raise _request_error(misfit.under(path)) from None
+    return item
+
+
+def encode_item(item: Item) -> dict[str, Any]:
+    """The JSON object of one item, unknown members included."""
+    wire: dict[str, Any] = to_wire(item)
+    return wire
+
+
+def _strictly(read: Reader, value: object) -> Any:
+    try:
+        return read(value)
+    except Misfit as misfit:
+        raise _request_error(misfit) from None
+
+
+def _request_error(misfit: Misfit) -> RequestError:
+    param = misfit.param
+    message = f"{_OPENINGS.get(misfit.code, 'Invalid value for')} '{param}'"
+    if misfit.expected:
+        message += f": {misfit.expected}"
+    return RequestError(400, misfit.code, f"{message}.", param=param)
+
+
+_OPENINGS: Final = {"invalid_type": "Invalid type for", "missing_required_parameter": "Missing required parameter"}
+
+
+# What servers send
+
+
+def decode_event(frame: bytes | str) -> Event:
+    """Read a server event tolerantly; an unknown type is an `UnknownEvent`, both shapes of errors an `ErrorEvent`.
+
+    Raises:
+        RemoteProtocolError: no JSON object with a ``type``, or a member is missing that its type cannot do without.
+    """
+    event: Event = _served(_EVENT, frame, "event")
+    return event
+
+
+def decode_response(body: bytes | str) -> Response:
+    """Read a response object tolerantly; members that are missing have the protocol's defaults.
+
+    Raises:
+        RemoteProtocolError: no JSON object with an ``id``, or a member has the wrong type.
+    """
+    response: Response = _served(_RESPONSE, body, "response")
+    return response
+
+
+_EVENT: Final = served_reader(Event)
+_RESPONSE: Final = served_reader(Response)
+
+
+def _served(read: Reader, text: bytes | str, what: str) -> Any:
+    try:
+        return read(_json(_ANY, text))
+    except RequestError as error:
+        raise RemoteProtocolError(f"the server's {what} cannot be read: {error.message}") from None
+    except Misfit as misfit:
+        where = f" at {misfit.param}" if misfit.path else ""
+        raise RemoteProtocolError(
+            f"the server's {what} does not fit{where}: {misfit.expected or 'it is missing'}; {shorten(text)}"
+        ) from None

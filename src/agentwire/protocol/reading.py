@@ -1,0 +1,339 @@
+"""From JSON values to the classes of the wire.
+
+One cattrs converter reads requests and is strict: nothing is coerced, and every check of `checks` applies. Another
+reads what servers send and only asks for what is needed. Members that a class does not know go to its ``extra``.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Union
+
+import attrs
+from cattrs import Converter
+
+from agentwire.protocol.checks import Check, Misfit
+from agentwire.protocol.content import PARTS, InputFile, InputImage, OpaquePart, Part
+from agentwire.protocol.events import EVENTS, ErrorEvent, Event, UnknownEvent
+from agentwire.protocol.items import ITEMS, Item, ItemReference, Message, OpaqueItem
+from agentwire.protocol.response import Usage
+from agentwire.protocol.tools import TOOLS, OpaqueTool, Tool, ToolChoice, parse_tool_choice
+
+__all__ = ["Reader", "request_reader", "served_reader"]
+
+Reader = Callable[[Any], Any]
+"""Makes a value of a wire type from a JSON value, or raises `Misfit` with the path from there."""
+
+
+def request_reader(kind: Any) -> Reader:
+    """The strict reader for ``kind``: a wire class, a union of them, or any other type of their fields."""
+    return _reader(_STRICT, kind)
+
+
+def served_reader(kind: Any) -> Reader:
+    """The tolerant reader for ``kind``: whole numbers may be written as floats, and no check applies."""
+    return _reader(_TOLERANT, kind)
+
+
+def _reader(converter: Converter, kind: Any) -> Reader:
+    hook = converter.get_structure_hook(kind)
+    return lambda value: hook(value, kind)
+
+
+# Plain values
+
+
+def _read_str(value: Any, _: Any = None) -> str:
+    if isinstance(value, str):
+        return value
+    raise Misfit.kind("a string", value)
+
+
+def _read_bool(value: Any, _: Any = None) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Misfit.kind("a boolean", value)
+
+
+def _read_int(value: Any, _: Any = None) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise Misfit.kind("an integer", value)
+
+
+def _read_whole(value: Any, _: Any = None) -> int:
+    return int(value) if isinstance(value, float) and value.is_integer() else _read_int(value)
+
+
+def _read_float(value: Any, _: Any = None) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+        return float(value)
+    raise Misfit.kind("a number", value)
+
+
+LARGEST: Final = 10**300
+"""An integer beyond this has no place where a float is expected, and may not even fit one."""
+
+
+def _read_object(value: Any, _: Any = None) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise Misfit.kind("an object", value)
+
+
+def _is_object(kind: Any) -> bool:
+    return typing.get_origin(kind) is Mapping
+
+
+def _is_tuple(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
+
+
+def _tuple_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
+    inner_kind = typing.get_args(kind)[0]
+    inner = None if inner_kind is Any else converter.get_structure_hook(inner_kind)
+
+    def read(value: Any, _: Any = None) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise Misfit.kind("an array", value)
+        if inner is None:
+            return tuple(value)
+        elements: list[Any] = []
+        try:
+            for element in value:
+                elements.append(inner(element, inner_kind))  # noqa: PERF401 - its length is the failing index
+        except Misfit as misfit:
+            raise misfit.under(len(elements)) from None
+        return tuple(elements)
+
+    return read
+
+
+# Classes
+
+
+def _class_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[[Any, Any], Any]:
+    members = tuple(_members(converter, cls, strict=strict))
+    known = {name for name, *_ in members} | {tag for tag in ("type", "object") if hasattr(cls, tag)}
+    whole = WHOLE_CHECKS.get(cls, _pass) if strict else _pass
+
+    def read(value: Any, _: Any = None) -> Any:
+        if not isinstance(value, dict | Mapping):
+            raise Misfit.kind("an object", value)
+        found: dict[str, Any] = {}
+        for name, plain, convert, required, null in members:
+            given = value.get(name)
+            if given.__class__ is plain:
+                found[name] = given
+            elif given is not None:
+                found[name] = convert(given)
+            elif required:
+                raise Misfit.missing(name)
+            elif null and name in value:
+                found[name] = None
+        if len(value) > len(found) + ("type" in value) and (unknown := value.keys() - known):
+            found["extra"] = {key: value[key] for key in unknown}
+        whole(found)
+        return cls(**found)
+
+    return read
+
+
+_Member = tuple[str, type | None, Callable[[Any], Any], bool, bool]
+"""How one field is read: name, the class that needs no conversion, conversion, required, whether null counts."""
+
+
+def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterator[_Member]:
+    hints = typing.get_type_hints(cls)
+    for field in attrs.fields(cls):
+        if field.name == "extra":
+            continue
+        kind, optional = _without_none(hints[field.name])
+        check = field.metadata.get("check", _pass) if strict else _pass
+        plain = kind if kind in _PLAIN and check is _pass else None
+        convert = _conversion(converter, kind, field.name, check)
+        null = optional and field.metadata.get("keep", False)
+        yield field.name, plain, convert, field.default is attrs.NOTHING, null
+
+
+_PLAIN: Final = (str, int, float, bool)
+
+
+def _conversion(converter: Converter, kind: Any, name: str, check: Check) -> Callable[[Any], Any]:
+    read = _read_any if kind is Any else converter.get_structure_hook(kind)
+
+    def convert(value: Any) -> Any:
+        try:
+            result = read(value, kind)
+            check(result)
+        except Misfit as misfit:
+            raise misfit.under(name) from None
+        return result
+
+    return convert
+
+
+def _pass(_: Any) -> None:
+    """The check of what needs none."""
+
+
+def _read_any(value: Any, _: Any = None) -> Any:
+    return value
+
+
+def _without_none(kind: Any) -> tuple[Any, bool]:
+    """A type without its ``| None``, and whether it had one."""
+    if typing.get_origin(kind) not in (Union, types.UnionType):
+        return kind, kind is Any
+    kinds = typing.get_args(kind)
+    rest = [inner for inner in kinds if inner is not types.NoneType]
+    return (Union[tuple(rest)] if len(rest) > 1 else rest[0]), len(rest) < len(kinds)  # noqa: UP007 - made at run time
+
+
+def _needs_source(*names: str) -> Check:
+    def check(found: Mapping[str, Any]) -> None:
+        if not any(name in found for name in names):
+            raise Misfit("missing_required_parameter", f"one of {', '.join(names)} is required", names[0])
+
+    return check
+
+
+WHOLE_CHECKS: Final[Mapping[type, Check]] = {
+    InputImage: _needs_source("image_url", "file_id"),
+    InputFile: _needs_source("file_id", "file_url", "file_data"),
+}
+"""What the members of a class must satisfy together."""
+
+
+# Unions
+
+
+def _tagged_hook(
+    converter: Converter,
+    table: Mapping[str, type],
+    opaque: Callable[[Mapping[str, Any]], Any],
+    untagged: Callable[[Mapping[str, Any]], type | None] = lambda _: None,
+) -> Callable[[Any, Any], Any]:
+    readers = {tag: converter.get_structure_hook(cls) for tag, cls in table.items()}
+
+    def read(value: Any, _: Any = None) -> Any:
+        if not isinstance(value, dict | Mapping):
+            raise Misfit.kind("an object", value)
+        tag = value.get("type")
+        if tag is None:
+            cls = untagged(value)
+            if cls is None:
+                raise Misfit.missing("type")
+            return converter.structure(value, cls)
+        if not isinstance(tag, str):
+            raise Misfit.kind("a string", tag).under("type")
+        known = readers.get(tag)
+        return known(value, None) if known is not None else opaque(value)
+
+    return read
+
+
+def _untagged_item(value: Mapping[str, Any]) -> type | None:
+    """An item without ``type``: a message in its easy form, or a reference."""
+    if "role" in value:
+        return Message
+    return ItemReference if value.keys() <= {"id", "type"} and "id" in value else None
+
+
+def _content_hook(parts: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def read(value: Any, _: Any = None) -> Any:
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, list | tuple):
+            raise Misfit.kind("a string or an array of parts", value)
+        return parts(value, None)
+
+    return read
+
+
+def _read_usage(value: Any, _: Any = None) -> Usage:
+    """Details may be missing or null, here and there even the totals."""
+    given = dict(_read_object(value))
+    counts: list[int] = []
+    for group, name in _COUNTS:
+        source = given.get(group) if group else given
+        count = source.get(name) if isinstance(source, Mapping) else None
+        counts.append(_read_whole(count) if count is not None else 0)
+    for name in ("input_tokens", "output_tokens", "total_tokens"):
+        given.pop(name, None)
+    for group in ("input_tokens_details", "output_tokens_details"):
+        details = given.pop(group, None)
+        more = set(details) - {name for _, name in _COUNTS} if isinstance(details, Mapping) else None
+        if more:
+            given[group] = {name: details[name] for name in more}
+    return Usage(*counts, extra=given) if given else Usage(*counts)
+
+
+_COUNTS: Final = (
+    ("", "input_tokens"),
+    ("", "output_tokens"),
+    ("input_tokens_details", "cached_tokens"),
+    ("output_tokens_details", "reasoning_tokens"),
+    ("input_tokens_details", "cache_write_tokens"),
+)
+
+
+def _read_error(value: Any, _: Any = None) -> ErrorEvent:
+    """Both shapes of an error: nested under ``error``, or flat; headers may be in either place."""
+    given = dict(_read_object(value))
+    nested = given.pop("error", None)
+    body = nested if isinstance(nested, Mapping) else given
+    headers = {**_headers(given.pop("headers", None)), **_headers(body.get("headers"))}
+    status = given.pop("status", None) or given.pop("status_code", None)
+    sequence_number, stream_id = given.pop("sequence_number", None), given.pop("stream_id", None)
+    event = ErrorEvent(
+        str(body.get("message") or nested or "the server gave no message"),
+        code=_maybe(str, body.get("code")),
+        status=_maybe(int, status),
+        param=_maybe(str, body.get("param")),
+        error_type=_maybe(str, nested.get("type")) if isinstance(nested, Mapping) else None,
+        headers=headers,
+        sequence_number=_maybe(int, sequence_number),
+        stream_id=_maybe(str, stream_id),
+    )
+    extra = {key: given[key] for key in given.keys() - {"type", "message", "code", "param"}}
+    return attrs.evolve(event, extra=extra) if extra else event
+
+
+def _maybe(kind: type, value: Any) -> Any:
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+
+
+def _headers(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name).lower(): str(text) for name, text in value.items()}
+
+
+def _make_converter(*, strict: bool) -> Converter:
+    converter = Converter(detailed_validation=False)
+    for kind, hook in ((str, _read_str), (bool, _read_bool), (float, _read_float)):
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(int, _read_int if strict else _read_whole)
+    converter.register_structure_hook_func(_is_object, _read_object)
+    converter.register_structure_hook_factory(attrs.has, lambda cls: _class_hook(converter, cls, strict=strict))
+    converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(converter, kind))
+    converter.register_structure_hook(ToolChoice, lambda value, _: parse_tool_choice(value))
+    converter.register_structure_hook(Usage, _read_usage)
+    converter.register_structure_hook(ErrorEvent, _read_error)
+
+    def add_union(union: Any, hook: Callable[[Any, Any], Any]) -> None:
+        converter.register_structure_hook_func(lambda kind: kind == union, hook)
+
+    add_union(Part, _tagged_hook(converter, PARTS, OpaquePart))
+    add_union(str | tuple[Part, ...], _content_hook(converter.get_structure_hook(tuple[Part, ...])))
+    add_union(Item, _tagged_hook(converter, ITEMS, OpaqueItem, _untagged_item))
+    add_union(Tool, _tagged_hook(converter, TOOLS, OpaqueTool))
+    add_union(Event, _tagged_hook(converter, EVENTS, UnknownEvent))
+    return converter
+
+
+_STRICT: Final = _make_converter(strict=True)
+_TOLERANT: Final = _make_converter(strict=False)

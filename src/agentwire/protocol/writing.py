@@ -1,0 +1,156 @@
+"""From the classes of the wire to JSON values and bytes.
+
+Members that are None are left out, except where the wire demands the key; a request leaves out its defaults too.
+What was unknown when it was read is written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from agentwire.protocol.content import PARTS, OpaquePart
+from agentwire.protocol.events import EVENTS, ErrorEvent, UnknownEvent
+from agentwire.protocol.items import ITEMS, OpaqueItem
+from agentwire.protocol.request import CreateRequest, TextConfig
+from agentwire.protocol.response import Response, Usage
+from agentwire.protocol.tools import TOOLS, OpaqueTool, ToolChoice
+
+__all__ = ["encode_json", "to_wire"]
+
+Writer = Callable[[Any], Any]
+
+
+def to_wire(value: Any) -> Any:
+    """Plain JSON values (dicts, lists, strings, numbers) of anything made of wire classes and JSON values."""
+    writer = _WRITERS.get(value.__class__)
+    if writer is not None:
+        return writer(value)
+    if isinstance(value, Mapping):
+        return {key: to_wire(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_wire(inner) for inner in value]
+    return value
+
+
+def encode_json(value: Any) -> bytes:
+    """The JSON text of anything made of wire classes and JSON values, as UTF-8.
+
+    Half a surrogate pair, which a file name or a broken tool may bring, has no UTF-8: U+FFFD is written for it.
+
+    Raises:
+        TypeError: there is something in it that has no JSON.
+    """
+    plain = to_wire(value)
+    try:
+        return _ENCODER.encode(plain)
+    except UnicodeEncodeError:
+        return _ENCODER.encode(_repair(plain))
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def _repair(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_repair(key): _repair(inner) for key, inner in value.items()}
+    return [_repair(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _class_writer(cls: type) -> Writer:
+    tags = {tag: getattr(cls, tag) for tag in ("type", "object") if isinstance(getattr(cls, tag, None), str)}
+    fields = [field for field in attrs.fields(cls) if field.name != "extra"]
+    names = tuple(field.name for field in fields)
+    values = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    droppable = tuple(field.name for field in fields if field.default is not attrs.NOTHING and not _is_kept(field))
+    structured = tuple(field.name for field in fields if str(field.type) not in _PLAIN)
+
+    def write(value: Any) -> dict[str, Any]:
+        out: dict[str, Any] = {**tags, **dict(zip(names, values(value), strict=True))}
+        for name in structured:
+            out[name] = _write_member(out[name])
+        for name in droppable:
+            if out[name] is None:
+                del out[name]
+        return {**out, **value.extra} if value.extra else out
+
+    return write
+
+
+def _is_kept(field: attrs.Attribute[Any]) -> bool:
+    return bool(field.metadata.get("keep"))
+
+
+_PLAIN: Final = frozenset(kind + suffix for kind in ("str", "int", "float", "bool") for suffix in ("", " | None"))
+"""Annotations of fields whose values stand on the wire as they are."""
+
+
+def _write_member(value: Any) -> Any:
+    writer = _WRITERS.get(value.__class__)
+    if writer is not None:
+        return writer(value)
+    if isinstance(value, tuple | list):
+        return [_write_member(inner) for inner in value]
+    return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
+
+
+_write_all: Final = _class_writer(CreateRequest)
+_BARE: Final = CreateRequest(model="")
+
+
+def _write_request(request: CreateRequest) -> dict[str, Any]:
+    """A request says only what differs from the defaults, which are the server's own."""
+    wire: dict[str, Any] = _write_all(request)
+    for name in wire.keys() - {"type", "model"} - request.extra.keys():
+        if getattr(request, name) == getattr(_BARE, name):
+            del wire[name]
+    return wire
+
+
+def _write_usage(usage: Usage) -> dict[str, Any]:
+    extra = dict(usage.extra)
+    cached = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {**cached, **extra.pop("input_tokens_details", {})},
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            **extra.pop("output_tokens_details", {}),
+        },
+        "total_tokens": usage.total_tokens,
+        **extra,
+    }
+
+
+def _write_error(event: ErrorEvent) -> dict[str, Any]:
+    body = {"type": event.error_type, "code": event.code, "message": event.message, "param": event.param}
+    given = {"sequence_number": event.sequence_number, "stream_id": event.stream_id, "status": event.status}
+    out: dict[str, Any] = {"type": event.type}
+    out |= {name: value for name, value in given.items() if value is not None}
+    out["error"] = body
+    if event.headers:
+        out["headers"] = body["headers"] = dict(event.headers)  # type: ignore[assignment]
+    return {**out, **event.extra}
+
+
+def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> dict[str, Any]:
+    return value.raw if isinstance(value.raw, dict) else dict(value.raw)
+
+
+_WRITERS: Final[dict[type, Writer]] = {
+    **{cls: _class_writer(cls) for table in (PARTS, ITEMS, TOOLS, EVENTS) for cls in table.values()},
+    Response: _class_writer(Response),
+    TextConfig: _class_writer(TextConfig),
+    CreateRequest: _write_request,
+    Usage: _write_usage,
+    ErrorEvent: _write_error,
+    ToolChoice: lambda choice: choice.raw,
+    **dict.fromkeys((OpaquePart, OpaqueItem, OpaqueTool, UnknownEvent), _write_raw),
+}

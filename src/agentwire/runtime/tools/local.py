@@ -1,0 +1,156 @@
+"""A function and the policy it runs under: a `LocalTool`, made by the decorator `tool` or of any plain function.
+
+A local tool stays callable as the function it is, so that decorating changes nothing for other callers. Functions are
+refused here, when they are registered, and not when a model first calls them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
+
+import attrs
+
+from agentwire.protocol.errors import AgentwireError, LocalProtocolError
+from agentwire.protocol.tools import FunctionTool
+from agentwire.runtime.tools.signature import Signature, ToolCall
+
+__all__ = ["LocalTool", "Rerun", "ToolCall", "ToolError", "tool"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Rerun = Literal["never", "safe"]
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+
+
+class ToolError(AgentwireError):
+    """Raise this in a tool to tell the model what went wrong: its text is passed on under every policy."""
+
+
+@attrs.frozen(eq=False)
+class LocalTool(Generic[P, R]):
+    """A function that models may call, with its policy; call it as the function that it is.
+
+    Attributes:
+        function: async, or plain: a plain one runs in a thread, which cannot be interrupted; cancelled, it is left
+            to itself after ``Limits.cleanup`` seconds, and its result is dropped.
+        name: what the model calls it.
+        description: what the model is told of it.
+        signature: schema and reader of its arguments.
+        timeout: seconds that one call may take; None is ``Limits.tool_seconds``.
+        rerun: whether the same call may run a second time when nobody knows how the first one ended.
+        output_bytes: most bytes of output that are passed on; None is ``Limits.tool_output_bytes``.
+    """
+
+    function: Callable[P, R]
+    name: str
+    description: str | None
+    signature: Signature
+    timeout: float | None = None
+    rerun: Rerun = "never"
+    output_bytes: int | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, with no policy round it."""
+        return self.function(*args, **kwargs)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it runs as part of a Trio task; otherwise in a thread."""
+        function: Any = self.function
+        while isinstance(function, functools.partial):
+            function = function.func
+        return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+    @property
+    def spec(self) -> FunctionTool:
+        """What a request offers to the model (Responses API, function tool)."""
+        return FunctionTool(self.name, self.signature.schema, self.signature.strict, self.description)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> LocalTool[..., Any]:
+        """A function as a tool under the default policy; one that is a tool already stays as it is.
+
+        Raises:
+            LocalProtocolError: its signature or its name cannot be told to a model.
+        """
+        return function if isinstance(function, LocalTool) else make_tool(function)
+
+
+def make_tool(
+    function: Callable[P, R],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
+    rerun: Rerun = "never",
+    strict: bool | None = None,
+    output_bytes: int | None = None,
+) -> LocalTool[P, R]:
+    """A function as a tool; see `tool` for the arguments and the errors."""
+    given: object = function
+    if not callable(given) or inspect.isclass(given):
+        raise LocalProtocolError(f"a tool is a function, not {given!r}")
+    known = str(name or getattr(given, "__name__", ""))
+    if not _NAME.fullmatch(known):
+        raise LocalProtocolError(
+            f"{known!r} is no name for a tool: it must have 1 to 128 characters of [a-zA-Z0-9_-]; say tool(name=...)"
+        )
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise LocalProtocolError(f"tool {known!r} is a generator; a tool returns its output once")
+    for bound, value in (("timeout", timeout), ("output_bytes", output_bytes)):
+        if value is not None and not value > 0:
+            raise LocalProtocolError(f"tool {known!r}: {bound} must be greater than 0, not {value!r}")
+    if rerun not in ("never", "safe"):
+        raise LocalProtocolError(f"tool {known!r}: rerun must be 'never' or 'safe', not {rerun!r}")
+    signature = Signature.of(function, known, strict=strict)
+    told = description if description is not None else _first_paragraph(function)
+    return LocalTool(function, known, told, signature, timeout, rerun, output_bytes)
+
+
+@overload
+def tool(function: Callable[P, R], /) -> LocalTool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
+    rerun: Rerun = "never",
+    strict: bool | None = None,
+    output_bytes: int | None = None,
+) -> Callable[[Callable[P, R]], LocalTool[P, R]]: ...
+def tool(function: Callable[..., Any] | None = None, /, **policy: Any) -> Any:
+    """Make a tool of a function: ``@tool``, or ``@tool(timeout=600)`` to say more than its signature does.
+
+    Type hints are the schema (``Annotated[str, msgspec.Meta(description=...)]`` describes a parameter; no hint allows
+    any JSON value); the first paragraph of the docstring is the description. A parameter annotated `ToolCall` receives
+    the call and is not shown to the model.
+
+    Args:
+        function: async, or plain (see `LocalTool`).
+        name: the function's own if left out.
+        description: what the model is told; the docstring's first paragraph if left out.
+        timeout: seconds that one call may take; then it is cancelled and the model is told so.
+        rerun: ``"never"``: it has effects, so a call whose outcome is unknown is not run again; ``"safe"``: it is.
+        strict: whether the model must keep to the schema exactly; left out, wherever that loses nothing.
+        output_bytes: most bytes of output that are passed on; the rest is cut, and the model is told so.
+
+    Raises:
+        LocalProtocolError: its signature, its name or its policy is not possible; the text says why.
+    """
+    if function is None:
+        return functools.partial(make_tool, **policy)
+    return make_tool(function, **policy)
+
+
+def _first_paragraph(function: Callable[..., Any]) -> str | None:
+    if not inspect.isroutine(function):
+        return None
+    text = inspect.getdoc(function) or ""
+    return " ".join(text.split("\n\n", 1)[0].split()) or None

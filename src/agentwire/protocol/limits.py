@@ -1,0 +1,131 @@
+"""Every bound of the system, in one frozen object.
+
+Each wait for a peer has a deadline and each queue has a size; both are fields here, with the protocol's
+defaults, and never literals elsewhere. Times are seconds, sizes are bytes, unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["Limits"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"Limits.{attribute.name} must be greater than 0, not {value!r}")
+
+
+def _at_least_zero(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"Limits.{attribute.name} must not be negative: {value!r}")
+
+
+def _bound(default: float) -> float:
+    """A float field that must be positive; ``math.inf`` switches the bound off."""
+    return attrs.field(default=default, validator=_positive)
+
+
+def _count(default: int) -> int:
+    return attrs.field(default=default, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The bounds of a server, a connection, a lane, a turn and a frame.
+
+    Frozen: derive another one with ``attrs.evolve(limits, ...)``.
+
+    Raises:
+        ValueError: a bound is zero or negative.
+    """
+
+    # A server.
+    connections: int = _count(1_000)
+    """Open sockets at once; the next upgrade is refused with 503."""
+    backlog: int = _count(1_024)
+    """Connections that the kernel holds for us until they are accepted."""
+    accept_pause: float = _bound(0.1)
+    """Pause after a connection could not be accepted, such as for want of file descriptors."""
+
+    stored_responses: int = _count(10_000)
+    """Responses that the memory store keeps; the oldest go first."""
+    stored_bytes: int = _count(256 * MIB)
+    """Bytes of the responses that the memory store keeps."""
+
+    # A frame and what it costs to parse.
+    message_bytes: int = _count(16 * MIB)
+    """Largest message from a peer; one byte more closes the connection with 1009."""
+    body_bytes: int = _count(64 * MIB)
+    """Largest HTTP request body; more is a 413."""
+    head_bytes: int = _count(32 * KIB)
+    """Largest head of an HTTP request (more is a 431), and most bytes kept of requests that come before their turn."""
+    json_values: int = _count(250_000)
+    """Most objects, arrays and members in one message: bounds the time and memory that parsing takes."""
+    json_depth: int = _count(128)
+    """Deepest nesting of a message."""
+    input_items: int = _count(10_000)
+    """Most items in one request's ``input``."""
+
+    # A connection.
+    lanes: int = _count(32)
+    """Distinct named lanes over a connection's life (the default lane is not counted)."""
+    running: int = _count(16)
+    """Responses that run at once on one connection."""
+    queued: int = _count(256)
+    """Requests that wait on one connection."""
+    queued_bytes: int = _count(32 * MIB)
+    """Bytes of the requests that wait on one connection."""
+    reply_bytes: int = _count(256 * KIB)
+    """Reserve for replies that belong to no turn; a peer that exhausts it without reading is cut off."""
+    connection_age: float = _bound(3600.0)
+    """Life of one connection."""
+
+    # A turn.
+    window_bytes: int = _count(256 * KIB)
+    """Events of one turn that may wait for the client; then the engine waits."""
+    response_bytes: int = _count(32 * MIB)
+    """Events of one response in all; more ends it ``incomplete``."""
+    steps: int = _count(64)
+    """Engine steps of one turn, where the server runs the tools between them."""
+    tool_output_bytes: int = _count(MIB)
+    """Output of one tool call; more is cut, and says so."""
+    tool_seconds: float = _bound(600.0)
+    """Time that one server-run tool call may take."""
+
+    # A writer.
+    slice_bytes: int = _count(16 * KIB)
+    """What one turn may put into one write before the next turn has its share."""
+    write_bytes: int = _count(64 * KIB)
+    """What one write takes from all turns together."""
+    write_progress: float = _bound(30.0)
+    """A peer that takes not one byte for so long is dead (a slow one lives)."""
+
+    # Life signs.
+    ping_interval: float = _bound(20.0)
+    """Silence from the peer after which it is pinged."""
+    ping_timeout: float = _bound(60.0)
+    """Silence from the peer after which it is dead; a pinged peer that lives answers long before."""
+    keepalive_interval: float = _bound(20.0)
+    """Silence of a running response after which it says ``keepalive``."""
+
+    # Handshakes and ends.
+    handshake: float = _bound(10.0)
+    """TLS handshake, and the head of the first request."""
+    body: float = _bound(30.0)
+    """Pause within a request body."""
+    idle: float = _bound(75.0)
+    """Time between two requests of a kept-alive HTTP connection."""
+    close_grace: float = _bound(5.0)
+    """Time for the closing handshake of a WebSocket."""
+    cleanup: float = _bound(5.0)
+    """Time for a cancelled tool's or engine's own cleanup before it is reported as stuck."""
+    upstream_silence: float = _bound(300.0)
+    """Silence of a model's server, its first byte included, after which it is dead."""
+    drain: float = attrs.field(default=30.0, validator=_at_least_zero)
+    """Time that running turns have to finish when the server shuts down."""

@@ -1,0 +1,233 @@
+"""What the runtime asks of its neighbours: engines, stores and wires, as small contracts.
+
+An engine is any async function ``(ask, out) -> Finish``; a store keeps what may be continued or replayed; a wire is
+one socket. Nothing here does anything: the runtime is written against these, and so are tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import attrs
+
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.items import FunctionCall, CustomToolCall, Item, McpCall
+from agentwire.protocol.limits import Limits
+from agentwire.protocol.request import CreateRequest
+from agentwire.protocol.response import Usage
+from agentwire.protocol.tools import Tool, ToolChoice
+from agentwire.protocol.transcript import Memo, Node
+from agentwire.runtime.window import Framing
+
+__all__ = ["Ask", "ByteSource", "ByteStream", "Engine", "Finish", "Out", "Store", "Stored", "Wire"]
+
+IncompleteReason = Literal["max_output_tokens", "content_filter"]
+
+
+@attrs.frozen(kw_only=True)
+class Ask:
+    """What an engine is asked in one step of a turn.
+
+    Attributes:
+        request: the request as the client sent it.
+        items: the whole context, oldest first: history, this turn's input, and what the server's own tools did so far
+            in this turn.
+        new_items: this turn's input alone.
+        tools: the client's tools, then the server's own.
+        response_id: the id of the response that this turn makes.
+        root_id: the id of the first response of the conversation; one conversation, one root, across forks.
+        principal: who asks; part of every key to state that an engine keeps.
+        step: 0 for the first engine step of the turn, one more after each round of server-run tools.
+        memo: a cell for what the engine keeps with the conversation, such as what it rendered of it: ``memo.value`` is
+            what was left there by the turn that this one continues, and goes on to the turns that continue this one.
+        sources: ids, clock and randomness; a seeded run replays.
+        limits: the bounds in force.
+    """
+
+    request: CreateRequest
+    items: Sequence[Item]
+    new_items: Sequence[Item]
+    tools: tuple[Tool, ...]
+    response_id: str
+    root_id: str
+    principal: str
+    step: int
+    sources: Sources
+    limits: Limits
+    memo: Memo = attrs.field(factory=Memo, eq=False)
+
+    @property
+    def model(self) -> str:
+        """The model the client named."""
+        return self.request.model
+
+    @property
+    def instructions(self) -> str | None:
+        """The system text of this turn; never inherited."""
+        return self.request.instructions
+
+    @property
+    def tool_choice(self) -> ToolChoice:
+        """Which tools may, must or must not be called."""
+        return self.request.tool_choice
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The client's bound on what is generated, reasoning included."""
+        return self.request.max_output_tokens
+
+    @property
+    def text_format(self) -> Mapping[str, Any]:
+        """``text.format`` of the request; ``{"type": "text"}`` where the client set none."""
+        return self.request.text.format
+
+
+@attrs.frozen
+class Finish:
+    """How an engine's step ended well.
+
+    Attributes:
+        usage: what was used, or None if the engine does not know.
+        incomplete: why the output stops short; None when the model was done.
+    """
+
+    usage: Usage | None = None
+    incomplete: IncompleteReason | None = None
+
+
+class Out(Protocol):
+    """Where an engine puts its output; items open and close by themselves, so that the order is always legal.
+
+    Every method waits while the client is slow (the turn's window is full), and that wait is a point where the turn
+    may be cancelled. None is safe to call from two tasks at once.
+    """
+
+    async def text(self, piece: str) -> None:
+        """A piece of the assistant's message."""
+
+    async def refusal(self, piece: str) -> None:
+        """A piece of a refusal."""
+
+    async def reasoning(self, piece: str) -> None:
+        """A piece of raw reasoning text."""
+
+    async def summary(self, piece: str) -> None:
+        """A piece of the summary of the reasoning."""
+
+    async def call(
+        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+    ) -> None:
+        """One whole tool call; ``custom=True`` for a free-text tool, whose input is then ``arguments``."""
+
+    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+        """Begin a tool call whose arguments come in pieces."""
+
+    async def arguments(self, piece: str) -> None:
+        """A piece of the open call's arguments."""
+
+    async def close_call(self) -> None:
+        """End the open call."""
+
+    async def item(self, raw: Mapping[str, Any]) -> None:
+        """Any other finished item, passed through as it is (an ``id`` is added if it has none)."""
+
+    @property
+    def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
+        """The calls of this step so far."""
+
+
+Engine = Callable[[Ask, Out], Awaitable[Finish | None]]
+"""Return: completed. Raise: failed. Cancelled: the client has gone, or the turn was cancelled."""
+
+
+@attrs.frozen(kw_only=True)
+class Stored:
+    """One response at rest: what ``GET /v1/responses/{id}`` shows and what a continuation needs."""
+
+    node: Node
+    response: bytes
+
+
+class Store(Protocol):
+    """Where responses rest. The principal is part of every key: another principal's response is not found."""
+
+    async def put(self, principal: str, stored: Stored) -> None:
+        """Keep one response under ``stored.node.response_id``, replacing an older version."""
+
+    async def get(self, principal: str, response_id: str) -> Stored | None:
+        """The response, or None if it is not here (never was, expired, or somebody else's)."""
+
+    async def delete(self, principal: str, response_id: str) -> bool:
+        """Forget it; True if it was here."""
+
+
+class ByteStream(Protocol):
+    """A connected byte stream: ``trio.abc.Stream`` plus one non-blocking send."""
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Hand over what the peer's side takes at once; returns how many bytes, 0 if none.
+
+        Raises:
+            trio.BrokenResourceError: the peer is gone.
+            trio.ClosedResourceError: we closed it.
+        """
+
+    async def wait_send(self, data: bytes | memoryview) -> int:
+        """Wait until at least one byte is taken; returns how many. Cancelling it loses nothing that is not counted."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """The next bytes; empty at the end."""
+
+    async def aclose(self) -> None:
+        """Close, without any promise about what was not yet taken."""
+
+
+class ByteSource(Protocol):
+    """What a wire pulls from when it may write: the latest possible moment to decide what goes next."""
+
+    @property
+    def pending(self) -> bool:
+        """True while `take` would give something."""
+
+    def take(self, max_bytes: int, framing: Framing) -> bytes:
+        """Ready messages in order, framed, about ``max_bytes`` of them (one may be larger); empty if there are none."""
+
+
+class Wire(Protocol):
+    """One WebSocket, whichever side: whole messages in, ready frames out.
+
+    There is one reader and one writer task; everything else only leaves work for them.
+    """
+
+    async def receive(self) -> bytes:
+        """The next whole message, in order.
+
+        Raises:
+            ConnectionEnded: no more will come.
+        """
+
+    async def send_many(self, source: ByteSource) -> None:
+        """The writer: send what ``source`` gives, whenever `kick` says that there is some, until the wire ends.
+
+        Each write is shielded from cancellation and has a deadline on progress; a peer that misses it is cut off.
+
+        Raises:
+            ConnectionEnded: the wire is over.
+        """
+
+    def kick(self) -> None:
+        """There is something to send: one non-blocking write now if nobody else writes, the writer does the rest."""
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life; answered or not, this returns at once (see ``last_heard``)."""
+
+    @property
+    def last_heard(self) -> float:
+        """Trio's time at which the peer last sent anything."""
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye: what is ready, then a close frame, then wait for the peer's, within ``limits.close_grace``."""
+
+    async def abort(self, cause: str) -> None:
+        """Cut it off now: no frame, no waiting."""

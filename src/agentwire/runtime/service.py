@@ -1,0 +1,49 @@
+"""What all sessions of a server share: the engine, the server's own tools, the store, bounds, sources and counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+
+from agentwire.protocol.desk import Outcome
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import Engine, Store
+from agentwire.runtime.tools import Toolbox
+
+__all__ = ["Service", "Tally"]
+
+
+@attrs.define
+class Tally:
+    """Running totals since the server started."""
+
+    sessions: int = 0
+    turns: Counter[Outcome] = attrs.field(factory=Counter)
+    tool_calls: int = 0
+    ended: Counter[str] = attrs.field(factory=Counter)
+    """How connections ended, by a few words that say why."""
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """What turns need that does not belong to one client.
+
+    Attributes:
+        engine: makes the output.
+        toolbox: the tools that the server itself runs, in the turn's own nursery.
+        store: where stored responses rest.
+        limits: every bound.
+        sources: ids, clock and randomness.
+        server_label: under which the server's own tools appear in ``mcp_call`` items.
+        tally: totals, for statistics and metrics.
+    """
+
+    engine: Engine
+    toolbox: Toolbox
+    store: Store
+    limits: Limits = attrs.field(factory=Limits)
+    sources: Sources = attrs.field(factory=Sources.system)
+    server_label: str = "agentwire"
+    tally: Tally = attrs.field(factory=Tally)

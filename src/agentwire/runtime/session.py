@@ -1,0 +1,235 @@
+"""A session: what one client has going, whichever connection it has at the moment.
+
+It owns the turns, and with them their engine steps and the server's tools; its desk decides what runs. When the
+connection is lost, its policy decides: everything is cancelled at once, or goes on until somebody resumes it in time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import attrs
+import trio
+
+from agentwire.protocol.codec import decode_envelope, encode_json
+from agentwire.protocol.desk import Desk, DeskStatistics, Outcome, Say, State, Ticket
+from agentwire.protocol.errors import RequestError
+from agentwire.runtime.contracts import Wire
+from agentwire.runtime.outbox import Outbox, OutboxStatistics
+from agentwire.runtime.policies import Cancel, Policy, Resume
+from agentwire.runtime.service import Service
+from agentwire.runtime.turn import Transport, Turn
+from agentwire.runtime.window import Window, WindowStatistics
+
+__all__ = ["Session", "SessionStatistics"]
+
+log = logging.getLogger("agentwire.session")
+
+
+@attrs.frozen
+class SessionStatistics:
+    """A snapshot of one session."""
+
+    desk: DeskStatistics
+    outbox: OutboxStatistics
+    windows: tuple[WindowStatistics, ...]
+
+
+class Session:
+    """One client's turns.
+
+    `run` is its task and owns everything; it ends by `cancel`, or by `detach` under its policy.
+
+    Args:
+        service: what all sessions share.
+        principal: who the client is.
+        policy: what a lost connection does.
+        transport: how requests come.
+    """
+
+    def __init__(
+        self, service: Service, *, principal: str, policy: Policy | None = None, transport: Transport = "websocket"
+    ) -> None:
+        self.id = service.sources.new_id("sess")
+        self.principal = principal
+        self.policy = policy or Cancel()
+        self.desk = Desk(service.limits)
+        self.outbox = Outbox(service.limits)
+        self.turns: dict[Ticket, Turn] = {}
+        self.ended: str | None = None
+        self.finished = trio.Event()
+        self._service = service
+        self._transport: Transport = transport
+        self._windows: dict[str | None, Window] = {}
+        self._idle = trio.Event()
+        self._idle.set()
+        self._scope = trio.CancelScope()
+        self._expiry: trio.CancelScope | None = None
+        self._nursery: trio.Nursery | None = None
+        self._starts, self._started = trio.open_memory_channel[Turn](service.limits.running)
+        service.tally.sessions += 1
+
+    # Its life
+
+    async def run(self, *, task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED) -> None:
+        """The session's task: start turns until the session is cancelled. Use ``await nursery.start(session.run)``."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as self._nursery:
+                    task_status.started(self)
+                    async for turn in self._started:
+                        self._nursery.start_soon(self.run_turn, turn, name=f"turn of {self.id}")
+        finally:
+            self._nursery = None
+            self._starts.close()
+            self.finished.set()
+
+    def cancel(self, reason: str) -> None:
+        """End everything in the session; the first reason counts, and is what each cancelled tool sees."""
+        if self.ended is None:
+            self.ended = reason
+            self.desk.drop_queued()
+            self._scope.cancel(reason=reason)
+
+    # Its connection
+
+    def attach(self, wire: Wire, seen: Mapping[str | None, int] | None = None) -> None:
+        """This connection takes what the session has to say.
+
+        Args:
+            wire: the new connection.
+            seen: by lane, the last sequence number that the client has of that lane's latest response; what follows
+                is sent again. Lanes that are left out start again from 0.
+
+        Raises:
+            ValueError: ``seen`` names an event that was never sent.
+        """
+        if self._expiry is not None:
+            self._expiry.cancel(reason="the session was resumed")
+            for lane, window in self._windows.items():
+                window.rewind((seen or {}).get(lane, -1) + 1)
+            self.outbox.restart(self._windows.values())
+        self.outbox.connect(wire)
+
+    def detach(self, reason: str) -> None:
+        """The connection is gone; what happens now is the policy's."""
+        self.outbox.connect(None)
+        if isinstance(self.policy, Resume) and self._nursery is not None and self.ended is None:
+            log.info("session %s: %s; it may be resumed within %g s", self.id, reason, self.policy.within)
+            self._nursery.start_soon(self._expire, self.policy.within, reason)
+        else:
+            self.cancel(reason)
+
+    async def _expire(self, within: float, reason: str) -> None:
+        with trio.CancelScope() as self._expiry:
+            await trio.sleep(within)
+            self.cancel(f"not resumed within {within:g} s ({reason})")
+        self._expiry = None
+
+    # What the client says
+
+    def receive(self, frame: bytes) -> None:
+        """Take one message of the client. Never waits: what cannot be taken is answered.
+
+        Raises:
+            RemoteProtocolError: the message is not even text; the connection must be closed with its code.
+            ReserveExhausted: the client has asked for more answers than it reads; cut it off.
+        """
+        stream_id = None
+        try:
+            envelope = decode_envelope(frame, self._service.limits)
+            stream_id = envelope.stream_id
+            answer = self.desk.submit(envelope, frame)
+        except RequestError as error:
+            lane = None if error.code == "invalid_stream_id" else stream_id
+            answer = Say(error.event(sequence_number=0), lane)
+        if isinstance(answer, Say):
+            self.say(answer)
+        elif answer is not None:
+            self._start_ready()
+
+    def say(self, answer: Say) -> None:
+        """Say something at once that belongs to no turn."""
+        self.outbox.reply(encode_json(answer.event)[:-1], _ending(answer.stream_id))
+
+    def _start_ready(self) -> None:
+        for ticket in self.desk.start():
+            self._starts.send_nowait(self.open_turn(ticket))
+
+    def start_only(self, ticket: Ticket) -> Turn:
+        """Start the only request of an HTTP session; its answer reads the turn's window."""
+        assert next(self.desk.start()) is ticket
+        turn = self.open_turn(ticket)
+        self._starts.send_nowait(turn)
+        return turn
+
+    # Turns
+
+    def open_turn(self, ticket: Ticket) -> Turn:
+        """The turn of a request that may run now, with its window; `run_turn` is to follow."""
+        turn = Turn(
+            self._service,
+            self.desk,
+            ticket,
+            self._open_window(ticket.lane.name),
+            principal=self.principal,
+            transport=self._transport,
+        )
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        self.turns[ticket] = turn
+        return turn
+
+    async def run_turn(self, turn: Turn) -> None:
+        """Run one request to its end, then free its lane."""
+        ticket, window = turn.ticket, turn.window
+        try:
+            await turn.run()
+            window.close()
+            await window.drained()
+        except Exception as exception:  # noqa: BLE001 - our own fault: this turn's, and nobody else's
+            self._crash(turn, exception)
+        finally:
+            window.close()
+            del self.turns[ticket]
+            if ticket.state is State.RUNNING:
+                self.desk.settle(ticket, Outcome.CANCELLED)
+            outcome = turn.ending.outcome if turn.ending is not None else Outcome.CANCELLED
+            self._service.tally.turns[outcome] += 1
+            self.desk.release(ticket)
+            if self.ended is None:
+                self._start_ready()
+            if not self.turns:
+                self._idle.set()
+
+    def _crash(self, turn: Turn, exception: Exception) -> None:
+        log.error("session %s: a turn crashed", self.id, exc_info=exception)
+        if turn.ticket.state is State.RUNNING:
+            turn.fail(RequestError(500, "server_error", "The server failed; its log has the reason."))
+
+    def _open_window(self, lane: str | None) -> Window:
+        kept = isinstance(self.policy, Resume)
+        ready = self.outbox.ready if self._transport == "websocket" else _unheard
+        window = Window(limit=self._service.limits.window_bytes, ready=ready, ending=_ending(lane), keep=kept)
+        if kept:
+            self._windows[lane] = window
+        return window
+
+    async def idle(self) -> None:
+        """Wait until no turn runs (what waits in lanes counts, too: it starts when a lane is free)."""
+        while not self._idle.is_set():
+            await self._idle.wait()
+
+    def statistics(self) -> SessionStatistics:
+        """Queues at this moment."""
+        windows = tuple(turn.window.statistics() for turn in self.turns.values())
+        return SessionStatistics(self.desk.statistics(), self.outbox.statistics(), windows)
+
+
+def _ending(stream_id: str | None) -> bytes:
+    return b"}" if stream_id is None else b',"stream_id":%b}' % encode_json(stream_id)
+
+
+def _unheard(_: Window) -> None:
+    """An HTTP request's window is read by its own answer; nobody else needs to know."""

@@ -1,0 +1,179 @@
+"""A window: the events of one turn on their way to the client. Back pressure lives here.
+
+It is bounded in bytes and filled in order: first there is room, then the event gets its number, and no checkpoint
+lies between. Whoever reads it (a socket's writer, an SSE stream, a resumed connection) has a cursor in it; what is
+kept behind the cursor can be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+__all__ = ["Framing", "Window", "WindowStatistics"]
+
+Framing = Callable[[list[bytes], Sequence[bytes], bytes], int]
+"""``framing(parts, events, ending)``: append frames of the events to ``parts``; returns their bytes."""
+
+_BURST = 128  # events between two checkpoints of a producer that never has to wait
+
+
+@attrs.frozen
+class WindowStatistics:
+    """A snapshot of one window: sizes in bytes, counts of events."""
+
+    next_number: int
+    waiting_events: int
+    waiting_bytes: int
+    kept_events: int
+    tasks_waiting: int
+
+
+class Window:
+    """The numbered events of one response.
+
+    Args:
+        limit: bytes that may wait for the reader; then producers wait. One event larger than that passes alone.
+        ready: called (without awaiting) whenever an event comes into a window that had nothing waiting.
+        ending: what closes each event's JSON on the wire: ``}``, with the lane's name in front of it where it has one.
+        keep: keep what was read, so that `rewind` can go back to it.
+    """
+
+    def __init__(
+        self, *, limit: int, ready: Callable[[Window], None], ending: bytes = b"}", keep: bool = False
+    ) -> None:
+        self.ending = ending
+        self.closed = False
+        self.total_bytes = 0
+        self.next_number = 0
+        self._limit = limit
+        self._ready = ready
+        self._keep = keep
+        self._events: list[bytes] = []
+        self._base = 0
+        self._cursor = 0
+        self._waiting = 0
+        self._streak = 0
+        self._producers = trio.lowlevel.ParkingLot()
+        self._readers = trio.lowlevel.ParkingLot()
+
+    @property
+    def pending(self) -> bool:
+        """True while there is something to read."""
+        return self._cursor < len(self._events)
+
+    async def put(self, head: bytes, tail: bytes) -> None:
+        """Append the event ``head + number + tail``, once there is room for it.
+
+        The two parts are JSON without the closing brace: ``{"type":"...","sequence_number":`` and ``,"delta":"..."``.
+        A cancelled wait appends nothing and takes no number.
+        """
+        size = len(head) + len(tail)
+        if self._waiting and self._waiting + size > self._limit:
+            await self._room(size)
+        elif self._streak >= _BURST:
+            self._streak = 0
+            await trio.lowlevel.checkpoint()
+        self.put_nowait(head, tail)
+
+    def put_nowait(self, head: bytes, tail: bytes) -> None:
+        """Append without asking for room: for the few events that must come at once, such as an error."""
+        event = b"%b%d%b" % (head, self.next_number, tail)
+        self.next_number += 1
+        self._events.append(event)
+        self._streak += 1
+        size = len(event)
+        self.total_bytes += size
+        waiting = self._waiting
+        self._waiting = waiting + size
+        if not waiting:
+            self._announce()
+
+    def put_together(self, *events: tuple[bytes, bytes]) -> None:
+        """Append several events that shall leave in one write, without asking for room."""
+        announced, self._waiting = self._waiting, self._waiting or 1  # one byte that keeps it quiet
+        for head, tail in events:
+            self.put_nowait(head, tail)
+        if not announced:
+            self._waiting -= 1
+            self._announce()
+
+    def _announce(self) -> None:
+        self._ready(self)
+        if self._readers:
+            self._readers.unpark_all()
+
+    async def _room(self, size: int) -> None:
+        self._streak = 0
+        while self._waiting and self._waiting + size > self._limit:
+            await self._producers.park()
+
+    def collect(self, parts: list[bytes], framing: Framing, budget: int) -> int:
+        """Frame what waits into ``parts``, at least one event and about ``budget`` bytes; returns the frames' bytes."""
+        events, cursor, taken = self._events, self._cursor, 0
+        if self._waiting <= budget:
+            end, taken = len(events), self._waiting
+        else:
+            end = cursor
+            while taken < budget and end < len(events):
+                taken += len(events[end])
+                end += 1
+        size = framing(parts, events[cursor:end] if cursor or end < len(events) else events, self.ending)
+        self._advance(end, taken)
+        return size
+
+    def _advance(self, end: int, taken: int) -> None:
+        self._waiting -= taken
+        if self._keep:
+            self._cursor = end
+        elif end == len(self._events):
+            self._base += end
+            self._events = []
+        else:
+            self._base += end
+            del self._events[:end]
+        if self._producers:
+            self._producers.unpark_all()
+        if self._readers and not self._waiting:
+            self._readers.unpark_all()
+
+    def rewind(self, number: int) -> None:
+        """Read again from the event with this sequence number.
+
+        Raises:
+            ValueError: that event is not kept, or not there yet.
+        """
+        if not self._base <= number <= self.next_number:
+            raise ValueError(f"event {number} is not kept: have {self._base} to {self.next_number - 1}")
+        self._cursor = number - self._base
+        self._waiting = sum(map(len, self._events[self._cursor :]))
+
+    def close(self) -> None:
+        """No event will follow."""
+        self.closed = True
+        self._readers.unpark_all()
+
+    async def drained(self) -> None:
+        """Wait until everything here was read."""
+        while self._waiting:
+            await self._readers.park()
+
+    async def readable(self) -> bool:
+        """Wait for something to read; False if there is nothing and nothing will follow."""
+        while not self._waiting:
+            if self.closed:
+                return False
+            await self._readers.park()
+        return True
+
+    def statistics(self) -> WindowStatistics:
+        """Sizes and waiters at this moment."""
+        return WindowStatistics(
+            next_number=self.next_number,
+            waiting_events=len(self._events) - self._cursor,
+            waiting_bytes=self._waiting,
+            kept_events=len(self._events),
+            tasks_waiting=self._producers.statistics().tasks_waiting,
+        )

@@ -1,0 +1,145 @@
+"""The HTTP door: the same sessions, turns and windows as the socket's, one session for each request.
+
+``POST /v1/responses`` answers with the whole response or, with ``"stream": true``, with the events as they come. A
+client that goes away cancels its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+import trio
+
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.desk import Ticket
+from agentwire.protocol.errors import RequestError
+from agentwire.protocol.request import Envelope
+from agentwire.runtime.pulse import Pulse
+from agentwire.runtime.service import Service
+from agentwire.runtime.session import Session
+from agentwire.runtime.turn import Turn
+from agentwire.transport.http11 import HttpConnection
+
+__all__ = ["HttpDoor"]
+
+JSON: Final = ("content-type", "application/json")
+SSE: Final = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-cache"),
+    ("x-accel-buffering", "no"),
+)
+DONE: Final = b"data: [DONE]\n\n"
+
+_TYPE_AT: Final = len(b'{"type":"')
+
+
+class _Mode(msgspec.Struct):
+    """What must be known of a body before its turn reads it."""
+
+    stream: bool = False
+
+
+def sse_framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
+    """Server-sent events (see `Framing`); each event's JSON begins with its type."""
+    size = 0
+    for event in events:
+        kind = event[_TYPE_AT : event.index(b'"', _TYPE_AT)]
+        frame = (b"event: ", kind, b"\ndata: ", event, ending, b"\n\n")
+        parts += frame
+        size += sum(map(len, frame))
+    return size
+
+
+class HttpDoor:
+    """Answers the HTTP requests about responses.
+
+    Args:
+        service: engine, store and bounds.
+        pulse: keeps the sessions alive.
+    """
+
+    def __init__(self, service: Service, pulse: Pulse) -> None:
+        self._service = service
+        self._pulse = pulse
+        self.sessions: set[Session] = set()
+
+    async def create(self, connection: HttpConnection, principal: str, request_id: str) -> None:
+        """``POST /v1/responses``; cancels the turn when the client goes."""
+        body = await connection.read_body()
+        async with self._session(principal, connection) as session:
+            ticket = session.desk.submit(Envelope("response.create"), body)
+            assert isinstance(ticket, Ticket)
+            turn = session.start_only(ticket)
+            extra = ("x-request-id", request_id)
+            if _wants_stream(body) and await self._begun(turn):
+                await self._stream(connection, turn, extra)
+            else:
+                await self._whole(connection, turn, extra)
+
+    @asynccontextmanager
+    async def _session(self, principal: str, connection: HttpConnection) -> AsyncGenerator[Session]:
+        """A session that lives as long as the request does, and ends at once when the client goes."""
+        session = Session(self._service, principal=principal, transport="http")
+        self.sessions.add(session)
+        self._pulse.add(session)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(session.run)
+                nursery.start_soon(_watch, connection, session, nursery.cancel_scope)
+                yield session
+                session.cancel("the request has been answered")
+                nursery.cancel_scope.cancel(reason="the request has been answered")
+        finally:
+            self._pulse.remove(session)
+            self.sessions.discard(session)
+
+    async def _begun(self, turn: Turn) -> bool:
+        """True once the response exists; False if the request was refused: then there is nothing to stream."""
+        await turn.window.readable()
+        return turn.response is not None
+
+    async def _stream(self, connection: HttpConnection, turn: Turn, extra: tuple[str, str]) -> None:
+        window, share = turn.window, self._service.limits.slice_bytes
+        await connection.start_stream(200, (*SSE, extra))
+        while await window.readable():
+            parts: list[bytes] = []
+            window.collect(parts, sse_framing, share)
+            await connection.send_chunk(b"".join(parts))
+        await connection.end_stream(DONE)
+
+    async def _whole(self, connection: HttpConnection, turn: Turn, extra: tuple[str, str]) -> None:
+        window, share = turn.window, self._service.limits.slice_bytes
+        while await window.readable():
+            window.collect([], _nowhere, share)
+        if turn.ending is not None and turn.ending.error is not None:
+            raise turn.ending.error
+        await connection.respond(200, (JSON, extra), encode_json(turn.response))
+
+    async def retrieve(self, connection: HttpConnection, principal: str, response_id: str, request_id: str) -> None:
+        """``GET /v1/responses/{id}``: a stored response, as it ended."""
+        stored = await self._service.store.get(principal, response_id)
+        if stored is None:
+            raise RequestError(404, "response_not_found", f"There is no stored response {response_id!r}.", param="id")
+        await connection.respond(200, (JSON, ("x-request-id", request_id)), stored.response)
+
+
+async def _watch(connection: HttpConnection, session: Session, scope: trio.CancelScope) -> None:
+    reason = f"the client went away: {await connection.wait_disconnect()}"
+    session.cancel(reason)
+    scope.cancel(reason=reason)
+
+
+def _wants_stream(body: bytes) -> bool:
+    """Whether the client asked for a stream; what is wrong with the body is for the turn to say."""
+    try:
+        return msgspec.json.decode(body, type=_Mode).stream
+    except msgspec.MsgspecError:
+        return False
+
+
+def _nowhere(_: list[bytes], __: Sequence[bytes], ___: bytes) -> int:
+    """A framing for events that nobody reads."""
+    return 0

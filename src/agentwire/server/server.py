@@ -1,0 +1,304 @@
+"""The server: one port for HTTP and WebSocket, in a nursery that owns every connection and session.
+
+`serve` runs until it is cancelled or drained; the `Server` that it starts with tells addresses and figures, and is
+the handle for a drain.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import ssl
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from agentwire._version import __version__
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.errors import RequestError
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import Engine, Store
+from agentwire.runtime.policies import Cancel, Policy
+from agentwire.runtime.pulse import Pulse
+from agentwire.runtime.service import Service
+from agentwire.runtime.tools import Toolbox
+from agentwire.server.auth import Keys
+from agentwire.server.http_door import JSON, HttpDoor
+from agentwire.server.socket_door import SocketDoor
+from agentwire.stores.memory import MemoryStore
+from agentwire.transport.http11 import HttpConnection, upgrade_wanted
+from agentwire.transport.listen import Listening, ListenStatistics, accept_loop, open_listeners
+from agentwire.transport.requests import Request
+from agentwire.transport.serving import serve_requests
+from agentwire.transport.streams import NetworkStream
+from agentwire.transport.upgrade import check_host, check_origin, default_hosts, upgrade_required
+
+__all__ = ["Server", "ServerStatistics", "serve"]
+
+log = logging.getLogger("agentwire.server")
+
+RESPONSES = "/v1/responses"
+
+
+@attrs.frozen(kw_only=True)
+class ServerStatistics:
+    """A snapshot of a server: what is open now, and totals since it started."""
+
+    listening: ListenStatistics
+    connections: int
+    sessions: int
+    running: int
+    queued: int
+    sessions_total: int
+    turns: Mapping[str, int]
+    tool_calls: int
+    ended: Mapping[str, int]
+    draining: bool
+
+
+class Server:
+    """A running server; made by `serve`.
+
+    Attributes:
+        limits: the bounds in force.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        listening: Listening,
+        nursery: trio.Nursery,
+        *,
+        keys: Keys,
+        hosts: Collection[str],
+        origins: Collection[str],
+        models: Sequence[str],
+        policy: Policy,
+    ) -> None:
+        self.limits = service.limits
+        self._service = service
+        self._listening = listening
+        self._nursery = nursery
+        self._keys = keys
+        self._hosts = hosts
+        self._origins = origins
+        self._models = tuple(models)
+        self._started = service.sources.timestamp()
+        self._pulse = Pulse(service.limits)
+        self._sockets = SocketDoor(service, self._pulse, nursery, policy)
+        self._http = HttpDoor(service, self._pulse)
+        self._draining = False
+        self._drained = trio.Event()
+
+    @property
+    def url(self) -> str:
+        """The base URL for the WebSocket mode, such as ``ws://127.0.0.1:8000/v1``."""
+        return f"{self._listening.url('ws')}/v1"
+
+    @property
+    def http_url(self) -> str:
+        """The base URL for HTTP clients, such as ``http://127.0.0.1:8000/v1``."""
+        return f"{self._listening.url('http')}/v1"
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port; None if there is only a Unix socket."""
+        return self._listening.port
+
+    def statistics(self) -> ServerStatistics:
+        """Counts at this moment."""
+        tally = self._service.tally
+        sessions = [*self._sockets.sessions, *self._http.sessions]
+        desks = [session.desk.statistics() for session in sessions]
+        return ServerStatistics(
+            listening=self._listening.statistics(),
+            connections=len(self._sockets.connections),
+            sessions=len(sessions),
+            running=sum(desk.running for desk in desks),
+            queued=sum(desk.queued for desk in desks),
+            sessions_total=tally.sessions,
+            turns={outcome.value: count for outcome, count in tally.turns.items()},
+            tool_calls=tally.tool_calls,
+            ended=dict(tally.ended),
+            draining=self._draining,
+        )
+
+    async def drain(self) -> None:
+        """Shut down in good order: refuse new work, let running turns finish, close 1012, stop; `serve` then returns.
+
+        Readiness turns 503 at once. Turns have ``limits.drain`` seconds, then they are cancelled. Returns when nothing
+        is left; cancelling it leaves the server draining.
+        """
+        if not self._draining:
+            self._draining = True
+            log.info("draining: %d connections", len(self._sockets.connections))
+            self._nursery.start_soon(self._drain)
+        await self._drained.wait()
+
+    async def _drain(self) -> None:
+        error = _draining()
+        async with trio.open_nursery() as nursery:
+            for connection in tuple(self._sockets.connections):
+                nursery.start_soon(self._retire, connection, error)
+            with trio.move_on_after(self.limits.drain):
+                for session in (*self._http.sessions, *self._sockets.sessions):
+                    await session.idle()
+        self._drained.set()
+        self._nursery.cancel_scope.cancel(reason="the server has drained")
+
+    async def _retire(self, connection: Any, error: RequestError) -> None:
+        await connection.retire(1012, "the server restarts", error, grace=self.limits.drain, tell=False)
+
+    # Requests
+
+    async def _handle(self, stream: NetworkStream) -> None:
+        await serve_requests(HttpConnection(stream, self.limits, now=self._service.sources.now), self._answer)
+
+    async def _answer(self, connection: HttpConnection, request: Request) -> None:
+        check_host(request, self._hosts)
+        check_origin(request, self._origins)
+        if request.path in ("/healthz", "/readyz"):
+            await self._health(connection, ready=request.path == "/readyz")
+            return
+        principal = self._keys.principal(request.headers.get("authorization"))
+        await self._route(connection, request, principal, self._service.sources.new_id("req"))
+
+    async def _route(self, connection: HttpConnection, request: Request, principal: str, request_id: str) -> None:
+        path, method = request.path.rstrip("/"), request.method
+        if path == RESPONSES:
+            if self._draining and method in ("GET", "POST"):
+                raise _draining()
+            if upgrade_wanted(request):
+                await self._sockets.upgrade(connection, request, principal, request_id)
+            elif method == "POST":
+                await self._http.create(connection, principal, request_id)
+            elif method == "GET":
+                raise upgrade_required()
+            else:
+                raise _wrong_method(method, "GET, POST")
+        elif path.startswith(f"{RESPONSES}/") and "/" not in path[len(RESPONSES) + 1 :]:
+            _allow(method, "GET")
+            await self._http.retrieve(connection, principal, path[len(RESPONSES) + 1 :], request_id)
+        elif path == "/v1/models":
+            _allow(method, "GET")
+            await connection.respond(200, (JSON,), encode_json(self._model_list()))
+        else:
+            raise RequestError(404, "not_found", f"There is nothing at {request.path}; see {RESPONSES}.")
+
+    async def _health(self, connection: HttpConnection, *, ready: bool) -> None:
+        status = 503 if ready and self._draining else 200
+        body = {"status": "draining" if self._draining else "ok", "version": __version__}
+        await connection.respond(status, (JSON,), encode_json(body))
+
+    def _model_list(self) -> dict[str, Any]:
+        models = [
+            {"id": name, "object": "model", "created": self._started, "owned_by": "agentwire"} for name in self._models
+        ]
+        return {"object": "list", "data": models}
+
+
+async def serve(
+    engine: Engine,
+    *,
+    host: str | None = "127.0.0.1",
+    port: int = 0,
+    unix_path: str | os.PathLike[str] | None = None,
+    tls: ssl.SSLContext | None = None,
+    tools: Iterable[Callable[..., Any]] = (),
+    keys: Keys | Iterable[str] = (),
+    store: Store | None = None,
+    models: Sequence[str] = ("default",),
+    on_disconnect: Policy | None = None,
+    allowed_hosts: Collection[str] = (),
+    allowed_origins: Collection[str] = (),
+    limits: Limits | None = None,
+    sources: Sources | None = None,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the Responses API, over WebSocket and HTTP, in front of ``engine``.
+
+    Use ``server = await nursery.start(agentwire.serve, engine)``; it listens by then. Runs until it is cancelled, which
+    cuts every connection off, or until `Server.drain` has done its work. It owns its sockets and closes them.
+
+    Args:
+        engine: an async function ``(ask, out)``; see `Engine`.
+        host: a name or address; None for no TCP.
+        port: 0 for any free one.
+        unix_path: a Unix socket besides.
+        tls: for TCP.
+        tools: functions that the server itself runs between engine steps.
+        keys: API keys; without any, only this machine can be listened on.
+        store: where stored responses rest; this process's memory if left out, bounded by ``limits``.
+        models: the names that ``GET /v1/models`` lists; requests may name any model.
+        on_disconnect: what a lost WebSocket does to its turns; `Cancel` if left out.
+        allowed_hosts: names by which the server may be reached besides its own; ``*`` for any.
+        allowed_origins: web pages' origins that may call it; ``*`` for any.
+        limits: every bound.
+        sources: ids, clock and randomness.
+
+    Raises:
+        ValueError: it would be open to the network without a key, or a tool or key is not usable.
+        OSError: it cannot listen there.
+    """
+    limits = limits or Limits()
+    keys = keys if isinstance(keys, Keys) else Keys.of(keys)
+    _check_exposure(host, keys)
+    service = Service(
+        engine=engine,
+        toolbox=Toolbox.of(tools),
+        store=store or MemoryStore(limits),
+        limits=limits,
+        sources=sources or Sources.system(),
+    )
+    listening = await open_listeners(host, port, unix_path=unix_path, tls=tls, backlog=limits.backlog)
+    async with listening, trio.open_nursery() as nursery:
+        bound = [address for address, _ in listening.addresses]
+        server = Server(
+            service,
+            listening,
+            nursery,
+            keys=keys,
+            hosts=default_hosts(bound, allowed_hosts),
+            origins=allowed_origins,
+            models=models,
+            policy=on_disconnect or Cancel(),
+        )
+        nursery.start_soon(server._pulse.run)  # noqa: SLF001 - the two are one thing
+        task_status.started(server)
+        await accept_loop(listening, server._handle, nursery=nursery, limits=limits)  # noqa: SLF001
+
+
+def _check_exposure(host: str | None, keys: Keys) -> None:
+    if host is None or keys or _is_loopback(host):
+        return
+    raise ValueError(
+        f"listening on {host} without an API key would let anybody use this server: "
+        "set keys (the command's --key-file, or AGENTWIRE_KEYS), or listen on 127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _allow(method: str, allowed: str) -> None:
+    if method not in (allowed, "HEAD"):
+        raise _wrong_method(method, allowed)
+
+
+def _wrong_method(method: str, allowed: str) -> RequestError:
+    return RequestError(405, "method_not_allowed", f"{method} is not for this path.", headers={"allow": allowed})
+
+
+def _draining() -> RequestError:
+    message = "This server is about to restart; try again, or another one."
+    return RequestError(503, "server_is_draining", message, headers={"retry-after": "5"})

@@ -1,0 +1,346 @@
+"""The stream between a socket and trio-websocket, for both roles: data frames go beside the library, not through it.
+
+Whole messages are cut out of what comes in and control frames handed on; what the library sends is only queued, so
+that its reader never waits behind a stuck peer. One place writes, and whoever holds the send token is there: a
+producer for one non-blocking send while the wire is idle, the writer task for everything else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+import trio
+
+from agentwire.protocol.errors import CloseFrame, ConnectionEnded, RemoteProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import ByteSource, ByteStream
+from agentwire.runtime.window import Framing
+from agentwire.transport.frames import CLOSE, PING, FrameParser, Message
+
+__all__ = ["FilterStatistics", "FilterStream"]
+
+_COALESCE = 50e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
+_CHUNK = 65536
+_HEAD_END = b"\r\n\r\n"
+_INBOX = 64  # messages taken between two turns of the task that reads them
+
+
+@attrs.frozen
+class FilterStatistics:
+    """A snapshot of one connection: queues in bytes or messages, totals since it opened."""
+
+    bytes_in: int
+    bytes_out: int
+    writes: int
+    messages_in: int
+    inbox: int
+    unsent_bytes: int
+
+
+class FilterStream(trio.abc.Stream):
+    """Filters one connection's bytes.
+
+    Args:
+        stream: the socket; closed by `aclose` and `fail`.
+        parser: takes the peer's frames apart.
+        limits: deadline on write progress, reserve of queued control frames, size of one write.
+        framing: makes frames of messages, as this role sends them.
+        preface: bytes that the library reads first (a clean handshake request, on a server).
+        client: the handshake is a response to be found in what comes in; what follows it are frames.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        parser: FrameParser,
+        limits: Limits,
+        framing: Framing,
+        preface: bytes = b"",
+        client: bool = False,
+    ) -> None:
+        self.ended: ConnectionEnded | None = None
+        self.violation: RemoteProtocolError | None = None
+        self.received: CloseFrame | None = None
+        self.sent: CloseFrame | None = None
+        self.last_heard = trio.current_time()
+        self._stream = stream
+        self._parser = parser
+        self._limits = limits
+        self._framing = framing
+        self._preface = preface
+        self._handshake = bytearray() if client else None
+        self._ping_frame = b"\x89\x80\0\0\0\0" if client else b"\x89\0"
+        self._frames_in = False
+        self._closing = False
+        # What comes in.
+        self._inbox: deque[bytes] = deque()
+        self._through = bytearray()
+        self._arrived = trio.Event()
+        self._taken = trio.Event()
+        # What goes out.
+        self._source: ByteSource | None = None
+        self._queueing = False
+        self._control = bytearray()
+        self._residue: bytes | memoryview = b""
+        self._writing = False
+        self._written = -1.0
+        self._work = trio.Event()
+        self._flushed = trio.Event()
+        self._bytes_in = self._bytes_out = self._writes = self._messages_in = 0
+
+    # The handshake
+
+    def expect_frames(self) -> None:
+        """The next byte that comes in belongs to a frame (a server calls this before it says 101)."""
+        self._frames_in = True
+
+    def queue_sends(self) -> None:
+        """The handshake is done: from now on the library's sends are queued for the writer."""
+        self._queueing = True
+
+    # The library's side: trio.abc.Stream
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue control frames; write a handshake at once."""
+        if not self._queueing:
+            self._writing = True
+            await self._stream.send_all(bytes(data))
+            self._writing = False
+            return
+        await trio.lowlevel.checkpoint()
+        if self.ended is not None:
+            raise trio.ClosedResourceError
+        if len(self._control) + len(data) > self._limits.reply_bytes:
+            self.fail("the peer asks for answers that it does not read")
+            raise trio.BrokenResourceError
+        self._control += data
+        self._closing = self._closing or data[0] & 0x0F == CLOSE
+        self.kick()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Sends are queued, so they never block."""
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The next bytes that are the library's business: handshake and control frames."""
+        if self._preface:
+            await trio.lowlevel.checkpoint()
+            preface, self._preface = self._preface, b""
+            return preface
+        while True:
+            if self._through:
+                through = bytes(self._through)
+                self._through.clear()
+                return through
+            data = await self._read()
+            if not data:
+                return b""
+            if self._handshake is not None:
+                if not (data := self._split_handshake(data)):
+                    continue
+            if not self._frames_in:
+                return data
+            await self._filter(data)
+
+    async def aclose(self) -> None:
+        """The library is done with the stream: say what is queued if it goes out at once, and close."""
+        if not self._writing and self._control and self.ended is None:
+            self._write_eagerly(trio.current_time())
+        self.fail("closed")
+        await trio.aclose_forcefully(self._stream)
+
+    # Coming in
+
+    async def _read(self) -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(_CHUNK))
+        except trio.BrokenResourceError:
+            self.fail("connection reset by the peer")
+            raise
+        except trio.ClosedResourceError:
+            self.fail("closed")
+            raise
+        self.last_heard = trio.current_time()
+        self._bytes_in += len(data)
+        if not data:
+            self.fail("the peer ended the connection")
+        return data
+
+    def _split_handshake(self, data: bytes) -> bytes:
+        """A client's handshake: the response's head is the library's, what follows a 101 are frames."""
+        assert self._handshake is not None
+        self._handshake += data
+        end = self._handshake.find(_HEAD_END)
+        if end < 0 and len(self._handshake) <= _CHUNK:
+            return b""
+        whole, self._handshake = bytes(self._handshake), None
+        if end < 0 or whole.split(b" ", 2)[1:2] != [b"101"]:
+            return whole
+        end += len(_HEAD_END)
+        self._frames_in = True
+        self._through += whole[:end]
+        return whole[end:]
+
+    async def _filter(self, data: bytes) -> None:
+        """Sort frames: messages into the inbox, control frames to the library.
+
+        Raises nothing for the peer's faults: they are for the task that reads messages.
+        """
+        try:
+            for found in self._parser.feed(data):
+                if type(found) is not Message:
+                    self._pass_control(found.raw, found.opcode, found.payload)
+                    continue
+                self._messages_in += 1
+                self._inbox.append(found.payload)
+                self._arrived.set()
+                if len(self._inbox) >= _INBOX:
+                    self._taken = trio.Event()
+                    await self._taken.wait()
+        except RemoteProtocolError as violation:
+            self.violation = self.violation or violation
+            self._arrived.set()
+
+    def _pass_control(self, raw: bytes, opcode: int, payload: bytes) -> None:
+        if opcode == PING and self._closing:
+            return  # the library would answer, and must not after a close frame
+        if opcode == CLOSE:
+            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+            self.received = CloseFrame(code, payload[2:].decode(errors="replace"))
+            self._parser.discard()
+            self._closing = True
+            self._arrived.set()
+        self._through += raw
+
+    async def receive(self) -> bytes:
+        """The next message.
+
+        Raises:
+            ConnectionEnded: the connection is over, or the peer has said goodbye.
+            RemoteProtocolError: the peer broke the framing rules; close with its code.
+        """
+        while not self._inbox:
+            self._taken.set()
+            if self.ended is not None or self.received is not None:
+                raise self.story()
+            if self.violation is not None:
+                raise self.violation
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        return self._inbox.popleft()
+
+    # Going out
+
+    def kick(self) -> None:
+        """There is something to send; see `Wire.kick`."""
+        if self._writing or self.ended is not None:
+            return
+        now = trio.current_time()
+        if self._residue or now - self._written < _COALESCE:
+            self._work.set()
+        else:
+            self._write_eagerly(now)
+
+    def ping(self) -> None:
+        """Queue a ping."""
+        if not self._closing:
+            self._control += self._ping_frame
+            self.kick()
+
+    def _next(self) -> bytes | memoryview:
+        """What to write next: the rest of a frame, then control frames, then messages; never data after a close."""
+        if self._residue:
+            residue, self._residue = self._residue, b""
+            return residue
+        if self._control:
+            control = bytes(self._control)
+            self._control.clear()
+            return control
+        if self._source is None or self._closing:
+            return b""
+        return self._source.take(self._limits.write_bytes, self._framing)
+
+    def _write_eagerly(self, now: float) -> None:
+        data = self._next()
+        if not data:
+            return
+        try:
+            sent = self._stream.send_nowait(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.fail("connection reset by the peer")
+            return
+        self._count(sent, now)
+        if sent < len(data):
+            self._residue = memoryview(data)[sent:]
+            self._work.set()
+        elif self._source is not None and self._source.pending:
+            self._work.set()
+
+    def _count(self, sent: int, now: float) -> None:
+        self._written = now
+        self._bytes_out += sent
+        self._writes += 1
+
+    async def send_many(self, source: ByteSource) -> None:
+        """The writer; see `Wire.send_many`."""
+        self._source = source
+        while self.ended is None:
+            while data := self._next():
+                await self._write(data)
+            self._flushed.set()
+            await self._work.wait()
+            self._work = trio.Event()
+        raise self.story()
+
+    async def _write(self, data: bytes | memoryview) -> None:
+        self._writing = True
+        try:
+            while data:
+                with trio.move_on_after(self._limits.write_progress, shield=True) as scope:
+                    sent = await self._stream.wait_send(data)
+                if scope.cancelled_caught:
+                    self.fail(f"the peer took nothing for {self._limits.write_progress:g} s")
+                    raise self.story()
+                self._count(sent, trio.current_time())
+                data = memoryview(data)[sent:]
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.fail("connection reset by the peer")
+            raise self.story() from None
+        finally:
+            self._writing = False
+
+    async def flush(self) -> None:
+        """Wait until everything that is ready has been written (the writer must be running)."""
+        while self.ended is None and (self._writing or self._residue or not self._flushed.is_set()):
+            self._flushed = trio.Event()
+            self._work.set()
+            await self._flushed.wait()
+
+    # The end
+
+    def say_no_more(self) -> None:
+        """Keep no more messages: we are about to close."""
+        self._parser.discard()
+        self._inbox.clear()
+        self._taken.set()
+
+    def fail(self, cause: str) -> None:
+        """The connection is over, for this reason; the first one counts. Wakes everybody; the caller closes."""
+        if self.ended is None:
+            self.ended = ConnectionEnded(sent=self.sent, received=self.received, cause=cause)
+            for event in (self._arrived, self._taken, self._work, self._flushed):
+                event.set()
+
+    def story(self) -> ConnectionEnded:
+        """How it ended, as far as is known now."""
+        cause = self.ended.cause if self.ended is not None and self.received is None else ""
+        return ConnectionEnded(sent=self.sent, received=self.received, cause=cause)
+
+    def statistics(self) -> FilterStatistics:
+        """Totals and queues at this moment."""
+        unsent = len(self._control) + len(self._residue)
+        return FilterStatistics(
+            self._bytes_in, self._bytes_out, self._writes, self._messages_in, len(self._inbox), unsent
+        )

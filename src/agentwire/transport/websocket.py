@@ -1,0 +1,201 @@
+"""The one module that knows trio-websocket: it does handshakes and control frames, and we do the rest.
+
+Two context managers open a `WebSocketWire`, one for each role. They own the stream: when they are left, whatever
+the reason, the socket is closed first, by force, and only then are the library's tasks cancelled, so that no shielded
+write can hold them up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+import trio_websocket
+
+from agentwire.protocol.errors import CloseFrame, ConnectionEnded, RemoteProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import ByteSource, ByteStream
+from agentwire.runtime.window import Framing
+from agentwire.transport.filter import FilterStatistics, FilterStream
+from agentwire.transport.frames import FrameParser, client_frame, server_header
+
+__all__ = [
+    "HandshakeRefused",
+    "WebSocketWire",
+    "client_framing",
+    "open_client_wire",
+    "open_server_wire",
+    "server_framing",
+]
+
+Header = tuple[str, str]
+
+
+class HandshakeRefused(RemoteProtocolError):
+    """The server answered the upgrade with something else than 101.
+
+    Args:
+        status: the HTTP status.
+        headers: the response's headers, names in lower case.
+        body: the response's body, as far as it came.
+    """
+
+    def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        super().__init__(f"the server refused the WebSocket with HTTP {status}: {body[:200].decode(errors='replace')}")
+        self.status = status
+        self.headers = tuple(headers)
+        self.body = body
+
+
+def server_framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
+    """Unmasked text frames (see `Framing`)."""
+    size, more = 0, len(ending)
+    for event in events:
+        length = len(event) + more
+        header = server_header(length)
+        parts += (header, event, ending)
+        size += length + len(header)
+    return size
+
+
+def client_framing(random_bytes: Callable[[int], bytes] = os.urandom) -> Framing:
+    """Masked text frames, each with a key from ``random_bytes`` (RFC 6455 asks for unpredictable ones)."""
+
+    def framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
+        frames = [client_frame(event + ending, random_bytes(4)) for event in events]
+        parts += frames
+        return sum(map(len, frames))
+
+    return framing
+
+
+class WebSocketWire:
+    """The `Wire` over one WebSocket connection; made by `open_server_wire` and `open_client_wire`."""
+
+    def __init__(self, filtered: FilterStream, library: trio_websocket.WebSocketConnection, limits: Limits) -> None:
+        self._filter = filtered
+        self._library = library
+        self._limits = limits
+        self.kick = filtered.kick  # see `Wire.kick`; on the path of every event, so without a call between
+
+    async def receive(self) -> bytes:
+        """The next message; raises `ConnectionEnded` at the end and `RemoteProtocolError` for the peer's faults."""
+        return await self._filter.receive()
+
+    async def send_many(self, source: ByteSource) -> None:
+        """The writer task; see `Wire.send_many`."""
+        await self._filter.send_many(source)
+
+    def ping(self) -> None:
+        """Ask for a sign of life; ``last_heard`` tells whether one came."""
+        self._filter.ping()
+
+    @property
+    def last_heard(self) -> float:
+        """Trio's time of the last byte from the peer."""
+        return self._filter.last_heard
+
+    @property
+    def ended(self) -> ConnectionEnded | None:
+        """How it ended, or None while it is open."""
+        return self._filter.story() if self._filter.ended is not None else None
+
+    def statistics(self) -> FilterStatistics:
+        """Bytes, writes and queues."""
+        return self._filter.statistics()
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Say what is ready, then goodbye, wait for the peer's answer, and close; bounded by ``limits.close_grace``.
+
+        Cancellation cuts it short: the socket is closed all the same.
+        """
+        try:
+            with trio.move_on_after(self._limits.close_grace):
+                self._filter.say_no_more()
+                await self._filter.flush()
+                if self._filter.sent is None and self._filter.received is None:
+                    self._filter.sent = CloseFrame(code, reason)
+                await self._library.aclose(code, reason or None)
+        finally:
+            await self.abort(f"closed with {code} {reason}".rstrip())
+
+    async def abort(self, cause: str) -> None:
+        """Cut the connection off now."""
+        self._filter.fail(cause)
+        await trio.aclose_forcefully(self._filter)
+
+
+@asynccontextmanager
+async def open_server_wire(
+    stream: ByteStream, head: bytes, *, headers: Sequence[Header] = (), limits: Limits
+) -> AsyncGenerator[WebSocketWire]:
+    """Accept the upgrade whose judged and clean request head is ``head``; closes ``stream`` in the end.
+
+    Raises:
+        trio.TooSlowError: the handshake took longer than ``limits.handshake``.
+    """
+    parser = FrameParser(masked=True, max_message=limits.message_bytes)
+    filtered = FilterStream(stream, parser=parser, limits=limits, framing=server_framing, preface=head)
+    async with _transport(filtered) as nursery:
+        with trio.fail_after(limits.handshake):
+            request = await trio_websocket.wrap_server_stream(nursery, filtered)
+            filtered.expect_frames()
+            extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+            library = await request.accept(extra_headers=extra)
+            filtered.queue_sends()
+        yield WebSocketWire(filtered, library, limits)
+
+
+@asynccontextmanager
+async def open_client_wire(
+    stream: ByteStream,
+    *,
+    host: str,
+    target: str,
+    headers: Sequence[Header] = (),
+    limits: Limits,
+    framing: Framing | None = None,
+) -> AsyncGenerator[WebSocketWire]:
+    """Ask for an upgrade on a connected stream; closes ``stream`` in the end.
+
+    Args:
+        host: the ``Host`` header (IPv6 in brackets, the port where it is not the scheme's own).
+        target: path and query.
+
+    Raises:
+        HandshakeRefused: the server answered, but not with 101.
+        ConnectionEnded: the server went away instead of answering.
+        trio.TooSlowError: no answer within ``limits.handshake``.
+    """
+    parser = FrameParser(masked=False, max_message=limits.response_bytes)
+    filtered = FilterStream(stream, parser=parser, limits=limits, framing=framing or client_framing(), client=True)
+    async with _transport(filtered) as nursery:
+        extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+        with trio.fail_after(limits.handshake):
+            library = await _open_handshake(nursery, filtered, host, target, extra)
+            filtered.queue_sends()
+        yield WebSocketWire(filtered, library, limits)
+
+
+async def _open_handshake(
+    nursery: trio.Nursery, filtered: FilterStream, host: str, target: str, headers: list[tuple[bytes, bytes]]
+) -> trio_websocket.WebSocketConnection:
+    try:
+        return await trio_websocket.wrap_client_stream(nursery, filtered, host, target, extra_headers=headers)
+    except trio_websocket.ConnectionRejected as refusal:
+        answer = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in refusal.headers]
+        raise HandshakeRefused(refusal.status_code, answer, refusal.body or b"") from None
+
+
+@asynccontextmanager
+async def _transport(filtered: FilterStream) -> AsyncGenerator[trio.Nursery]:
+    """The nursery of the library's tasks; the stream is closed before they are cancelled."""
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        finally:
+            filtered.fail("closed")
+            await trio.aclose_forcefully(filtered)
+            nursery.cancel_scope.cancel(reason="the connection is closed")

@@ -1,0 +1,41 @@
+"""The test kit: a network with faults, virtual time, machines, invariants and leak checks, for Trio programs.
+
+Nothing here needs pytest or Hypothesis to be installed, but for `agentwire.testing.machine` and
+`agentwire.testing.pytest_plugin`, which are imported by name.
+"""
+
+from __future__ import annotations
+
+from agentwire.testing.clock import run as run
+from agentwire.testing.clock import seeded_order as seeded_order
+from agentwire.testing.clock import virtual_clock as virtual_clock
+from agentwire.testing.cuts import cut_points as cut_points
+from agentwire.testing.cuts import every_byte as every_byte
+from agentwire.testing.cuts import every_frame as every_frame
+from agentwire.testing.faults import Fault as Fault
+from agentwire.testing.leaks import Leaked as Leaked
+from agentwire.testing.leaks import no_leaks as no_leaks
+from agentwire.testing.network import MemoryListener as MemoryListener
+from agentwire.testing.network import Network as Network
+from agentwire.testing.network import network as network
+from agentwire.testing.streams import MemoryStream as MemoryStream
+from agentwire.testing.trace import Record as Record
+from agentwire.testing.trace import Trace as Trace
+
+__all__ = [
+    "Fault",
+    "Leaked",
+    "MemoryListener",
+    "MemoryStream",
+    "Network",
+    "Record",
+    "Trace",
+    "cut_points",
+    "every_byte",
+    "every_frame",
+    "network",
+    "no_leaks",
+    "run",
+    "seeded_order",
+    "virtual_clock",
+]

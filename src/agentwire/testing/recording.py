@@ -1,0 +1,227 @@
+"""An engine without a server: `ask_for` makes what it is asked, `RecordingOut` takes what it writes.
+
+    out = RecordingOut()
+    finish = await engine(ask_for("hello"), out)
+    assert out.text_written == "hi"
+
+The recording keeps to the contract of `agentwire.runtime.contracts.Out`: every method is a checkpoint, and what a real
+turn refuses is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from agentwire.protocol.codec import decode_create, decode_item, encode_json
+from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
+from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
+from agentwire.protocol.limits import Limits
+from agentwire.protocol.tools import Tool
+from agentwire.runtime.contracts import Ask
+
+__all__ = ["RecordingOut", "ask_for"]
+
+SERVER_LABEL = "recording"
+
+
+def ask_for(
+    request: str | Sequence[Any] | Mapping[str, Any],
+    *,
+    history: Sequence[Item] = (),
+    server_tools: Sequence[Tool] = (),
+    step: int = 0,
+    memo: Any = None,
+    sources: Sources | None = None,
+    **fields: Any,
+) -> Ask:
+    """An `Ask` as a server would make it.
+
+    Args:
+        request: the user's message, the items of ``input``, or a whole create request, all as JSON values or items.
+        history: the items before this turn.
+        server_tools: tools that the server itself runs, offered after the client's.
+        step: which engine step of the turn this is.
+        memo: the conversation's cell.
+        sources: ids and clock; seeded if left out.
+        fields: further members of the create request, such as ``tools`` or ``tool_choice``.
+
+    Raises:
+        RequestError: a server would refuse the request.
+    """
+    body = {**request} if isinstance(request, Mapping) else {"input": request}
+    body = {"type": "response.create", "model": "test", **body, **fields}
+    if history and "previous_response_id" not in body:
+        body["previous_response_id"] = "resp_history"
+    decoded = decode_create(encode_json(body), Limits(), transport="websocket")
+    sources = sources or Sources.seeded(0)
+    return Ask(
+        request=decoded,
+        items=(*history, *decoded.input),
+        new_items=decoded.input,
+        tools=(*decoded.tools, *server_tools),
+        response_id=sources.new_id("resp"),
+        root_id="resp_root",
+        principal="tester",
+        step=step,
+        memo=memo,
+        sources=sources,
+        limits=Limits(),
+    )
+
+
+@attrs.define
+class RecordingOut:
+    """An `Out` that keeps what an engine writes.
+
+    Attributes:
+        server_tools: names that become ``mcp_call`` items, as if the server ran them.
+        sources: ids of items and calls; seeded if left out.
+        events: what was called, in order: ``("text", "hel")``, ``("call", "grep", '{"q":"x"}')``.
+        items: the finished items. The one that is still open is finished by `close`, or by the next one.
+    """
+
+    server_tools: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    sources: Sources = attrs.Factory(lambda: Sources.seeded(1))
+    events: list[tuple[str, ...]] = attrs.Factory(list)
+    items: list[Item] = attrs.Factory(list)
+    _parts: list[tuple[str, str]] = attrs.Factory(list)
+    _open: tuple[str, str, bool] | None = None
+    _written: list[str] = attrs.Factory(list)
+    _calls: list[FunctionCall | CustomToolCall | McpCall] = attrs.Factory(list)
+    _closed: bool = False
+
+    @property
+    def text_written(self) -> str:
+        """All text of the assistant's messages."""
+        return self._joined("text")
+
+    @property
+    def summary_written(self) -> str:
+        """All text of reasoning summaries."""
+        return self._joined("summary")
+
+    @property
+    def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
+        """The calls so far."""
+        return tuple(self._calls)
+
+    def close(self) -> list[Item]:
+        """Finish what is open, take nothing more, and give all items."""
+        self._finish()
+        self._closed = True
+        return self.items
+
+    async def text(self, piece: str) -> None:
+        """A piece of the assistant's message."""
+        await self._piece("text", piece)
+
+    async def refusal(self, piece: str) -> None:
+        """A piece of a refusal."""
+        await self._piece("refusal", piece)
+
+    async def reasoning(self, piece: str) -> None:
+        """A piece of raw reasoning."""
+        await self._piece("reasoning", piece)
+
+    async def summary(self, piece: str) -> None:
+        """A piece of a reasoning summary."""
+        await self._piece("summary", piece)
+
+    async def call(
+        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+    ) -> None:
+        """One whole call."""
+        await self.open_call(name, call_id=call_id, custom=custom)
+        await self.arguments(arguments if isinstance(arguments, str) else encode_json(arguments).decode())
+        await self.close_call()
+
+    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+        """Begin a call."""
+        await self._enter()
+        self._finish()
+        self._open = (name, call_id or self.sources.new_id("call"), custom)
+        self._written = []
+
+    async def arguments(self, piece: str) -> None:
+        """A piece of the open call's arguments."""
+        await self._enter()
+        if self._open is None:
+            raise LocalProtocolError("arguments() without an open call: call open_call() first")
+        self._written.append(piece)
+
+    async def close_call(self) -> None:
+        """End the open call."""
+        await self._enter()
+        if self._open is None:
+            raise LocalProtocolError("close_call() without an open call: call open_call() first")
+        (name, call_id, custom), self._open = self._open, None
+        arguments = "".join(self._written)
+        self.events.append(("call", name, arguments))
+        call: FunctionCall | CustomToolCall | McpCall
+        if custom:
+            call = CustomToolCall(call_id, name, arguments, id=self.sources.new_id("ctc"), status="completed")
+        elif name in self.server_tools:
+            call = McpCall(SERVER_LABEL, name, arguments, id=self.sources.new_id("mcp"), status="in_progress")
+        else:
+            call = FunctionCall(call_id, name, arguments, id=self.sources.new_id("fc"), status="completed")
+        self._calls.append(call)
+        self.items.append(call)
+
+    async def item(self, raw: Mapping[str, Any]) -> None:
+        """Any other finished item."""
+        await self._enter()
+        if not isinstance(raw.get("type"), str):
+            raise LocalProtocolError("an item needs a type")
+        self._finish()
+        self.events.append(("item", raw["type"]))
+        self.items.append(decode_item({**raw, "id": raw.get("id") or self.sources.new_id("item")}))
+
+    async def _piece(self, kind: str, piece: str) -> None:
+        await self._enter()
+        if not isinstance(piece, str):
+            raise TypeError(f"a piece of text must be a str, not {type(piece).__name__}")
+        thinks = kind in ("reasoning", "summary")
+        if self._open is not None or any(
+            (open_kind in ("reasoning", "summary")) is not thinks for open_kind, _ in self._parts
+        ):
+            self._finish()
+        self.events.append((kind, piece))
+        self._parts.append((kind, piece))
+
+    async def _enter(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise LocalProtocolError("this step has ended: an engine may not write after it returned")
+
+    def _joined(self, kind: str) -> str:
+        return "".join(event[1] for event in self.events if event[0] == kind)
+
+    def _finish(self) -> None:
+        if self._open is not None:
+            raise LocalProtocolError("a call is still open: call close_call() first")
+        parts, self._parts = self._parts, []
+        if not parts:
+            return
+        whole: dict[str, str] = {}
+        for kind, piece in parts:
+            whole[kind] = whole.get(kind, "") + piece
+        self.items.append(
+            _message(whole, self.sources) if {"text", "refusal"} & set(whole) else _thought(whole, self.sources)
+        )
+
+
+def _message(whole: Mapping[str, str], sources: Sources) -> Message:
+    content: list[Part] = [OutputText(text) if kind == "text" else Refusal(text) for kind, text in whole.items()]
+    return Message("assistant", tuple(content), id=sources.new_id("msg"), status="completed")
+
+
+def _thought(whole: Mapping[str, str], sources: Sources) -> Reasoning:
+    summary = (SummaryText(whole["summary"]),) if "summary" in whole else ()
+    content = (ReasoningText(whole["reasoning"]),) if "reasoning" in whole else None
+    return Reasoning(summary, content, id=sources.new_id("rs"), status="completed")

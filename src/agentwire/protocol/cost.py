@@ -17,7 +17,7 @@ from agentwire.protocol.limits import Limits
 
 __all__ = ["check_cost", "cost_steps"]
 
-SLICE: Final = 1024 * 1024
+SLICE: Final = 256 * 1024
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEP: Final = tuple(1 if byte in b"[{" else -1 for byte in range(256))
 
@@ -42,9 +42,11 @@ def cost_steps(message: bytes, limits: Limits) -> Iterator[None]:
         return
     scan = _Scan()
     for start in range(0, len(message), SLICE):
-        scan.feed(message[start : start + SLICE])
+        outside = scan.strip_strings(message[start : start + SLICE])
+        scan.count(outside)
         if scan.values > limits.json_values:
             raise _too_complex(f"more than {limits.json_values} objects, arrays and members")
+        scan.measure(outside)
         if scan.deepest > limits.json_depth:
             raise _too_complex(f"more than {limits.json_depth} levels of nesting")
         yield
@@ -60,19 +62,9 @@ class _Scan:
     in_string: bool = False
     half: bytes = b""
 
-    def feed(self, piece: bytes) -> None:
-        outside = self._outside(self.half + piece)
-        self.values += outside.count(b",") + outside.count(b"{") + outside.count(b"[")
-        brackets = outside.translate(None, _NO_BRACKETS)
-        if brackets:
-            depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=self.depth))
-            deepest = max(depths)
-            self.deepest = max(self.deepest, deepest)
-            self.depth = depths[-1]
-
-    def _outside(self, piece: bytes) -> bytes:
-        """What stands outside of strings."""
-        self.half = b""
+    def strip_strings(self, piece: bytes) -> bytes:
+        """What stands outside of strings in the next slice."""
+        piece, self.half = self.half + piece, b""
         if b"\\" in piece:
             if (len(piece) - len(piece.rstrip(b"\\"))) % 2:
                 piece, self.half = piece[:-1], b"\\"
@@ -81,6 +73,18 @@ class _Scan:
         outside = b"".join(parts[self.in_string :: 2])
         self.in_string ^= len(parts) % 2 == 0
         return outside
+
+    def count(self, outside: bytes) -> None:
+        """Every value but the first in its container has a comma before it."""
+        self.values += outside.count(b",") + outside.count(b"{") + outside.count(b"[")
+
+    def measure(self, outside: bytes) -> None:
+        """How deep it goes."""
+        brackets = outside.translate(None, _NO_BRACKETS)
+        if brackets:
+            depths = list(accumulate(map(_STEP.__getitem__, brackets), initial=self.depth))
+            self.deepest = max(self.deepest, max(depths))  # noqa: PLW3301 - there may be a quarter of a million
+            self.depth = depths[-1]
 
 
 def _too_complex(what: str) -> RequestError:

@@ -133,12 +133,20 @@ def _class_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[[A
                 raise Misfit.missing(name)
             elif null and name in value:
                 found[name] = None
-        if len(value) > len(found) + ("type" in value) and (unknown := value.keys() - known):
-            found["extra"] = {key: value[key] for key in unknown}
+        if len(value) > len(found) + ("type" in value) and (extra := _without(value, known)):
+            found["extra"] = extra
         whole(found)
         return cls(**found)
 
     return read
+
+
+def _without(value: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """What is left of an object; a copy and a few removals, for there may be very many members."""
+    rest = dict(value)
+    for name in names:
+        rest.pop(name, None)
+    return rest
 
 
 _Member = tuple[str, type | None, Callable[[Any], Any], bool, bool]

@@ -18,6 +18,7 @@ import trio
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.tools import FunctionTool
+from agentwire.runtime.groups import open_flat_nursery, single
 from agentwire.runtime.tools.local import LocalTool, ToolCall, ToolError
 from agentwire.runtime.tools.output import ToolResult, render
 from agentwire.runtime.tools.signature import ArgumentsError
@@ -125,12 +126,9 @@ class _Run:
 
     async def within(self, seconds: float) -> ToolResult:
         with trio.move_on_after(seconds):
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch, name=f"watch of {self.tool.name}")
-                    await self._work()
-            except BaseExceptionGroup as group:  # Trio's own, around one or two Cancelled
-                raise _single(group) from None
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(self._watch, name=f"watch of {self.tool.name}")
+                await self._work()
         if self.result is not None:
             return self.result
         return ToolResult.failed(f"{self.tool.name} did not finish within {seconds:g} s and was cancelled")
@@ -148,7 +146,7 @@ class _Run:
                 raise
             if rest is not None:
                 self._fail(rest)
-            raise _single(cancelled) from None
+            raise single(cancelled) from None
         finally:
             self.done.set()
 
@@ -189,12 +187,3 @@ class _Run:
                 _log.warning("tool %s (%s) %s %g s after it was cancelled", self.tool.name, self.call_id, stays, grace)
                 self.thread.cancel(reason=f"the thread did not end within {grace:g} s")
             raise
-
-
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception in a group, or one `trio.Cancelled`, which carries the reason, for a group of nothing else."""
-    _, rest = group.split(trio.Cancelled)
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and (rest is None or len(error.exceptions) == 1):
-        error = error.exceptions[0]
-    return error

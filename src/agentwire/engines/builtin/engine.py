@@ -1,0 +1,192 @@
+"""The built-in engine: read the conversation, decide, write.
+
+The decision is a function of the conversation alone: the next calls of the plan that the latest message makes, or a
+call because ``tool_choice`` demands one, or the answer. ``tool_choice``, ``text.format`` and ``max_output_tokens`` are
+obeyed, not taken as hints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from agentwire.engines.builtin.answer import digest, line_of_step, report
+from agentwire.engines.builtin.arguments import Context, Job, jobs_for, structured
+from agentwire.engines.builtin.hosted import hosted_call, item_of
+from agentwire.engines.builtin.matching import closest
+from agentwire.engines.builtin.pen import Pen
+from agentwire.engines.builtin.plan import Plan, plan_of
+from agentwire.engines.builtin.progress import Progress, facts_in, follow
+from agentwire.engines.builtin.reading import Reading, read, rough_tokens, weight
+from agentwire.engines.builtin.schema import Unfillable
+from agentwire.engines.builtin.talk import reply
+from agentwire.engines.builtin.toolbox import Offer, allowed, offers
+from agentwire.protocol.errors import EngineError
+from agentwire.protocol.items import McpCall
+from agentwire.protocol.writing import encode_json
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+
+__all__ = ["builtin"]
+
+TOOL_TOKENS: Final = 4
+"""Tokens of a tool beside its JSON."""
+
+
+def builtin(*, delay: float = 0.0) -> Engine:
+    """The engine that needs nothing: deterministic rules, not a language model.
+
+    It completes the tool loops of agent clients: it calls the tools that the latest message asks for, in the order
+    that it gives, with arguments from the message and from earlier outputs, and reports what they said.
+
+    Args:
+        delay: seconds to wait after each word and each call, to make a demonstration look alive.
+    """
+
+    async def engine(ask: Ask, out: Out) -> Finish:
+        """Answer one step; nothing is kept between steps but the conversation's memo. May be cancelled anywhere."""
+        mind = _Mind.of(ask)
+        pen = Pen(out, ask.max_output_tokens, delay)
+        hosted = mind.forced_hosted()
+        if hosted is not None:
+            await out.item(hosted_call(hosted.type, mind.reading.request, ask.sources))
+            return pen.finish(mind.input_tokens(), mind.cached_tokens())
+        jobs = mind.jobs()
+        if mind.wants_summary:
+            await pen.summary(mind.summary(jobs))
+        for job in jobs:
+            await pen.call(job, item_of(job, ask.sources))
+        if not jobs:
+            await pen.text(mind.answer())
+        return pen.finish(mind.input_tokens(), mind.cached_tokens())
+
+    return engine
+
+
+@attrs.frozen
+class _Mind:
+    """One step's view of what is asked, and what to do about it."""
+
+    ask: Ask
+    reading: Reading
+    on_offer: tuple[Offer, ...]
+    plan: Plan
+    progress: Progress
+    context: Context
+
+    @classmethod
+    def of(cls, ask: Ask) -> _Mind:
+        reading = read(ask.items, ask.memo)
+        on_offer = allowed(_all_offers(ask, reading), ask.tool_choice)
+        callable_ = tuple(offer for offer in on_offer if offer.kind != "hosted")
+        plan = plan_of(reading.request, callable_)
+        facts = {**reading.facts, **facts_in(reading.since)}
+        bare = Context(facts, lambda: _answer_text(reading, Progress(()), callable_))
+        progress = follow(plan, reading.since, reading.before, bare, parallel=ask.request.parallel_tool_calls)
+        context = Context(facts, lambda: _answer_text(reading, progress, callable_))
+        return cls(ask, reading, on_offer, plan, progress, context)
+
+    @property
+    def must_call(self) -> bool:
+        return self.ask.tool_choice.mode == "required"
+
+    def forced_hosted(self) -> Offer | None:
+        """A tool without a schema that must be called.
+
+        Raises:
+            EngineError: a tool must be called, and there is none that this engine can call.
+        """
+        if not self.must_call:
+            return None
+        if not self.on_offer:
+            names = ", ".join(self.ask.tool_choice.names or ()) or "any tool of those offered"
+            message = (
+                f"The built-in engine cannot call {names}: it calls function and custom tools, and those in namespaces."
+            )
+            raise EngineError(message, code="unsupported_tool", status=400, param="tool_choice")
+        return self.on_offer[0] if self.on_offer[0].kind == "hosted" else None
+
+    def jobs(self) -> Sequence[Job]:
+        """The calls to make now; of one kind, since a client answers one and the server runs another."""
+        jobs = self.progress.next
+        if not jobs and self.must_call:
+            called = [exchange.name for exchange in self.reading.since]
+            offer = closest(self.reading.request, self.on_offer, called)
+            jobs = (*jobs_for(offer, self.reading.request, self.context), Job(offer, {}))[:1]
+        return [job for job in jobs if job.offer.namespace == jobs[0].offer.namespace]
+
+    @property
+    def wants_summary(self) -> bool:
+        reasoning = self.ask.request.reasoning or {}
+        return bool(reasoning.get("summary") or reasoning.get("generate_summary"))
+
+    def summary(self, jobs: Sequence[Job]) -> str:
+        step = self.progress.step
+        if jobs and step is not None:
+            done = next(done for done in self.progress.done if done.step is step)
+            return line_of_step(done, len(jobs))
+        if jobs:
+            return f"A tool must be called; {jobs[0].offer.name} is the closest."
+        if self.reading.since:
+            return "No call is left to make; this says what the tools answered."
+        return "The message asks for no tool; this answers in words."
+
+    def answer(self) -> str:
+        """The text of the answer, in the format that the client set.
+
+        Raises:
+            EngineError: the client's schema allows no value, or none that this engine finds.
+        """
+        wanted: Mapping[str, Any] = self.ask.text_format
+        if wanted.get("type") == "json_object":
+            return _json({"answer": self.context.answer()})
+        if wanted.get("type") != "json_schema":
+            return self.context.answer()
+        schema = wanted.get("schema")
+        try:
+            return _json(structured(schema if isinstance(schema, Mapping) else {}, self.reading.request, self.context))
+        except Unfillable as error:
+            message = f"The built-in engine found no value for the schema: {error}."
+            raise EngineError(message, code="unsupported_schema", status=400, param="text.format.schema") from error
+
+    def input_tokens(self) -> int:
+        tools = sum(TOOL_TOKENS + len(encode_json(tool)) // 4 for tool in self.ask.tools)
+        return self.reading.tokens + rough_tokens(self.ask.instructions or "") + tools
+
+    def cached_tokens(self) -> int:
+        """What an earlier turn, or an earlier step of this one, has already read."""
+        ask = self.ask
+        fresh = 0
+        if ask.step == 0:
+            fresh = sum(map(weight, ask.new_items))
+            return self.reading.tokens - fresh if ask.request.previous_response_id else 0
+        for item in reversed(ask.items):
+            if not isinstance(item, McpCall):
+                break
+            fresh += weight(item)
+        return self.reading.tokens - fresh
+
+
+def _all_offers(ask: Ask, reading: Reading) -> tuple[Offer, ...]:
+    known = offers(ask.tools)
+    names = {offer.name for offer in known}
+    return (
+        *known,
+        *(offer for offer in {late.name: late for late in reading.late}.values() if offer.name not in names),
+    )
+
+
+def _answer_text(reading: Reading, progress: Progress, on_offer: Sequence[Offer]) -> str:
+    """A report for a plan of several steps or calls, a digest of a few outputs, or words."""
+    asked = [done for done in progress.done if done.step.offer is not None]
+    if asked and (len(asked) > 1 or len(asked[0].exchanges) > 1 or not reading.since):
+        return report(progress)
+    if reading.since:
+        return digest(reading.since)
+    return reply(reading.request, reading.attached, reading.facts, on_offer)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,158 @@
+"""Which tool a piece of text asks for.
+
+A tool is *named* when its name stands in the text. It is *matched* when the words of its name, or the verb that its
+description begins with, are in the text and the text also has the values that its required arguments want. Less than
+that is no call: an engine that calls too eagerly is worse than one that answers in words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import attrs
+
+from agentwire.engines.builtin.slots import assign, native
+from agentwire.engines.builtin.toolbox import Offer
+from agentwire.engines.builtin.words import GENERIC, name_words, stem, word_set, words
+
+__all__ = ["Named", "best", "closest", "named_in", "permitted"]
+
+MOST_OCCURRENCES: Final = 20
+
+_ANSWERING: Final = word_set(
+    "answer compare conclude describe explain give report say summarise summarize tell thank think"
+)
+_NEGATION: Final = re.compile(r"\b(?:do not|don['’]t|never|without|instead of|not)\b[^.;,\n]{0,60}$", re.IGNORECASE)  # noqa: RUF001
+_NO_TOOLS: Final = re.compile(
+    r"\b(?:(?:do not|don['’]t|never) (?:use|call)|without(?: using| calling)?|use no|call no)"  # noqa: RUF001
+    r"(?: any| the| your)? (?:tool|function)",
+    re.IGNORECASE,
+)
+_VERBS: Final = word_set("search read list run write delete edit")
+_POLITE: Final = word_set("please now then first next finally also and could can would you")
+_USED: Final = re.compile(
+    r"\b(?:use|using|call|calling|invoke|run|with|via|through)(?: the| a| your)?\s+[`\"']?$", re.IGNORECASE
+)
+
+
+@attrs.frozen
+class Named:
+    """A tool's name in a text."""
+
+    offer: Offer
+    start: int
+    end: int
+
+
+def permitted(message: str, on_offer: Sequence[Offer]) -> tuple[Offer, ...]:
+    """The tools that a message does not forbid ("do not use grep", "without tools")."""
+    if _NO_TOOLS.search(message):
+        return ()
+    lowered = message.lower()
+    return tuple(offer for offer in on_offer if not _forbidden(message, lowered, offer))
+
+
+def named_in(text: str, on_offer: Sequence[Offer]) -> list[Named]:
+    """The tools that a text names, in order."""
+    lowered = text.lower()
+    found = [named for offer in on_offer if (named := _named(text, lowered, offer)) is not None]
+    found.sort(key=lambda named: (named.start, named.start - named.end))
+    apart: list[Named] = []
+    for named in found:  # of names that overlap ("read" in "read_file"), the longest
+        if not apart or named.start >= apart[-1].end:
+            apart.append(named)
+    return apart
+
+
+def best(text: str, on_offer: Sequence[Offer], *, refers: bool = False) -> Offer | None:
+    """The tool that a text clearly matches, or None.
+
+    Args:
+        text: one clause.
+        on_offer: the tools to choose from.
+        refers: the text takes its values from earlier outputs, so that none are missed in it.
+    """
+    said = words(text)
+    lead = next((word for word in said if word not in _POLITE), "")
+    if not said or lead in _ANSWERING:
+        return None
+    have = frozenset(map(stem, said))
+    scored = [
+        (score, -order)
+        for order, offer in enumerate(on_offer)
+        if (score := _clear(offer, text, stem(lead), have, refers=refers)) > 0
+    ]
+    return on_offer[-max(scored)[1]] if scored else None
+
+
+def closest(text: str, on_offer: Sequence[Offer], called: Sequence[str]) -> Offer:
+    """The tool to call when one must be called: named, or matched, or at least not called yet.
+
+    Args:
+        text: the message.
+        on_offer: the tools that are allowed; at least one.
+        called: the names of the tools that were called since the message.
+    """
+    fresh = [offer for offer in on_offer if offer.name not in called] or list(on_offer)
+    named = named_in(text, fresh)
+    if named:
+        return named[0].offer
+    stems = frozenset(map(stem, words(text)))
+    return best(text, fresh) or max(fresh, key=lambda offer: _overlap(offer, stems))
+
+
+def _forbidden(text: str, lowered: str, offer: Offer) -> bool:
+    found = list(_occurrences(lowered, offer))
+    return bool(found) and all(_NEGATION.search(text[max(0, start - 80) : start]) for start, _ in found)
+
+
+def _named(text: str, lowered: str, offer: Offer) -> Named | None:
+    for start, end in _occurrences(lowered, offer):
+        if _counts(text, offer, start, end):
+            return Named(offer, start, end)
+    return None
+
+
+def _occurrences(lowered: str, offer: Offer) -> Iterator[tuple[int, int]]:
+    """Where a tool's name stands in a text, as it is written or in words."""
+    parts = name_words(offer.name)
+    if not parts or parts[0] not in lowered:
+        return
+    plain, spoken = re.escape(offer.name.lower()), r"[ _-]".join(map(re.escape, parts))
+    for form in dict.fromkeys((plain, spoken)):
+        for match in islice(re.finditer(rf"(?<![\w-]){form}(?![\w-])", lowered), MOST_OCCURRENCES):
+            yield match.span()
+
+
+def _counts(text: str, offer: Offer, start: int, end: int) -> bool:
+    lead = text[max(0, start - 80) : start]
+    if set(offer.words) - GENERIC or len(offer.words) > 1:
+        return True
+    in_ticks = text[start - 1 : start] == "`" == text[end : end + 1]
+    return in_ticks or bool(_USED.search(lead)) or text[end : end + 6].lower() == " tool" or text[end : end + 1] == "("
+
+
+def _clear(offer: Offer, text: str, lead: str, have: frozenset[str], *, refers: bool) -> float:
+    """How clearly the text asks for this tool; 0 if it does not clearly."""
+    matched = [word for word in offer.words if word in have]
+    telling = [word for word in matched if word not in GENERIC]
+    share = len(matched) / max(len(offer.words), 1)
+    overlap = len(have.intersection(offer.described))
+    leads = lead in offer.words or lead == (*offer.described, "")[0]
+    if lead in _VERBS and not leads:
+        return 0  # "delete the file" is no reason to read it
+    if not (matched or leads or overlap >= 3):
+        return 0
+    chosen = assign(offer.slots, text).values if offer.kind == "function" else {}
+    fit = refers or native(offer.slots, chosen)
+    score = 4 * share + 2 * len(telling) + 2 * leads + 0.3 * min(overlap, 5) + fit
+    if share == 1 and (fit or (telling and offer.fillable) or (leads and lead != "run")):
+        return score
+    return score if fit and (share >= 0.5 or leads or overlap >= 3) else 0
+
+
+def _overlap(offer: Offer, stems: frozenset[str]) -> float:
+    return 2 * len(stems.intersection(offer.words)) + 0.5 * len(stems.intersection(offer.described))

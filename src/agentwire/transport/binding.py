@@ -35,7 +35,8 @@ async def open_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
-    addresses: list[Address] = sorted({(family, address) for family, _, _, _, address in found}, key=lambda one: one[0])
+    once: dict[Address, None] = dict.fromkeys((family, address) for family, _, _, _, address in found)
+    addresses = sorted(once, key=lambda one: one[0])
     for tries in range(_PORT_TRIES, 0, -1):
         try:
             return _bind_all(addresses, port, backlog)

@@ -141,6 +141,9 @@ class HttpConnection:
             return None
         if head is None:
             return None
+        if head.http_version not in (b"1.0", b"1.1"):
+            await self._refuse(RequestError(505, "unsupported_version", "this server speaks HTTP/1.1"))
+            return None
         self._requests += 1
         headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
         method, target = head.method.decode("ascii"), head.target.decode("ascii")
@@ -186,7 +189,7 @@ class HttpConnection:
             self._broken = "closed on this side"
             raise ConnectionEnded(cause=self._broken) from None
         self._bytes_in += len(data)
-        self._h11.receive_data(data)
+        self._h11.receive_data(bytes(data))
 
     async def read_body(self, limit: int | None = None) -> bytes:
         """Read the request's body to its end, and tell a client that waits for it to go on (``Expect: 100-continue``).
@@ -224,6 +227,8 @@ class HttpConnection:
     async def _collect_body(self, limit: int) -> bytes:
         body = bytearray()
         for events in itertools.count(1):
+            if self._h11.their_state not in (h11.SEND_BODY, h11.ERROR):
+                break
             event = self._h11.next_event()
             if event is h11.NEED_DATA:
                 with trio.move_on_after(self._limits.body) as scope:
@@ -234,8 +239,6 @@ class HttpConnection:
                 body += event.data
                 if len(body) > limit:
                     raise _too_large(limit)
-            else:
-                break
             if events % _FAIR == 0:  # chunks of a byte each are cheap to send and dear to read
                 await trio.lowlevel.checkpoint()
         return bytes(body)
@@ -358,7 +361,7 @@ class HttpConnection:
             if not data:
                 self._last = True
                 return "closed by the peer"
-            self._keep(data)
+            self._keep(bytes(data))
 
     def _keep(self, data: bytes) -> None:
         self._bytes_in += len(data)

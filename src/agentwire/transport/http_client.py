@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Self
 
@@ -162,12 +162,12 @@ class HttpClient:
             ConnectionEnded: as `request` does, here and while reading.
             RemoteProtocolError: as `request` does, and if the answer is no event stream.
         """
-        accepted = {"accept": _EVENT_STREAM, "accept-encoding": "identity", **(headers or {})}
+        accepted = {"accept": _EVENT_STREAM, **(headers or {})}
         async with self._exchange(method, path, json, accepted) as response:
             kind = response.headers.get("content-type", _EVENT_STREAM)
             if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
                 raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
-            async with aclosing(response.aiter_bytes()) as chunks:
+            async with _closing(response.aiter_raw()) as chunks:
                 stream = SseStream(response, chunks, SseParser(self._limits.message_bytes), self._server)
                 yield stream
                 if stream.done:
@@ -191,6 +191,8 @@ class HttpClient:
         try:
             if response.status_code >= 300:
                 raise await self._failure(response)
+            if (coding := response.headers.get("content-encoding", "identity")) != "identity":
+                raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
             yield response
         finally:
             await response.aclose()  # noqa: ASYNC102 - httpx2 shields it and waits for nothing
@@ -205,7 +207,7 @@ class HttpClient:
     async def _read(self, response: httpx2.Response, body: bytearray, limit: int) -> None:
         """Add the rest of an answer to ``body``, until it is larger than ``limit``."""
         with _errors_of(self._server):
-            async with aclosing(response.aiter_bytes()) as chunks:
+            async with _closing(response.aiter_raw()) as chunks:
                 async for chunk in chunks:
                     body += chunk
                     if len(body) > limit:
@@ -243,7 +245,7 @@ async def open_http_client(
     transport = httpx2.AsyncHTTPTransport(verify=verify, uds=unix_path, limits=pool) if unix_path else None
     async with httpx2.AsyncClient(
         base_url=url,
-        headers={"user-agent": f"agentwire/{__version__}", **(headers or {})},
+        headers={"user-agent": f"agentwire/{__version__}", "accept-encoding": "identity", **(headers or {})},
         verify=verify,
         limits=pool,
         timeout=httpx2.Timeout(
@@ -261,6 +263,22 @@ async def _pieces(body: bytes, size: int) -> AsyncGenerator[bytes]:  # noqa: ASY
         yield body[start : start + size]
 
 
+@asynccontextmanager
+async def _closing(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[AsyncGenerator[bytes]]:
+    """Iterate over a body, and end every generator beneath it.
+
+    Closing the outermost one would leave the one of the connection pool to the garbage collector, and Trio would
+    complain; a cancelled read goes through them all.
+    """
+    try:
+        yield chunks
+    finally:
+        with trio.CancelScope() as scope, suppress(httpx2.HTTPError):  # noqa: ASYNC100 - it may wait for the network
+            scope.cancel(reason="the rest of the answer is not wanted")
+            async for _ in chunks:  # noqa: ASYNC102 - cancelled, it waits for nothing
+                pass
+
+
 @contextmanager
 def _errors_of(server: str) -> Iterator[None]:
     """Turn errors of httpx2 into ours."""
@@ -273,12 +291,10 @@ def _errors_of(server: str) -> Iterator[None]:
         if str(error).startswith(("Server disconnected", "peer closed connection", "peer unexpectedly closed")):
             raise ConnectionEnded(cause=f"{server}: ended before the answer did") from error
         raise RemoteProtocolError(f"{server} does not speak HTTP: {error}") from error
-    except httpx2.DecodingError as error:
-        raise RemoteProtocolError(f"{server}: the answer cannot be decompressed: {error}") from error
     except httpx2.LocalProtocolError as error:
         raise LocalProtocolError(f"this request cannot be sent: {error}") from error
     except httpx2.TransportError as error:
-        raise ConnectionEnded(cause=f"{server}: {str(error) or type(error).__name__}") from error
+        raise ConnectionEnded(cause=f"{server}: {_reason(error)}") from error
 
 
 _LATE = {
@@ -286,6 +302,16 @@ _LATE = {
     httpx2.ReadTimeout: "silent for too long",
     httpx2.WriteTimeout: "took nothing for too long",
 }
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, from the first of an error's causes that says it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if said := str(cause):
+            return said
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def _is_here(host: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RequestError
+from agentwire.runtime.groups import single
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.requests import Request
 
@@ -51,7 +52,7 @@ async def _settle(connection: HttpConnection, request: Request, error: Exception
     if connection.broken:
         _log.debug("%s %s from %s: %s", request.method, request.path, connection.peer, connection.broken)
         return
-    told = _only(error)
+    told = single(error) if isinstance(error, ExceptionGroup) else error
     if not isinstance(told, RequestError):
         _log.error("%s %s failed", request.method, request.path, exc_info=error)
         told = RequestError(500, "server_error", "the server failed to answer this request")
@@ -60,10 +61,3 @@ async def _settle(connection: HttpConnection, request: Request, error: Exception
         return
     with suppress(ConnectionEnded):
         await connection.respond_error(told)
-
-
-def _only(error: Exception) -> Exception:
-    """What a nursery's group was raised for, if it was one exception alone."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -20,6 +20,7 @@ __all__ = ["check_host", "check_origin", "default_hosts", "judge_upgrade", "upgr
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PASSED_ON = ("upgrade", "connection", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol")
+_HOST = re.compile(r"(?:\[(?P<address>[^\[\]]+)\]|(?P<name>[^:\[\]]*))(?::[0-9]*)?")
 _EVERYWHERE = frozenset(("0.0.0.0", "::"))
 
 
@@ -153,16 +154,15 @@ def check_origin(request: Request, allowed_origins: Collection[str] = ()) -> Non
 
 
 def _without_port(host: str) -> str:
-    """A ``Host`` header's name or address, in lower case."""
-    name, found, port = host.strip().lower().rpartition(":")
-    if not found or not (port.isdigit() or not port) or (":" in name and not name.endswith("]")):
-        name = host.strip().lower()
-    return _bare(name)
+    """A ``Host`` header's name or address, in lower case; an address without brackets keeps all its colons."""
+    host = host.strip().lower()
+    parts = _HOST.fullmatch(host)
+    return (parts["address"] or parts["name"].removesuffix(".")) if parts else host
 
 
 def _bare(host: str) -> str:
-    """A name without its final dot, an IPv6 address without brackets."""
-    return host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
+    """A configured name or address as `_without_port` gives it."""
+    return host.lower() if _is_address(host) else _without_port(host)
 
 
 def _is_address(name: str) -> bool:

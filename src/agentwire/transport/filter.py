@@ -17,12 +17,12 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import ByteSource, ByteStream
 from agentwire.runtime.window import Framing
 from agentwire.transport.frames import CLOSE, PING, FrameParser, Message
+from agentwire.transport.refusal import AnswerReader
 
 __all__ = ["FilterStatistics", "FilterStream"]
 
 _COALESCE = 50e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
 _CHUNK = 65536
-_HEAD_END = b"\r\n\r\n"
 _INBOX = 64  # messages taken between two turns of the task that reads them
 
 
@@ -47,7 +47,11 @@ class FilterStream(trio.abc.Stream):
         limits: deadline on write progress, reserve of queued control frames, size of one write.
         framing: makes frames of messages, as this role sends them.
         preface: bytes that the library reads first (a clean handshake request, on a server).
-        client: the handshake is a response to be found in what comes in; what follows it are frames.
+        client: what comes in begins with the answer to the handshake; what follows a 101 are frames.
+
+    Attributes:
+        answer: the server's answer to the handshake, on a client, for as long as it is not a 101.
+        handshake_over: set when the answer to a client's handshake is known, or when there will be none.
     """
 
     def __init__(
@@ -70,7 +74,8 @@ class FilterStream(trio.abc.Stream):
         self._limits = limits
         self._framing = framing
         self._preface = preface
-        self._handshake = bytearray() if client else None
+        self.answer = AnswerReader(limits.head_bytes) if client else None
+        self.handshake_over = trio.Event()
         self._ping_frame = b"\x89\x80\0\0\0\0" if client else b"\x89\0"
         self._frames_in = False
         self._closing = False
@@ -137,9 +142,8 @@ class FilterStream(trio.abc.Stream):
             data = await self._read()
             if not data:
                 return b""
-            if self._handshake is not None:
-                if not (data := self._split_handshake(data)):
-                    continue
+            if self.answer is not None and not (data := self._read_answer(self.answer, data)):
+                continue
             if not self._frames_in:
                 return data
             await self._filter(data)
@@ -168,20 +172,20 @@ class FilterStream(trio.abc.Stream):
             self.fail("the peer ended the connection")
         return data
 
-    def _split_handshake(self, data: bytes) -> bytes:
-        """A client's handshake: the response's head is the library's, what follows a 101 are frames."""
-        assert self._handshake is not None
-        self._handshake += data
-        end = self._handshake.find(_HEAD_END)
-        if end < 0 and len(self._handshake) <= _CHUNK:
+    def _read_answer(self, answer: AnswerReader, data: bytes) -> bytes:
+        """A client's handshake: the head of a 101 is the library's, what follows are frames, returned here.
+
+        A refusal stays in ``answer``: the library never sees it.
+        """
+        if not answer.feed(data):
             return b""
-        whole, self._handshake = bytes(self._handshake), None
-        if end < 0 or whole.split(b" ", 2)[1:2] != [b"101"]:
-            return whole
-        end += len(_HEAD_END)
-        self._frames_in = True
-        self._through += whole[:end]
-        return whole[end:]
+        if answer.accepted is None:
+            self.handshake_over.set()
+            return b""
+        head, frames = answer.accepted
+        self.answer, self._frames_in = None, True
+        self._through += head
+        return frames
 
     async def _filter(self, data: bytes) -> None:
         """Sort frames: messages into the inbox, control frames to the library.
@@ -330,7 +334,7 @@ class FilterStream(trio.abc.Stream):
         """The connection is over, for this reason; the first one counts. Wakes everybody; the caller closes."""
         if self.ended is None:
             self.ended = ConnectionEnded(sent=self.sent, received=self.received, cause=cause)
-            for event in (self._arrived, self._taken, self._work, self._flushed):
+            for event in (self._arrived, self._taken, self._work, self._flushed, self.handshake_over):
                 event.set()
 
     def story(self) -> ConnectionEnded:

@@ -7,16 +7,21 @@ write can hold them up.
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
 
+import msgspec
 import trio
 import trio_websocket
 
 from agentwire.protocol.errors import CloseFrame, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import ByteSource, ByteStream
+from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.window import Framing
 from agentwire.transport.filter import FilterStatistics, FilterStream
 from agentwire.transport.frames import FrameParser, client_frame, server_header
@@ -29,6 +34,8 @@ __all__ = [
     "open_server_wire",
     "server_framing",
 ]
+
+log = logging.getLogger("agentwire.transport")
 
 Header = tuple[str, str]
 
@@ -43,10 +50,31 @@ class HandshakeRefused(RemoteProtocolError):
     """
 
     def __init__(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        super().__init__(f"the server refused the WebSocket with HTTP {status}: {body[:200].decode(errors='replace')}")
+        answered = f"with HTTP {status}" if status else "without speaking HTTP"
+        super().__init__(f"the server refused the WebSocket {answered}: {_said(body)}".rstrip(": "))
         self.status = status
         self.headers = tuple(headers)
         self.body = body
+
+
+class _Said(msgspec.Struct):
+    message: str
+
+
+class _Refusal(msgspec.Struct):
+    error: _Said
+
+
+_JSON_OBJECT: Final = re.compile(rb"\{.*\}", re.DOTALL)
+_LONGEST_SAID: Final = 500
+
+
+def _said(body: bytes) -> str:
+    """What a refusal says to people: the message of the API's JSON error, or the start of whatever there is."""
+    if found := _JSON_OBJECT.search(body):
+        with suppress(ValueError):
+            body = msgspec.json.decode(found[0], type=_Refusal).error.message.encode()
+    return body[:_LONGEST_SAID].decode(errors="replace").strip()
 
 
 def server_framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
@@ -167,32 +195,61 @@ async def open_client_wire(
     Raises:
         HandshakeRefused: the server answered, but not with 101.
         ConnectionEnded: the server went away instead of answering.
+        RemoteProtocolError: the server said 101 in a way that RFC 6455 does not allow.
         trio.TooSlowError: no answer within ``limits.handshake``.
     """
     parser = FrameParser(masked=False, max_message=limits.response_bytes)
     filtered = FilterStream(stream, parser=parser, limits=limits, framing=framing or client_framing(), client=True)
     async with _transport(filtered) as nursery:
         extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
-        with trio.fail_after(limits.handshake):
-            library = await _open_handshake(nursery, filtered, host, target, extra)
-            filtered.queue_sends()
+        library = None
+        with trio.move_on_after(limits.handshake):
+            library = await _shake_hands(nursery, filtered, host, target, extra)
+        if library is None:
+            _raise_refusal(filtered)  # an answer without an end is an answer all the same
+            raise trio.TooSlowError
+        filtered.queue_sends()
         yield WebSocketWire(filtered, library, limits)
 
 
-async def _open_handshake(
+async def _shake_hands(
     nursery: trio.Nursery, filtered: FilterStream, host: str, target: str, headers: list[tuple[bytes, bytes]]
 ) -> trio_websocket.WebSocketConnection:
-    try:
-        return await trio_websocket.wrap_client_stream(nursery, filtered, host, target, extra_headers=headers)
-    except trio_websocket.ConnectionRejected as refusal:
-        answer = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in refusal.headers]
-        raise HandshakeRefused(refusal.status_code, answer, refusal.body or b"") from None
+    """Wait for the answer; trio-websocket alone would wait for ever for a server that goes away instead."""
+    opened: list[trio_websocket.WebSocketConnection] = []
+
+    async def run_library() -> None:
+        try:
+            async with trio.open_nursery() as tasks:
+                stream: Any = filtered  # typed as a socket there, and used as any stream
+                opened.append(
+                    await trio_websocket.wrap_client_stream(tasks, stream, host, target, extra_headers=headers)
+                )
+                filtered.handshake_over.set()
+        except* Exception as errors:
+            log.warning("trio-websocket failed", exc_info=errors)
+            filtered.fail(f"the server's handshake or control frames are not valid: {errors.exceptions[0]!r}")
+
+    nursery.start_soon(run_library, name="trio-websocket")
+    await filtered.handshake_over.wait()
+    if opened and filtered.ended is None:
+        return opened[0]
+    _raise_refusal(filtered)
+    if filtered.answer is None:
+        raise RemoteProtocolError("the server's 101 is not a valid answer to the WebSocket handshake")
+    raise filtered.story()
+
+
+def _raise_refusal(filtered: FilterStream) -> None:
+    answer = filtered.answer.answer if filtered.answer is not None else None
+    if answer is not None:
+        raise HandshakeRefused(answer.status, answer.headers, answer.body)
 
 
 @asynccontextmanager
 async def _transport(filtered: FilterStream) -> AsyncGenerator[trio.Nursery]:
     """The nursery of the library's tasks; the stream is closed before they are cancelled."""
-    async with trio.open_nursery() as nursery:
+    async with open_flat_nursery() as nursery:
         try:
             yield nursery
         finally:

@@ -29,6 +29,16 @@ from agentwire.protocol.content import ReasoningText as ReasoningText
 from agentwire.protocol.content import Refusal as Refusal
 from agentwire.protocol.content import SummaryText as SummaryText
 from agentwire.protocol.content import text_of as text_of
+from agentwire.protocol.desk import MEMORY as MEMORY
+from agentwire.protocol.desk import TICKETS as TICKETS
+from agentwire.protocol.desk import Desk as Desk
+from agentwire.protocol.desk import DeskStatistics as DeskStatistics
+from agentwire.protocol.desk import Lane as Lane
+from agentwire.protocol.desk import Memory as Memory
+from agentwire.protocol.desk import Outcome as Outcome
+from agentwire.protocol.desk import Say as Say
+from agentwire.protocol.desk import State as State
+from agentwire.protocol.desk import Ticket as Ticket
 from agentwire.protocol.errors import AgentwireError as AgentwireError
 from agentwire.protocol.errors import CloseFrame as CloseFrame
 from agentwire.protocol.errors import ConnectionEnded as ConnectionEnded
@@ -122,9 +132,11 @@ __all__ = [
     "CLIENT_CALLS",
     "EVENTS",
     "ITEMS",
+    "MEMORY",
     "PARTS",
     "RULES",
     "TERMINAL",
+    "TICKETS",
     "TOOLS",
     "AgentwireError",
     "Checker",
@@ -139,6 +151,8 @@ __all__ = [
     "CustomToolCallInputDelta",
     "CustomToolCallInputDone",
     "CustomToolCallOutput",
+    "Desk",
+    "DeskStatistics",
     "EngineError",
     "Envelope",
     "ErrorEvent",
@@ -157,6 +171,7 @@ __all__ = [
     "Item",
     "ItemReference",
     "Keepalive",
+    "Lane",
     "Limits",
     "LocalProtocolError",
     "McpCall",
@@ -166,11 +181,13 @@ __all__ = [
     "McpCallFailed",
     "McpCallInProgress",
     "Memo",
+    "Memory",
     "Message",
     "Node",
     "OpaqueItem",
     "OpaquePart",
     "OpaqueTool",
+    "Outcome",
     "OutputItemAdded",
     "OutputItemDone",
     "OutputText",
@@ -198,12 +215,15 @@ __all__ = [
     "ResponseInProgress",
     "ResponseIncomplete",
     "ResponseQueued",
+    "Say",
     "Sources",
+    "State",
     "SteerAccepted",
     "SteerFailed",
     "SteerPending",
     "SummaryText",
     "TextConfig",
+    "Ticket",
     "Tool",
     "ToolChoice",
     "UnknownEvent",

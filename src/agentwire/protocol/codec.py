@@ -7,21 +7,21 @@ client sends is read strictly (every mistake is a 400 that names the place), wha
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import attrs
-import msgspec
 
-from agentwire.protocol.checks import EMPTY, Misfit, kind_of, shorten
-from agentwire.protocol.cost import check_cost, cost_steps
+from agentwire.protocol.checks import EMPTY, Misfit, shorten
+from agentwire.protocol.cost import cost_steps
+from agentwire.protocol.envelope import InvalidUtf8, decode_envelope
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from agentwire.protocol.events import Event
 from agentwire.protocol.items import Item, Message
 from agentwire.protocol.limits import Limits
+from agentwire.protocol.parsing import ANY, decode_object, parse_json, parse_object, request_error, strictly
 from agentwire.protocol.reading import Reader, request_reader, served_reader
-from agentwire.protocol.request import CreateRequest, Envelope
+from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
-from agentwire.protocol.settings import check_stream_id
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.writing import encode_json, to_wire
 
@@ -40,123 +40,10 @@ __all__ = [
     "to_wire",
 ]
 
-T = TypeVar("T")
 Transport = Literal["websocket", "http"]
 
 BATCH: Final = 2048
-LONGEST_ID: Final = 512
-LONGEST_TYPE: Final = 256
-
-
-class InvalidUtf8(RemoteProtocolError):
-    """A text frame that is not UTF-8: the connection must be closed with 1007 (RFC 6455, section 8.1)."""
-
-
-# The envelope
-
-
-class _Head(msgspec.Struct):
-    """The members of an envelope, still as text: a wrong one must cost nothing and spoil none of the others."""
-
-    type: msgspec.Raw = msgspec.Raw()
-    stream_id: msgspec.Raw = msgspec.Raw()
-    previous_response_id: msgspec.Raw = msgspec.Raw()
-    response_id: msgspec.Raw = msgspec.Raw()
-    generate: msgspec.Raw = msgspec.Raw()
-    input: msgspec.Raw = msgspec.Raw()
-
-
-_HEAD: Final = msgspec.json.Decoder(_Head)
-_CARRIES_INPUT: Final = frozenset(("response.steer", "response.inject"))
-
-
-def decode_envelope(frame: bytes, limits: Limits) -> Envelope:
-    """Read what a client's frame is and where it belongs; the body is skipped, not decoded.
-
-    Raises:
-        InvalidUtf8: the frame is no text.
-        RequestError: 400 ``invalid_json``, ``unknown_event_type`` (no usable ``type``), ``invalid_stream_id`` or
-            ``request_too_complex``.
-    """
-    _check_utf8(frame)
-    head = _json(_HEAD, frame)
-    kind = _string(head.type)
-    if kind is None or not 0 < len(kind) <= LONGEST_TYPE:
-        raise RequestError(400, "unknown_event_type", "An event needs a string 'type'.", param="type")
-    generate = _bytes(head.generate) != b"false"
-    given = None
-    if kind in _CARRIES_INPUT:
-        check_cost(_bytes(head.input), limits)
-        given = _json(_ANY, _bytes(head.input) or b"null")
-    return Envelope(kind, _lane(head.stream_id), _id(head.previous_response_id), _id(head.response_id), generate, given)
-
-
-def _check_utf8(frame: bytes) -> None:
-    if frame.isascii():
-        return
-    try:
-        frame.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidUtf8(f"a text frame is not UTF-8 at byte {error.start}", close_code=1007) from None
-
-
-def _bytes(raw: msgspec.Raw) -> bytes:
-    return bytes(memoryview(raw))
-
-
-def _string(raw: msgspec.Raw) -> str | None:
-    text = _bytes(raw)
-    return _json(_STR, text) if text[:1] == b'"' else None
-
-
-def _id(raw: msgspec.Raw) -> str | None:
-    value = _string(raw)
-    return value if value is not None and 0 < len(value) <= LONGEST_ID else None
-
-
-def _lane(raw: msgspec.Raw) -> str | None:
-    if _bytes(raw) in (b"", b"null"):
-        return None
-    value = _string(raw)
-    try:
-        if value is None:
-            raise Misfit("invalid_stream_id", "it must be a string")
-        check_stream_id(value)
-    except Misfit as misfit:
-        raise _request_error(misfit.under("stream_id")) from None
-    return value
-
-
-# JSON
-
-_ANY: Final = msgspec.json.Decoder[Any]()
-_STR: Final = msgspec.json.Decoder(str)
-
-
-def _json(decoder: msgspec.json.Decoder[T], text: bytes | str) -> T:
-    try:
-        return decoder.decode(text)
-    except RecursionError:
-        raise RequestError(400, "request_too_complex", "The message is nested too deeply.") from None
-    except ValueError as error:  # malformed, not the expected type, not UTF-8, a number beyond all bounds
-        raise RequestError(400, "invalid_json", f"The message is no JSON object that can be read: {error}.") from None
-
-
-def decode_object(message: bytes, limits: Limits) -> dict[str, Any]:
-    """Read a JSON object of bounded cost.
-
-    Raises:
-        RequestError: 400 ``invalid_json`` or ``request_too_complex``.
-    """
-    check_cost(message, limits)
-    return _object(message)
-
-
-def _object(message: bytes) -> dict[str, Any]:
-    value = _json(_ANY, message)
-    if not isinstance(value, dict):
-        raise RequestError(400, "invalid_json", f"The message must be a JSON object, and is {kind_of(value)}.")
-    return value
+"""Elements that are read in one step."""
 
 
 # Requests
@@ -188,11 +75,11 @@ def decode_create_steps(frame: bytes, limits: Limits, *, transport: Transport) -
     ``request = yield from decode_create_steps(...)``, or a checkpoint after each ``next``.
     """
     yield from cost_steps(frame, limits)
-    body = _object(frame)
+    body = parse_object(frame)
     yield
     _refuse_foreign(body, transport)
     given, tools = body.pop("input", None), body.pop("tools", None)
-    request: CreateRequest = _strictly(_CREATE, body)
+    request: CreateRequest = strictly(_CREATE, body)
     items = yield from _read_input(given, limits)
     offered = yield from _read_list(_TOOL, tools, "tools", limits)
     warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
@@ -233,7 +120,7 @@ def _read_input(given: Any, limits: Limits) -> Generator[None, None, tuple[Item,
     if isinstance(given, str):
         return (Message("user", given),)
     if given is not None and not isinstance(given, list):
-        raise _request_error(Misfit.kind("a string or an array of items", given).under("input"))
+        raise request_error(Misfit.kind("a string or an array of items", given).under("input"))
     if len(given or ()) > limits.input_items:
         raise _too_many("input", limits)
     return (yield from _read_list(_ITEM, given, "input", limits))
@@ -244,7 +131,7 @@ def _read_list(read: Reader, given: Any, name: str, limits: Limits) -> Generator
     if given is None:
         return ()
     if not isinstance(given, list):
-        raise _request_error(Misfit.kind("an array", given).under(name))
+        raise request_error(Misfit.kind("an array", given).under(name))
     elements: list[Any] = []
     weight = 0
     for index, element in enumerate(given):
@@ -254,7 +141,7 @@ def _read_list(read: Reader, given: Any, name: str, limits: Limits) -> Generator
         try:
             elements.append(read(element))
         except Misfit as misfit:
-            raise _request_error(misfit.under(index).under(name)) from None
+            raise request_error(misfit.under(index).under(name)) from None
         weight += 1 + width
         if weight >= BATCH:
             weight = 0
@@ -279,7 +166,7 @@ def _check_input(request: CreateRequest) -> None:
         if item.type == "compaction_trigger":
             raise RequestError.invalid("A 'compaction_trigger' must be the last item.", param=f"input[{index}]")
     if not request.input and request.generate and request.previous_response_id is None:
-        raise _request_error(Misfit.missing("input"))
+        raise request_error(Misfit.missing("input"))
 
 
 def encode_create(request: CreateRequest, *, transport: Transport = "websocket") -> bytes:
@@ -307,7 +194,7 @@ def decode_item(value: object, path: str = "item") -> Item:
     try:
         item: Item = _ITEM(value)
     except Misfit as misfit:
-        raise _request_error(misfit.under(path)) from None
+        raise request_error(misfit.under(path)) from None
     return item
 
 
@@ -315,24 +202,6 @@ def encode_item(item: Item) -> dict[str, Any]:
     """The JSON object of one item, unknown members included."""
     wire: dict[str, Any] = to_wire(item)
     return wire
-
-
-def _strictly(read: Reader, value: object) -> Any:
-    try:
-        return read(value)
-    except Misfit as misfit:
-        raise _request_error(misfit) from None
-
-
-def _request_error(misfit: Misfit) -> RequestError:
-    param = misfit.param
-    message = f"{_OPENINGS.get(misfit.code, 'Invalid value for')} '{param}'"
-    if misfit.expected:
-        message += f": {misfit.expected}"
-    return RequestError(400, misfit.code, f"{message}.", param=param)
-
-
-_OPENINGS: Final = {"invalid_type": "Invalid type for", "missing_required_parameter": "Missing required parameter"}
 
 
 # What servers send
@@ -364,7 +233,7 @@ _RESPONSE: Final = served_reader(Response)
 
 def _served(read: Reader, text: bytes | str, what: str) -> Any:
     try:
-        return read(_json(_ANY, text))
+        return read(parse_json(ANY, text))
     except RequestError as error:
         raise RemoteProtocolError(f"the server's {what} cannot be read: {error.message}") from None
     except Misfit as misfit:

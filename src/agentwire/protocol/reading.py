@@ -15,9 +15,10 @@ import attrs
 from cattrs import Converter
 
 from agentwire.protocol.checks import Check, Misfit
-from agentwire.protocol.content import PARTS, InputFile, InputImage, OpaquePart, Part
+from agentwire.protocol.content import PARTS, InputFile, InputImage, OpaquePart, Part, ReasoningText, SummaryText
 from agentwire.protocol.events import EVENTS, ErrorEvent, Event, UnknownEvent
-from agentwire.protocol.items import ITEMS, Item, ItemReference, Message, OpaqueItem
+from agentwire.protocol.irregular import read_error, read_usage
+from agentwire.protocol.items import ITEMS, Item, OpaqueItem
 from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, Tool, ToolChoice, parse_tool_choice
 
@@ -219,35 +220,47 @@ WHOLE_CHECKS: Final[Mapping[type, Check]] = {
 
 
 def _tagged_hook(
-    converter: Converter,
-    table: Mapping[str, type],
+    readers: Mapping[str, Callable[[Any, Any], Any]],
     opaque: Callable[[Mapping[str, Any]], Any],
-    untagged: Callable[[Mapping[str, Any]], type | None] = lambda _: None,
+    untagged: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> Callable[[Any, Any], Any]:
-    readers = {tag: converter.get_structure_hook(cls) for tag, cls in table.items()}
-
     def read(value: Any, _: Any = None) -> Any:
         if not isinstance(value, dict | Mapping):
             raise Misfit.kind("an object", value)
         tag = value.get("type")
-        if tag is None:
-            cls = untagged(value)
-            if cls is None:
-                raise Misfit.missing("type")
-            return converter.structure(value, cls)
-        if not isinstance(tag, str):
+        if isinstance(tag, str):
+            known = readers.get(tag)
+            return known(value, None) if known is not None else opaque(value)
+        if tag is not None:
             raise Misfit.kind("a string", tag).under("type")
-        known = readers.get(tag)
-        return known(value, None) if known is not None else opaque(value)
+        if untagged is None:
+            raise Misfit.missing("type")
+        return untagged(value)
 
     return read
 
 
-def _untagged_item(value: Mapping[str, Any]) -> type | None:
-    """An item without ``type``: a message in its easy form, or a reference."""
-    if "role" in value:
-        return Message
-    return ItemReference if value.keys() <= {"id", "type"} and "id" in value else None
+def _single_hook(converter: Converter, cls: Any, *, strict: bool) -> Callable[[Any, Any], Any]:
+    """Where only one class can stand, its tag may be missing; of a server, it may even be another."""
+    plain = _class_hook(converter, cls, strict=strict)
+
+    def refuse(_: Mapping[str, Any]) -> Any:
+        raise Misfit("unsupported_value", f"it must be '{cls.type}'", "type")
+
+    opaque = refuse if strict else lambda value: plain(value, cls)
+    return _tagged_hook({cls.type: plain}, opaque, lambda value: plain(value, cls))
+
+
+def _untagged_item(readers: Mapping[str, Callable[[Any, Any], Any]]) -> Callable[[Mapping[str, Any]], Any]:
+    def read(value: Mapping[str, Any]) -> Any:
+        """An item without ``type`` is a message in its easy form, or a reference."""
+        if "role" in value:
+            return readers["message"](value, None)
+        if "id" in value and value.keys() <= {"id", "type"}:
+            return readers["item_reference"](value, None)
+        raise Misfit.missing("type")
+
+    return read
 
 
 def _content_hook(parts: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -261,65 +274,6 @@ def _content_hook(parts: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
     return read
 
 
-def _read_usage(value: Any, _: Any = None) -> Usage:
-    """Details may be missing or null, here and there even the totals."""
-    given = dict(_read_object(value))
-    counts: list[int] = []
-    for group, name in _COUNTS:
-        source = given.get(group) if group else given
-        count = source.get(name) if isinstance(source, Mapping) else None
-        counts.append(_read_whole(count) if count is not None else 0)
-    for name in ("input_tokens", "output_tokens", "total_tokens"):
-        given.pop(name, None)
-    for group in ("input_tokens_details", "output_tokens_details"):
-        details = given.pop(group, None)
-        more = set(details) - {name for _, name in _COUNTS} if isinstance(details, Mapping) else None
-        if more:
-            given[group] = {name: details[name] for name in more}
-    return Usage(*counts, extra=given) if given else Usage(*counts)
-
-
-_COUNTS: Final = (
-    ("", "input_tokens"),
-    ("", "output_tokens"),
-    ("input_tokens_details", "cached_tokens"),
-    ("output_tokens_details", "reasoning_tokens"),
-    ("input_tokens_details", "cache_write_tokens"),
-)
-
-
-def _read_error(value: Any, _: Any = None) -> ErrorEvent:
-    """Both shapes of an error: nested under ``error``, or flat; headers may be in either place."""
-    given = dict(_read_object(value))
-    nested = given.pop("error", None)
-    body = nested if isinstance(nested, Mapping) else given
-    headers = {**_headers(given.pop("headers", None)), **_headers(body.get("headers"))}
-    status = given.pop("status", None) or given.pop("status_code", None)
-    sequence_number, stream_id = given.pop("sequence_number", None), given.pop("stream_id", None)
-    event = ErrorEvent(
-        str(body.get("message") or nested or "the server gave no message"),
-        code=_maybe(str, body.get("code")),
-        status=_maybe(int, status),
-        param=_maybe(str, body.get("param")),
-        error_type=_maybe(str, nested.get("type")) if isinstance(nested, Mapping) else None,
-        headers=headers,
-        sequence_number=_maybe(int, sequence_number),
-        stream_id=_maybe(str, stream_id),
-    )
-    extra = {key: given[key] for key in given.keys() - {"type", "message", "code", "param"}}
-    return attrs.evolve(event, extra=extra) if extra else event
-
-
-def _maybe(kind: type, value: Any) -> Any:
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
-
-
-def _headers(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {str(name).lower(): str(text) for name, text in value.items()}
-
-
 def _make_converter(*, strict: bool) -> Converter:
     converter = Converter(detailed_validation=False)
     for kind, hook in ((str, _read_str), (bool, _read_bool), (float, _read_float)):
@@ -329,17 +283,23 @@ def _make_converter(*, strict: bool) -> Converter:
     converter.register_structure_hook_factory(attrs.has, lambda cls: _class_hook(converter, cls, strict=strict))
     converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(converter, kind))
     converter.register_structure_hook(ToolChoice, lambda value, _: parse_tool_choice(value))
-    converter.register_structure_hook(Usage, _read_usage)
-    converter.register_structure_hook(ErrorEvent, _read_error)
+    converter.register_structure_hook(Usage, read_usage)
+    converter.register_structure_hook(ErrorEvent, read_error)
 
     def add_union(union: Any, hook: Callable[[Any, Any], Any]) -> None:
         converter.register_structure_hook_func(lambda kind: kind == union, hook)
 
-    add_union(Part, _tagged_hook(converter, PARTS, OpaquePart))
+    def readers(table: Mapping[str, type]) -> Mapping[str, Callable[[Any, Any], Any]]:
+        return {tag: converter.get_structure_hook(cls) for tag, cls in table.items()}
+
+    add_union(Part, _tagged_hook(readers(PARTS), OpaquePart))
     add_union(str | tuple[Part, ...], _content_hook(converter.get_structure_hook(tuple[Part, ...])))
-    add_union(Item, _tagged_hook(converter, ITEMS, OpaqueItem, _untagged_item))
-    add_union(Tool, _tagged_hook(converter, TOOLS, OpaqueTool))
-    add_union(Event, _tagged_hook(converter, EVENTS, UnknownEvent))
+    for cls in (SummaryText, ReasoningText):
+        converter.register_structure_hook(cls, _single_hook(converter, cls, strict=strict))
+    items = readers(ITEMS)
+    add_union(Item, _tagged_hook(items, OpaqueItem, _untagged_item(items)))
+    add_union(Tool, _tagged_hook(readers(TOOLS), OpaqueTool))
+    add_union(Event, _tagged_hook(readers(EVENTS), UnknownEvent))
     return converter
 
 

@@ -15,6 +15,7 @@ from agentwire.protocol.checks import Misfit, kind_of, matching, one_of, shorten
 __all__ = [
     "check_compaction",
     "check_format",
+    "check_grammar",
     "check_metadata",
     "check_prewarm",
     "check_reasoning",
@@ -26,6 +27,8 @@ LEAST_THRESHOLD = 1000
 
 _LANE: Final = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _FORMATS: Final = one_of("text", "json_schema", "json_object")
+_INPUTS: Final = one_of("text", "grammar")
+_SYNTAXES: Final = one_of("lark", "regex")
 _SCHEMA_NAME: Final = matching("[a-zA-Z0-9_-]", 1, 64)
 
 
@@ -45,6 +48,15 @@ def check_format(value: Mapping[str, Any]) -> None:
     _needed(value, "schema", Mapping, "an object")
     _typed(value, "strict", bool, "a boolean")
     _typed(value, "description", str, "a string")
+
+
+def check_grammar(value: Mapping[str, Any]) -> None:
+    """``format`` of a custom tool: free text, or text of a grammar."""
+    kind = _needed(value, "type", str, "a string")
+    _at("type", _INPUTS, kind)
+    if kind == "grammar":
+        _at("syntax", _SYNTAXES, _needed(value, "syntax", str, "a string"))
+        _needed(value, "definition", str, "a string")
 
 
 def check_reasoning(value: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY, KEPT, checked, kind_of, matching, shorten
 from agentwire.protocol.errors import RequestError
+from agentwire.protocol.settings import check_grammar
 
 __all__ = [
     "AUTO",
@@ -56,7 +57,7 @@ class CustomTool:
     type: ClassVar[str] = "custom"
     name: str = attrs.field(metadata=checked(NAME))
     description: str | None = None
-    format: Mapping[str, Any] | None = None
+    format: Mapping[str, Any] | None = attrs.field(default=None, metadata=checked(check_grammar))
     extra: Mapping[str, Any] = attrs.field(default=EMPTY, kw_only=True)
 
 

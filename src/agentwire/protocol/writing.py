@@ -15,6 +15,7 @@ import msgspec
 
 from agentwire.protocol.content import PARTS, OpaquePart
 from agentwire.protocol.events import EVENTS, ErrorEvent, UnknownEvent
+from agentwire.protocol.irregular import write_error, write_usage
 from agentwire.protocol.items import ITEMS, OpaqueItem
 from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
@@ -113,33 +114,6 @@ def _write_request(request: CreateRequest) -> dict[str, Any]:
     return wire
 
 
-def _write_usage(usage: Usage) -> dict[str, Any]:
-    extra = dict(usage.extra)
-    cached = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
-    return {
-        "input_tokens": usage.input_tokens,
-        "input_tokens_details": {**cached, **extra.pop("input_tokens_details", {})},
-        "output_tokens": usage.output_tokens,
-        "output_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            **extra.pop("output_tokens_details", {}),
-        },
-        "total_tokens": usage.total_tokens,
-        **extra,
-    }
-
-
-def _write_error(event: ErrorEvent) -> dict[str, Any]:
-    body = {"type": event.error_type, "code": event.code, "message": event.message, "param": event.param}
-    given = {"sequence_number": event.sequence_number, "stream_id": event.stream_id, "status": event.status}
-    out: dict[str, Any] = {"type": event.type}
-    out |= {name: value for name, value in given.items() if value is not None}
-    out["error"] = body
-    if event.headers:
-        out["headers"] = body["headers"] = dict(event.headers)  # type: ignore[assignment]
-    return {**out, **event.extra}
-
-
 def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> dict[str, Any]:
     return value.raw if isinstance(value.raw, dict) else dict(value.raw)
 
@@ -149,8 +123,8 @@ _WRITERS: Final[dict[type, Writer]] = {
     Response: _class_writer(Response),
     TextConfig: _class_writer(TextConfig),
     CreateRequest: _write_request,
-    Usage: _write_usage,
-    ErrorEvent: _write_error,
+    Usage: write_usage,
+    ErrorEvent: write_error,
     ToolChoice: lambda choice: choice.raw,
     **dict.fromkeys((OpaquePart, OpaqueItem, OpaqueTool, UnknownEvent), _write_raw),
 }

@@ -50,7 +50,8 @@ async def test_two_addresses_share_one_port(monkeypatch: pytest.MonkeyPatch) -> 
     assert names[0][1] == names[1][1]
 
 
-async def test_both_families_share_one_port_where_there_are_both() -> None:
+async def test_both_families_share_one_port_where_there_are_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_addresses(monkeypatch, "::1", "127.0.0.1")
     sockets = await open_tcp("localhost", 0, BACKLOG)
     names = [sock.getsockname() for sock in sockets]
     close_all(sockets)
@@ -93,6 +94,23 @@ async def test_a_port_that_one_family_has_taken_is_tried_again(monkeypatch: pyte
     close_all(sockets)
 
 
+async def test_one_address_that_fails_closes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_addresses(monkeypatch, "127.0.0.1", "127.0.0.2")
+    real = binding._bind
+    opened: list[socket.socket] = []
+
+    def forbidden(family: int, address: tuple[object, ...], backlog: int) -> socket.socket:
+        if address[0] == "127.0.0.2":
+            raise OSError(errno.EACCES, "Permission denied")
+        opened.append(real(family, address, backlog))
+        return opened[0]
+
+    monkeypatch.setattr(binding, "_bind", forbidden)
+    with pytest.raises(OSError, match="cannot listen on twice:0: Permission denied"):
+        await open_tcp("twice", 0, BACKLOG)
+    assert opened[0].fileno() == -1
+
+
 async def test_it_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(family: int, address: tuple[object, ...], backlog: int) -> socket.socket:
         raise OSError(errno.EADDRINUSE, "Address already in use")
@@ -132,6 +150,16 @@ def test_another_kind_of_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(OSError, match="cannot listen on"):
         open_unix(tmp_path / name, BACKLOG)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_socket_that_cannot_listen_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chmod(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, "no modes here")
+
+    monkeypatch.setattr(Path, "chmod", chmod)
+    with pytest.raises(PermissionError, match="no modes here"):
+        open_unix(tmp_path / "wire.sock", BACKLOG)
     assert not list(tmp_path.iterdir())
 
 

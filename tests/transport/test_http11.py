@@ -272,6 +272,13 @@ async def test_a_body_that_nobody_read_and_that_is_still_coming_does(autojump_cl
         assert await peer.at_end()
 
 
+async def test_a_body_that_nobody_read_and_that_is_damaged_does_too() -> None:
+    async with serving(hello) as peer:
+        chunked = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        reply = await peer.ask(chunked + b"zz\r\n")
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+
+
 # Streams
 
 
@@ -369,6 +376,23 @@ async def test_an_idle_connection_is_closed_without_a_word(autojump_clock: trio.
         began = trio.current_time()
         assert await peer.at_end()
         assert trio.current_time() - began == pytest.approx(75)
+
+
+@pytest.mark.parametrize("raw", [b"", GET[:9], post(b"body")[:-1]])
+async def test_abort_ends_a_read_that_waits(raw: bytes) -> None:
+    peer, connection = http_pair()
+    await peer.send(raw)
+
+    async def read() -> None:
+        if await connection.next_request() is not None:
+            with pytest.raises(ConnectionEnded, match="closed on this side"):
+                await connection.read_body()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        await connection.abort("the server ends")
+    assert connection.broken == "closed on this side"
 
 
 async def test_wait_disconnect_notices_the_end_and_keeps_what_came_before_its_turn() -> None:

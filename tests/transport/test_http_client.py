@@ -15,6 +15,7 @@ import trustme
 from agentwire import __version__
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
+from agentwire.transport import http_client
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
 from agentwire.transport.listen import Listening, accept_loop, open_listeners
@@ -97,6 +98,13 @@ async def test_a_large_body_goes_in_pieces_with_its_length() -> None:
     async with client_of(count) as (client, _):
         body = b'"' + b"x" * 1_000_000 + b'"'
         assert (await client.request("POST", "/", json=body)).body == b"1000002 1000002"
+
+
+async def test_a_connection_may_be_used_once() -> None:
+    async with client_of(mirror, headers={"connection": "close"}) as (client, listening):
+        for _ in range(3):
+            assert (await client.request("GET", "/")).headers["connection"] == "close"
+        assert listening.statistics().accepted == 3
 
 
 @pytest.mark.parametrize("status", [307, 400, 404, 429, 500, 503])
@@ -191,8 +199,8 @@ async def test_what_arrives_together_is_one_batch() -> None:
         await trio.sleep_forever()
 
     async with client_of(burst) as (client, _), client.stream_sse("/") as stream:
-        assert await anext(stream) == b"0"
-        assert await stream.batch() == [b"%d" % number for number in range(1, 100)]
+        assert [await anext(stream), await anext(stream)] == [b"0", b"1"]
+        assert await stream.batch() == [b"%d" % number for number in range(2, 100)]
 
 
 async def test_done_ends_the_stream_whatever_follows_and_a_batch_before_it_counts() -> None:
@@ -218,15 +226,30 @@ async def test_a_stream_may_end_without_done() -> None:
         assert listening.statistics().accepted == 1
 
 
-async def test_a_server_that_says_done_and_stays_is_left(autojump_clock: trio.testing.MockClock) -> None:
-    async with (
-        raw_server(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\ndata: [DONE]\n\n", keep_open=True
-        ) as url,
-        open_http_client(url, limits=Limits()) as client,
-        client.stream_sse("/") as stream,
-    ):
-        assert [payload async for payload in stream] == [b"1"]
+async def test_a_server_that_says_done_and_stays_is_left() -> None:
+    gone = trio.Event()
+
+    async def stay(connection: HttpConnection, request: Request) -> None:
+        await connection.start_stream(200, SSE, b"data: 1\n\ndata: [DONE]\n\n")
+        await connection.send_chunk(b"data: and another thing\n\n")
+        await connection.wait_disconnect()
+        gone.set()
+
+    async with client_of(stay, Limits(close_grace=0.05)) as (client, _):
+        assert await read_all(client) == [b"1"]
+        await gone.wait()
+
+
+async def test_leaving_a_stream_drops_what_is_here_of_it() -> None:
+    chunks = b"".join(b"9\r\ndata: %d\n\n\r\n" % number for number in range(9))
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for last in (b"", b"0\r\n\r\n", b"zz\r\n"):
+        async with (
+            raw_server(head + chunks + last, keep_open=True) as url,
+            open_http_client(url, limits=Limits()) as client,
+            client.stream_sse("/") as stream,
+        ):
+            assert [await anext(stream), await anext(stream)] == [b"0", b"1"]
 
 
 async def test_leaving_a_stream_tells_the_server_at_once() -> None:
@@ -354,6 +377,14 @@ async def test_a_url_must_be_one_of_http(url: str) -> None:
     with pytest.raises(ValueError, match="must begin with http:// or https://"):
         async with open_http_client(url, limits=Limits()):
             raise AssertionError("entered")
+
+
+def test_an_error_that_says_nothing_is_told_by_its_kind() -> None:
+    outer = trio.ClosedResourceError()
+    outer.__cause__ = trio.BrokenResourceError()
+    assert http_client._reason(outer) == "ClosedResourceError"
+    outer.__cause__.__context__ = OSError("No route to host")
+    assert http_client._reason(outer) == "No route to host"
 
 
 # Other ways to get there

@@ -37,13 +37,14 @@ async def open_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
         raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
     once: dict[Address, None] = dict.fromkeys((family, address) for family, _, _, _, address in found)
     addresses = sorted(once, key=lambda one: one[0])
-    for tries in range(_PORT_TRIES, 0, -1):
+    tries = 1 if port else _PORT_TRIES
+    while True:
         try:
             return _bind_all(addresses, port, backlog)
         except OSError as error:
-            if port or tries == 1 or error.errno != errno.EADDRINUSE:
+            tries -= 1
+            if not tries or error.errno != errno.EADDRINUSE:
                 raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
-    raise AssertionError("the last try returns or raises")
 
 
 def _bind_all(addresses: Sequence[Address], port: int, backlog: int) -> list[socket.socket]:
@@ -89,13 +90,17 @@ def open_unix(path: Path, backlog: int) -> socket.socket:
         OSError: a server that lives, or another kind of file, is there.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours = None
     try:
         _remove_stale(path)
         sock.bind(str(path))
+        ours = path
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
         sock.listen(backlog)
     except OSError as error:
         sock.close()
+        if ours is not None:
+            ours.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot listen on {path}: {error.strerror or error}") from error
     return sock
 

@@ -53,7 +53,7 @@ class Peer:
             if event is h11.NEED_DATA:
                 data = await self.stream.receive_some(65536)
                 assert data or head is not None, "the server went away without an answer"
-                parser.receive_data(data)
+                parser.receive_data(bytes(data))
             elif isinstance(event, h11.InformationalResponse):
                 self.continues += 1
             elif isinstance(event, h11.Response):

@@ -1,0 +1,98 @@
+"""The commands by name, each loaded when it is called, and the one place where errors become exit codes.
+
+Exit code 0: done. 1: it was tried and failed. 2: it could not be tried: wrong options, nothing to load, no place to
+listen. 130: interrupted. A person sees one line that says what was wrong; tracebacks are for `TRACEBACK_VARIABLE`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cyclopts import App, CycloptsError, Parameter
+
+from agentwire._version import __version__
+from agentwire.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed, UserError
+
+__all__ = ["TRACEBACK_VARIABLE", "app", "main"]
+
+TRACEBACK_VARIABLE: Final = "AGENTWIRE_TRACEBACK"
+"""Set it to anything to see where an unexpected error came from."""
+
+EPILOGUE: Final = """\
+Exit codes: 0 done, 1 failed, 2 wrong use (options, files, addresses), 130 interrupted.
+"""
+
+app: Final = App(
+    name="agentwire",
+    help="A runtime for the WebSocket mode of the Responses API: a server, a client, and a demonstration of both.",
+    help_epilogue=EPILOGUE,
+    version=__version__,
+    default_parameter=Parameter(show_default=False, negative=(), consume_multiple=True),
+)
+"""The command; `main` runs it."""
+
+app.command("agentwire.cli.serve:serve", name="serve", help="Serve the Responses API, over WebSocket and HTTP.")
+app.command("agentwire.cli.version:version", name="version", help="Show what is installed.")
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        tokens: the arguments; those of the process if left out.
+    """
+    try:
+        code = app(
+            list(sys.argv[1:] if tokens is None else tokens),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: ASYNC103, BLE001 - Trio is over by here; every error becomes an exit code
+        return _explain(error)  # noqa: ASYNC104 - the same
+    return code if isinstance(code, int) else OK
+
+
+def _explain(error: BaseException) -> int:
+    """Say what happened on stderr, one line for each problem; returns the exit code."""
+    if TRACEBACK_VARIABLE in os.environ:
+        sys.excepthook(type(error), error, error.__traceback__)
+    return max(_explain_one(one) for one in _leaves(error))
+
+
+def _explain_one(error: BaseException) -> int:
+    match error:
+        case CycloptsError():
+            return _say(f"{error} (see agentwire --help)", USAGE)
+        case UserError():
+            return _say(str(error), USAGE)
+        case CommandFailed():
+            return _say(str(error), FAILED)
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone; nothing is left to say
+            return FAILED
+    hint = f"this is a bug; set {TRACEBACK_VARIABLE}=1 to see where"
+    return _say(f"unexpected {type(error).__name__}: {error} ({hint})", FAILED)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, one of each text: nurseries put even a single one into a group."""
+    if isinstance(error, BaseExceptionGroup):
+        told: dict[str, BaseException] = {}
+        for inner in error.exceptions:
+            told.update({repr(leaf): leaf for leaf in _leaves(inner)})
+        yield from told.values()
+    else:
+        yield error
+
+
+def _say(message: str, code: int) -> int:
+    print(f"agentwire: {' '.join(message.split())}", file=sys.stderr)
+    return code

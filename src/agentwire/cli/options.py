@@ -1,0 +1,154 @@
+"""The options of ``agentwire serve``, as they are typed and as they stand in a TOML file.
+
+An option that was typed wins over the file, and the file over the default. The file's names are the options' names;
+any other name is refused with the list of those that there are.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+import msgspec
+from cyclopts import Parameter
+
+from agentwire.cli.failures import UserError
+from agentwire.protocol.limits import Limits
+
+__all__ = ["ServeOptions", "read_limits"]
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class ServeOptions:
+    """What can be said about a server; None where nothing was said."""
+
+    host: str | None = None
+    """Name or address to listen on; the default is 127.0.0.1. Anything that others can reach needs API keys."""
+    port: int | None = None
+    """TCP port; 0 takes any free one. The default is 8000."""
+    unix: str | None = None
+    """Path of a Unix socket. Without --host and --port, there is no TCP besides."""
+    key_file: str | None = None
+    """File with the API keys that are accepted, one a line. The environment's AGENTWIRE_KEYS is the other way."""
+    engine: str | None = None
+    """Where answers come from: module:name of an async function (ask, out), or builtin, the default: fixed rules,
+    no language model."""
+    upstream: str | None = None
+    """Base URL of a server that speaks chat completions, such as http://127.0.0.1:11434/v1, to use as the engine. Its
+    key is in the environment's AGENTWIRE_UPSTREAM_KEY."""
+    upstream_model: str | None = None
+    """Model to ask the upstream for, whatever the client names."""
+    tools: tuple[str, ...] = ()
+    """module:name of functions that the server itself runs for the model."""
+    model_name: tuple[str, ...] = ()
+    """Names that GET /v1/models lists; requests may name any model."""
+    config: str | None = None
+    """TOML file with these options, and bounds under [limits]."""
+    limit: tuple[str, ...] = ()
+    """One bound as NAME=VALUE, such as drain=10; may be given again and again."""
+    tls_cert: str | None = None
+    """File with the certificate chain (PEM); switches TLS on."""
+    tls_key: str | None = None
+    """File with the certificate's key (PEM), if it is not in the same file."""
+    allowed_host: tuple[str, ...] = ()
+    """Host name by which the server may be reached besides its own; * for any."""
+    allowed_origin: tuple[str, ...] = ()
+    """Origin of web pages that may call the server; * for any."""
+    log_level: LogLevel | None = None
+    """What is logged to stderr: debug, info (the default), warning or error."""
+
+    def with_file(self) -> tuple[ServeOptions, Mapping[str, Any]]:
+        """These options, filled up from the file that ``--config`` names, and the file's ``[limits]``.
+
+        Raises:
+            UserError: the file cannot be read, or holds something that it should not.
+        """
+        if self.config is None:
+            return self, {}
+        table = _read(self.config)
+        limits = table.pop("limits", {})
+        if not isinstance(limits, dict):
+            raise UserError(f"{self.config}: limits must be a table: [limits]")
+        options = _options_from(table, self.config)
+        typed = {name: value for name, value in attrs.asdict(self).items() if value not in (None, ())}
+        return attrs.evolve(options, **typed), limits
+
+
+_NAMES: Final = tuple(field.name for field in attrs.fields(ServeOptions) if field.name not in ("config", "limit"))
+_LIMITS: Final = {field.name: field for field in attrs.fields(Limits)}
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--config: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"--config: {path} is no TOML: {error}") from error
+
+
+def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
+    named = {key.replace("-", "_"): value for key, value in table.items()}
+    unknown = [key for key in table if key.replace("-", "_") not in _NAMES]
+    if unknown:
+        raise UserError(f"{path}: there is no option {unknown[0]!r}; there are {_list(_dashed(_NAMES))}, and [limits]")
+    for name, value in named.items():
+        if isinstance(value, str) and attrs.fields_dict(ServeOptions)[name].default == ():
+            named[name] = [value]
+    try:
+        return msgspec.convert(named, ServeOptions)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {_where(error)}") from error
+
+
+def _where(error: msgspec.ValidationError) -> str:
+    """What msgspec says, with our name for the place."""
+    problem, _, path = str(error).partition(" - at `$.")
+    return f"{path.rstrip('`').replace('_', '-')}: {problem}" if path else problem
+
+
+def read_limits(table: Mapping[str, Any], typed: Iterable[str]) -> Limits:
+    """The bounds from the file, then those that were typed as ``NAME=VALUE``.
+
+    Raises:
+        UserError: a name is not one of `Limits`' fields, or a value is no number that it can have.
+    """
+    given = dict(table)
+    for pair in typed:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError(f"--limit must be NAME=VALUE, such as drain=10, not {pair!r}")
+        given[name] = text
+    values: dict[str, Any] = {
+        name.replace("-", "_"): _bound(name.replace("-", "_"), value) for name, value in given.items()
+    }
+    try:
+        return Limits(**values)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _bound(name: str, value: Any) -> float:
+    field = _LIMITS.get(name)
+    if field is None:
+        raise UserError(f"limits: there is no bound {name!r}; there are {_list(_LIMITS)}")
+    whole = field.type in (int, "int")
+    try:
+        return msgspec.convert(value, int if whole else float, strict=not isinstance(value, str))
+    except msgspec.ValidationError as error:
+        kind = "a whole number" if whole else "a number"
+        raise UserError(f"limits: {name} must be {kind}, not {value!r}") from error
+
+
+def _dashed(names: Iterable[str]) -> list[str]:
+    return [name.replace("_", "-") for name in names]
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,223 @@
+"""``agentwire serve``: a server in front of an engine, from the options to the drain.
+
+The first line on stdout says where it listens, for programs: ``listening ws=URL http=URL``, words that a shell can
+split. The log goes to stderr. The first SIGINT or SIGTERM drains the server, the second one stops it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shlex
+import signal
+import ssl
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from agentwire.cli.failures import OK, UserError
+from agentwire.cli.loading import load_tools, open_named_engine
+from agentwire.cli.options import ServeOptions, read_limits
+from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import Engine
+from agentwire.runtime.tools import LocalTool
+from agentwire.server import Keys, Server
+from agentwire.server import serve as serve_engine
+
+__all__ = ["UPSTREAM_KEY_VARIABLE", "serve"]
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 8000
+UPSTREAM_KEY_VARIABLE: Final = "AGENTWIRE_UPSTREAM_KEY"
+"""The environment variable that holds the key for ``--upstream``."""
+
+GC_THRESHOLDS: Final = (50_000, 50, 1_000)  # collections cost as much as there are connections, and free little
+
+
+def serve(options: ServeOptions = ServeOptions()) -> int:  # noqa: B008 - frozen
+    """Serve the Responses API, over WebSocket and HTTP on one port.
+
+    Without --engine or --upstream it serves the built-in engine, which is no language model: it follows fixed rules,
+    calls tools that the message names, and needs nothing. Any name for the model is accepted.
+
+    The first line on stdout says where it listens: listening ws=URL http=URL. SIGINT or SIGTERM lets running turns
+    finish (see --limit drain=SECONDS); a second one stops at once. Both ways the exit code is 0.
+    """
+    plan = Plan.of(options)
+    logging.basicConfig(stream=sys.stderr, level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("agentwire").setLevel((plan.options.log_level or "info").upper())
+    trio.run(_serve, plan)
+    return OK
+
+
+@attrs.frozen
+class Plan:
+    """What will be served, with everything read that is in files."""
+
+    options: ServeOptions
+    limits: Limits
+    keys: Keys
+    tools: tuple[LocalTool[..., Any], ...]
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, typed: ServeOptions) -> Plan:
+        """From what was typed.
+
+        Raises:
+            UserError: an option contradicts another one, or names something that is not there.
+        """
+        options, table = typed.with_file()
+        if options.engine is not None and options.upstream is not None:
+            raise UserError("--engine and --upstream both say where answers come from: choose one")
+        if options.port is not None and not 0 <= options.port <= 65_535:
+            raise UserError(f"--port must be 0 to 65535, not {options.port}")
+        limits = read_limits(table, options.limit)
+        return cls(options, limits, _read_keys(options), load_tools(options.tools), _read_tls(options))
+
+    @property
+    def address(self) -> tuple[str | None, int]:
+        """Host and port; no host if only a Unix socket was asked for."""
+        options = self.options
+        if options.unix is not None and options.host is None and options.port is None:
+            return None, 0
+        return options.host or HOST, PORT if options.port is None else options.port
+
+
+def _read_keys(options: ServeOptions) -> Keys:
+    try:
+        if options.key_file is not None:
+            return Keys.read(options.key_file)
+        return Keys.from_environment(os.environ)
+    except OSError as error:
+        raise UserError(f"--key-file: cannot read {options.key_file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _read_tls(options: ServeOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        if options.tls_key is not None:
+            raise UserError("--tls-key needs --tls-cert, the certificate that it belongs to")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except ssl.SSLError as error:
+        raise UserError(f"--tls-cert: {options.tls_cert} and its key cannot be used: {error.reason}") from error
+    except OSError as error:
+        raise UserError(f"--tls-cert, --tls-key: cannot read them: {error.strerror}") from error
+    return context
+
+
+@attrs.frozen
+class Source:
+    """Where answers come from: an engine, what to say about it, and the models that are listed."""
+
+    engine: Engine
+    notice: str
+    models: tuple[str, ...]
+
+
+@asynccontextmanager
+async def _open_source(plan: Plan) -> AsyncGenerator[Source]:
+    options = plan.options
+    if options.upstream is not None:
+        from agentwire.engines.chat import open_chat_engine
+
+        key, model = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, options.upstream_model
+        try:
+            upstream = open_chat_engine(options.upstream, key=key, model=model, limits=plan.limits)
+            async with upstream as engine:
+                yield Source(engine, f"chat completions of {options.upstream}", (model or "default",))
+        except ValueError as error:
+            raise UserError(f"--upstream: {error}") from error
+    elif options.engine in (None, "builtin"):
+        from agentwire.engines.builtin import NOTICE, builtin
+
+        yield Source(builtin(), NOTICE, ("builtin",))
+    else:
+        assert options.engine is not None
+        async with open_named_engine(options.engine) as engine:
+            yield Source(engine, options.engine, ("default",))
+
+
+async def _serve(plan: Plan) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with _open_source(plan) as source, trio.open_nursery() as nursery:
+            server = await _start(plan, source, nursery)
+            _announce(server, plan, source)
+            _tune_gc()
+            nursery.start_soon(_obey, signals, server, nursery.cancel_scope)
+
+
+async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:
+    """The server, once it listens."""
+    options = plan.options
+    host, port = plan.address
+    start = partial(
+        serve_engine,
+        source.engine,
+        host=host,
+        port=port,
+        unix_path=options.unix,
+        tls=plan.tls,
+        tools=plan.tools,
+        keys=plan.keys,
+        models=options.model_name or source.models,
+        allowed_hosts=options.allowed_host,
+        allowed_origins=options.allowed_origin,
+        limits=plan.limits,
+    )
+    try:
+        server: Server = await nursery.start(start)
+    except (LocalProtocolError, ValueError) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(error.strerror or str(error)) from error
+    return server
+
+
+def _announce(server: Server, plan: Plan, source: Source) -> None:
+    """Say where it listens and what it is, on stdout, at once."""
+    where = {"ws": server.url, "http": server.http_url} if server.port is not None else {}
+    if plan.options.unix is not None:
+        where["unix"] = plan.options.unix
+    print("listening", *(f"{name}={shlex.quote(place)}" for name, place in where.items()))
+    print(f"engine: {source.notice}")
+    if plan.tools:
+        print(f"tools run by this server: {', '.join(tool.name for tool in plan.tools)}")
+    print("API key: one of those given" if plan.keys else "API key: none needed", flush=True)
+
+
+def _tune_gc() -> None:
+    """What exists now stays; from here on, collections are made rare. A library must not do this, a command may."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+async def _obey(signals: Any, server: Server, scope: trio.CancelScope) -> None:
+    """Drain at the first signal, stop at the second."""
+    received: Sequence[int] = [await anext(signals)]
+    print(f"{_name(received[0])}: draining; once more to stop at once", file=sys.stderr)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_drain, server, nursery.cancel_scope)
+        again = await anext(signals)
+        scope.cancel(reason=f"stopped by a second signal, {_name(again)}")
+
+
+async def _drain(server: Server, scope: trio.CancelScope) -> None:
+    await server.drain()
+    scope.cancel(reason="the server has drained")
+
+
+def _name(number: int) -> str:
+    return signal.Signals(number).name

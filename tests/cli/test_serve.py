@@ -1,0 +1,317 @@
+"""``agentwire serve`` as a process: where it listens, how it ends, and what it says when it cannot begin."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+from agentwire.cli import main
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.limits import Limits
+from agentwire.transport.http_client import HttpStatusError, SseStream, open_http_client
+from tests.cli.kit import ServeProcess, run_command, serving
+
+pytestmark = pytest.mark.socket
+
+MODULE = """
+from contextlib import asynccontextmanager
+from agentwire.runtime.contracts import Finish
+
+events = []
+
+async def loud(ask, out):
+    await out.text("LOUD " + str(ask.new_items[-1].text).upper())
+    return Finish()
+
+def factory():
+    return loud
+
+@asynccontextmanager
+async def opened():
+    yield loud
+
+async def slow(ask, out):
+    import trio
+    await out.text("begun")
+    await trio.sleep(0.5)
+    await out.text(", done")
+
+async def endless(ask, out):
+    import trio
+    await out.text("begun")
+    await trio.sleep_forever()
+
+def add(a: int, b: int) -> int:
+    "Add two numbers."
+    return a + b
+
+def double(n: int) -> int:
+    "Double a number."
+    return 2 * n
+
+tools = [add, double]
+number = 3
+
+def wants_an_argument(x):
+    return loud
+
+def star(*words):
+    "No schema can say this."
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("import agentwire\n\nagentwire.no_such_name\n", encoding="utf-8")
+    (tmp_path / "garbled.py").write_text("def f(:\n", encoding="utf-8")
+    (tmp_path / "needy.py").write_text("import not_there_at_all\n", encoding="utf-8")
+    return tmp_path
+
+
+async def ask(url: str, text: str, **more: Any) -> dict[str, Any]:
+    async with open_http_client(url, limits=Limits(), **more) as http:
+        reply = await http.request("POST", "/responses", json={"model": "any", "input": text})
+    body: dict[str, Any] = json.loads(reply.body)
+    return body
+
+
+def text_of(response: dict[str, Any]) -> str:
+    return "".join(part["text"] for item in response["output"] if item["type"] == "message" for part in item["content"])
+
+
+@asynccontextmanager
+async def begun(server: ServeProcess) -> AsyncGenerator[SseStream]:
+    """A streamed response of which the first event is here."""
+    body = {"model": "any", "input": "go", "stream": True}
+    async with (
+        open_http_client(server.where["http"], limits=Limits()) as http,
+        http.stream_sse("/responses", json=body) as stream,
+    ):
+        await anext(stream)
+        yield stream
+
+
+async def test_it_says_where_it_listens_and_that_it_is_no_language_model() -> None:
+    with trio.fail_after(60):
+        async with serving("--port", "0") as server:
+            assert server.where.keys() == {"ws", "http"}
+            assert server.where["ws"] == server.where["http"].replace("http", "ws", 1)
+            assert server.lines[1] == "engine: agentwire's built-in engine: deterministic rules, not a language model"
+            assert server.lines[2] == "API key: none needed"
+            said = text_of(await ask(server.where["http"], 'say "hello there"'))
+            assert said == "hello there"
+            async with open_http_client(server.where["http"], limits=Limits()) as http:
+                models = json.loads((await http.request("GET", "/models")).body)
+            assert [model["id"] for model in models["data"]] == ["builtin"]
+            assert await server.signal_and_wait(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_running_turns_finish(folder: Path, number: int) -> None:
+    with trio.fail_after(60):
+        async with serving("--port", "0", "--engine", "mine:slow", cwd=folder) as server:
+            async with begun(server) as stream:
+                server.process.send_signal(number)
+                last = [event async for event in stream][-1]
+            assert json.loads(last)["type"] == "response.completed"
+            assert await server.process.wait() == 0
+
+
+async def test_a_second_signal_stops_at_once(folder: Path) -> None:
+    with trio.fail_after(60):
+        async with serving("--port", "0", "--engine", "mine:endless", cwd=folder) as server, begun(server) as stream:
+            assert await server.signal_and_wait(signal.SIGTERM, signal.SIGTERM) == 0
+            with pytest.raises(ConnectionEnded):
+                [event async for event in stream]
+
+
+async def test_turns_that_do_not_finish_are_cancelled_when_the_drain_is_over(folder: Path) -> None:
+    options = ("--port", "0", "--engine", "mine:endless", "--limit", "drain=0.2")
+    with trio.fail_after(60):
+        async with serving(*options, cwd=folder) as server, begun(server):
+            assert await server.signal_and_wait(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("name", ["loud", "factory", "opened"])
+async def test_an_engine_of_the_users_own(folder: Path, name: str) -> None:
+    with trio.fail_after(60):
+        async with serving("--port", "0", "--engine", f"mine:{name}", cwd=folder) as server:
+            assert server.lines[1] == f"engine: mine:{name}"
+            assert text_of(await ask(server.where["http"], "hey")) == "LOUD HEY"
+
+
+async def test_tools_that_the_server_runs(folder: Path) -> None:
+    with trio.fail_after(60):
+        async with serving("--port", "0", "--tools", "mine:tools", cwd=folder, lines=4) as server:
+            assert server.lines[2] == "tools run by this server: add, double"
+            response = await ask(server.where["http"], "call add with a=3 and b=4")
+    calls = [(item["name"], item["output"]) for item in response["output"] if item["type"] == "mcp_call"]
+    assert calls == [("add", "7")]
+
+
+async def test_keys_come_from_a_file_or_from_the_environment(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nsecret-of-file\n", encoding="utf-8")
+    env = {"AGENTWIRE_KEYS": "secret-of-environment"}
+    with trio.fail_after(60):
+        async with serving("--port", "0", "--key-file", keys, env=env) as server:
+            assert server.lines[2] == "API key: one of those given"
+            await _accepts_only("secret-of-file", server.where["http"])
+        async with serving("--port", "0", env=env) as server:
+            await _accepts_only("secret-of-environment", server.where["http"])
+
+
+async def _accepts_only(key: str, url: str) -> None:
+    async with open_http_client(url, headers={"authorization": f"Bearer {key}"}, limits=Limits()) as http:
+        assert (await http.request("GET", "/models")).status == 200
+    async with open_http_client(url, headers={"authorization": "Bearer another"}, limits=Limits()) as http:
+        with pytest.raises(HttpStatusError) as refused:
+            await http.request("GET", "/models")
+        assert refused.value.status == 401
+
+
+async def test_a_unix_socket_alone_and_beside_tcp(tmp_path: Path) -> None:
+    path = tmp_path / "a wire.sock"
+    with trio.fail_after(60):
+        async with serving("--unix", path) as server:
+            assert server.where == {"unix": str(path)}
+            assert text_of(await ask("http://localhost/v1", 'say "hi"', unix_path=str(path))) == "hi"
+            assert await server.signal_and_wait(signal.SIGTERM) == 0
+        assert not path.exists()
+        async with serving("--unix", path, "--port", "0") as server:
+            assert server.where.keys() == {"ws", "http", "unix"}
+
+
+async def test_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued = authority.issue_cert("127.0.0.1")
+    certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    key.write_bytes(issued.private_key_pem.bytes())
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with trio.fail_after(60):
+        async with serving("--port", "0", "--tls-cert", certificate, "--tls-key", key) as server:
+            assert server.where["ws"].startswith("wss://")
+            assert text_of(await ask(server.where["http"], 'say "hi"', tls=trusting)) == "hi"
+    ran = await run_command("serve", "--tls-cert", certificate, "--tls-key", certificate)
+    assert (ran.code, "cannot be used" in ran.err) == (2, True)
+
+
+async def test_a_file_says_the_same_as_the_options_and_what_is_typed_wins(folder: Path) -> None:
+    file = folder / "agentwire.toml"
+    file.write_text(
+        'port = 1\nengine = "mine:loud"\nmodel-name = "shout"\nlog_level = "error"\n'
+        "[limits]\ninput_items = 1\nidle = 3\n",
+        encoding="utf-8",
+    )
+    with trio.fail_after(60):
+        async with serving("--config", file, "--port", "0", "--limit", "idle=inf", cwd=folder) as server:
+            url = server.where["http"]
+            assert not url.endswith(":1/v1")
+            assert text_of(await ask(url, "hey")) == "LOUD HEY"
+            async with open_http_client(url, limits=Limits()) as http:
+                models = json.loads((await http.request("GET", "/models")).body)
+                assert [model["id"] for model in models["data"]] == ["shout"]
+                message = {"role": "user", "content": "x"}
+                with pytest.raises(HttpStatusError) as refused:
+                    await http.request("POST", "/responses", json={"input": [message, message]})
+            assert refused.value.status == 400
+
+
+CANNOT = {
+    "open to all": (("--host", "0.0.0.0"), "without an API key"),
+    "no such host": (("--host", "no.such.host.invalid", "--key-file", "keys"), "cannot listen on no.such.host.invalid"),
+    "bad port": (("--port", "70000"), "--port must be 0 to 65535"),
+    "port in words": (("--port", "many"), 'unable to convert "many" into int'),
+    "unknown option": (("--prot", "1"), "--prot"),
+    "no colon": (("--engine", "mine"), "must be module:name"),
+    "no module": (("--engine", "not_here:x"), "no module 'not_here'"),
+    "no package": (("--engine", "not_here.sub:x"), "no module 'not_here.sub'"),
+    "no name": (("--engine", "mine:silent"), "no 'silent' in module mine"),
+    "no engine": (("--engine", "mine:number"), "mine:number is no engine"),
+    "wrong signature": (("--engine", "mine:wants_an_argument"), "is no engine"),
+    "broken module": (("--engine", "broken:x"), "broken.py, line 3: AttributeError"),
+    "garbled module": (("--engine", "garbled:x"), "garbled.py, line 1: SyntaxError"),
+    "needy module": (("--engine", "needy:x"), "needy.py, line 1: ModuleNotFoundError"),
+    "two engines": (("--engine", "mine:loud", "--upstream", "http://127.0.0.1:1/v1"), "choose one"),
+    "bad upstream": (("--upstream", "localhost"), "--upstream: "),
+    "bad tool": (("--tools", "mine:star"), "--tools: mine:star: "),
+    "tool twice": (("--tools", "mine:add", "mine:tools"), "two tools are called 'add'"),
+    "no key file": (("--key-file", "no-keys"), "cannot read no-keys"),
+    "empty key file": (("--key-file", "empty"), "no API key in empty"),
+    "no config": (("--config", "no.toml"), "cannot read no.toml"),
+    "no toml": (("--config", "mine.py"), "mine.py is no TOML"),
+    "unknown key": (("--config", "unknown.toml"), "no option 'prot'; there are"),
+    "wrong type": (("--config", "wrong.toml"), "port: Expected `int"),
+    "unknown bound": (("--config", "bound.toml"), "no bound 'lane'; there are"),
+    "limits no table": (("--config", "table.toml"), "limits must be a table"),
+    "bound not positive": (("--limit", "lanes=0"), "Limits.lanes must be greater than 0"),
+    "bound no number": (("--limit", "lanes=few"), "lanes must be a whole number"),
+    "bound without value": (("--limit", "lanes"), "must be NAME=VALUE"),
+    "key without certificate": (("--tls-key", "x.pem"), "needs --tls-cert"),
+    "no certificate": (("--tls-cert", "x.pem"), "cannot read them"),
+}
+
+
+@pytest.fixture
+def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The command runs in this process, in the folder, and leaves nothing of it behind."""
+    (folder / "keys").write_text("a-key\n", encoding="utf-8")
+    (folder / "empty").write_text("# none\n", encoding="utf-8")
+    (folder / "unknown.toml").write_text("prot = 1\n", encoding="utf-8")
+    (folder / "wrong.toml").write_text('port = "x"\n', encoding="utf-8")
+    (folder / "bound.toml").write_text("[limits]\nlane = 1\n", encoding="utf-8")
+    (folder / "table.toml").write_text("limits = 1\n", encoding="utf-8")
+    for variable in ("AGENTWIRE_KEYS", "AGENTWIRE_TRACEBACK"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    log = logging.getLogger("agentwire")
+    level = log.level
+    yield folder
+    log.setLevel(level)
+    for name in ("mine", "broken", "garbled", "needy"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("case", CANNOT)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    in_folder: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, told = CANNOT[case]
+    code = main(["serve", *(() if "--port" in arguments else ("--port", "0")), *arguments])
+    said = capsys.readouterr()
+    assert told in said.err
+    assert said.err.startswith("agentwire: ")
+    assert said.err.count("\n") == 1
+    assert (code, said.out) == (2, "")
+
+
+async def test_a_port_that_is_taken_is_one_line_and_exit_code_2() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ran = await run_command("serve", "--port", port)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"cannot listen on 127.0.0.1:{port}" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+async def test_keys_in_the_environment_that_are_none() -> None:
+    ran = await run_command("serve", env={"AGENTWIRE_KEYS": " "})
+    assert (ran.code, "AGENTWIRE_KEYS is set, but holds no key" in ran.err) == (2, True)

@@ -126,7 +126,7 @@ class OutputTextAnnotationAdded(_InContent):
 
     type: ClassVar[str] = "response.output_text.annotation.added"
     annotation_index: int
-    annotation: Any
+    annotation: Mapping[str, Any]
 
 
 @attrs.frozen

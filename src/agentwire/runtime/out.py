@@ -1,28 +1,44 @@
 """What an engine writes becomes events of a legal stream: items and parts open and close by themselves.
 
-A piece of text is one prebuilt byte template around one JSON string; everything rarer is built as an object and
-encoded. Numbers are given by the window, at the moment an event is appended.
+A piece of text is one prebuilt byte template around one JSON string; everything rarer is built as an object. What an
+operation changes is settled at once and its events queue up behind that, so that an operation that is cancelled while
+it waits for room leaves a stream that the next one goes on with.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NoReturn
 
 import attrs
 import msgspec
 import trio
 
 from agentwire.protocol.codec import decode_item, encode_json, to_wire
-from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message
+from agentwire.runtime.making import (
+    CUSTOM,
+    FUNCTION,
+    MCP,
+    REASONING,
+    REFUSAL,
+    SUMMARY,
+    TEXT,
+    Call,
+    CallKind,
+    OpenCall,
+    OpenPart,
+    OpenText,
+    Output,
+    PartKind,
+)
 from agentwire.runtime.window import Window
 
-__all__ = ["Call", "Output", "TurnOut", "event_parts"]
-
-Call = FunctionCall | CustomToolCall | McpCall
+__all__ = ["TurnOut", "event_parts"]
 
 _encode_string: Final = msgspec.json.Encoder().encode
 
@@ -33,108 +49,13 @@ def event_parts(kind: str, members: Mapping[str, Any]) -> tuple[bytes, bytes]:
     return b'{"type":"%b","sequence_number":' % kind.encode(), b"," + body if body else b""
 
 
-class Output:
-    """The items of one response, by ``output_index``; a slot is empty while its item is still being made."""
-
-    def __init__(self) -> None:
-        self._slots: list[Item | None] = []
-
-    def open(self) -> int:
-        """The index of the next item."""
-        self._slots.append(None)
-        return len(self._slots) - 1
-
-    def fill(self, index: int, item: Item) -> None:
-        """This item is final."""
-        self._slots[index] = item
-
-    def items(self) -> tuple[Item, ...]:
-        """The final items so far, in order."""
-        return tuple(item for item in self._slots if item is not None)
-
-
 @attrs.frozen
-class _PartKind:
-    """How one kind of streamed text appears on the wire."""
-
-    item: str
-    part_event: str
-    text_event: str
-    index_name: str
-    make: Callable[[str], Part]
-    text_member: str = "text"
-    delta_tail: bytes = b""
-    done_more: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-_NO_LOGPROBS: Final = b',"logprobs":[]'
-
-_TEXT = _PartKind(
-    "message", "response.content_part", "response.output_text", "content_index", OutputText,
-    delta_tail=_NO_LOGPROBS, done_more={"logprobs": []},
-)  # fmt: skip
-_REFUSAL = _PartKind("message", "response.content_part", "response.refusal", "content_index", Refusal, "refusal")
-_REASONING = _PartKind("reasoning", "response.content_part", "response.reasoning_text", "content_index", ReasoningText)
-_SUMMARY = _PartKind(
-    "reasoning", "response.reasoning_summary_part", "response.reasoning_summary_text", "summary_index", SummaryText
-)
-
-
-class _OpenPart:
-    """One part of a message or of a reasoning item while its text comes in."""
-
-    def __init__(self, kind: _PartKind, item_id: str, output_index: int, index: int) -> None:
-        self.kind = kind
-        self.pieces: list[str] = []
-        self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
-        self.head = b'{"type":"%b.delta","sequence_number":' % kind.text_event.encode()
-        self.middle = b',%b,"delta":' % encode_json(self.where)[1:-1]
-
-
-@attrs.define
-class _OpenText:
-    """A message or a reasoning item while it is made."""
+class _Due:
+    """An event that is yet to be written, and what follows from it."""
 
     kind: str
-    id: str
-    index: int
-    parts: list[Part] = attrs.field(factory=list)
-    summaries: list[SummaryText] = attrs.field(factory=list)
-
-    def item(self, status: str) -> Item:
-        if self.kind == "message":
-            return Message("assistant", tuple(self.parts), id=self.id, status=status)
-        content = tuple(part for part in self.parts if isinstance(part, ReasoningText))
-        return Reasoning(tuple(self.summaries), content or None, id=self.id, status=status)
-
-
-@attrs.frozen
-class _CallKind:
-    """How one kind of tool call appears on the wire."""
-
-    item: str
-    id_prefix: str
-    events: str
-    text_member: str
-
-
-_FUNCTION = _CallKind("function_call", "fc", "response.function_call_arguments", "arguments")
-_CUSTOM = _CallKind("custom_tool_call", "ctc", "response.custom_tool_call_input", "input")
-_MCP = _CallKind("mcp_call", "mcp", "response.mcp_call_arguments", "arguments")
-
-
-@attrs.define
-class _OpenCall:
-    """A tool call while its arguments come in."""
-
-    kind: _CallKind
-    id: str
-    index: int
-    name: str
-    call_id: str
-    head: bytes
-    middle: bytes
-    pieces: list[str] = attrs.field(factory=list)
+    members: Mapping[str, Any]
+    then: Callable[[], None] | None = None
 
 
 class TurnOut:
@@ -144,7 +65,7 @@ class TurnOut:
         window: takes the events.
         output: takes the finished items.
         sources: ids for items and calls.
-        server_label: the server's own tools by name, with the label under which they appear.
+        server_tools: the server's own tools by name, with the label under which they appear.
         start_call: called with the index and the open ``mcp_call`` item when the server is to run it.
         max_bytes: the most that the response's events may have; then `overflow` is called, which cancels the engine.
     """
@@ -167,10 +88,12 @@ class TurnOut:
         self._start_call = start_call
         self._max_bytes = max_bytes
         self._overflow = overflow
-        self._text: _OpenText | None = None
-        self._part: _OpenPart | None = None
-        self._call: _OpenCall | None = None
+        self._due: deque[_Due] = deque()
+        self._text: OpenText | None = None
+        self._part: OpenPart | None = None
+        self._call: OpenCall | None = None
         self._calls: list[Call] = []
+        self._unanswered: dict[int, McpCall] = {}
         self._closed = False
 
     @property
@@ -183,184 +106,272 @@ class TurnOut:
     async def text(self, piece: str) -> None:
         """A piece of the assistant's message; see `Out`."""
         part = self._part
-        if part is None or part.kind is not _TEXT:
-            part = await self._open_part(_TEXT)
+        if part is None or part.kind is not TEXT:
+            part = self._open_part(TEXT)
         await self._delta(part, piece)
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal; see `Out`."""
-        await self._delta(await self._open_part(_REFUSAL), piece)
+        await self._delta(self._open_part(REFUSAL), piece)
 
     async def reasoning(self, piece: str) -> None:
         """A piece of raw reasoning; see `Out`."""
-        await self._delta(await self._open_part(_REASONING), piece)
+        await self._delta(self._open_part(REASONING), piece)
 
     async def summary(self, piece: str) -> None:
         """A piece of a summary of the reasoning; see `Out`."""
-        await self._delta(await self._open_part(_SUMMARY), piece)
+        await self._delta(self._open_part(SUMMARY), piece)
 
-    async def _delta(self, part: _OpenPart, piece: str) -> None:
+    async def _delta(self, part: OpenPart | OpenCall, piece: str) -> None:
+        """A piece of whatever is open; a cancelled one was not written."""
         if not isinstance(piece, str):
-            raise TypeError(f"a piece of text must be a str, not {type(piece).__name__}")
+            raise TypeError(f"a piece must be a str, not {type(piece).__name__}")
+        try:
+            encoded = _encode_string(piece)
+        except UnicodeEncodeError:  # half a surrogate pair
+            piece = msgspec.json.decode(encode_json(piece), type=str)
+            encoded = _encode_string(piece)
+        if self._due:
+            await self._flush()
         if not piece:
             return
-        part.pieces.append(piece)
-        await self._window.put(part.head, part.middle + _encode_string(piece) + part.kind.delta_tail)
-        if self._window.total_bytes > self._max_bytes:
+        if self._window.total_bytes >= self._max_bytes:
             await self._stop()
+        await self._window.put(part.head, part.middle + encoded + part.tail)
+        part.pieces.append(piece)
 
-    async def _stop(self) -> None:
-        """The response is as large as it may be: the step is cancelled, and ends incomplete."""
-        self._overflow()
-        await trio.lowlevel.checkpoint()
-
-    async def _open_part(self, kind: _PartKind) -> _OpenPart:
-        if self._part is not None and self._part.kind is kind:
-            return self._part
+    def _open_part(self, kind: PartKind) -> OpenPart:
+        part = self._part
+        if part is not None and part.kind is kind:
+            return part
         self._check_open()
-        if self._text is not None and self._text.kind == kind.item:
-            await self._close_part()
-        else:
-            await self._close_item("completed")
-            await self._open_text(kind.item)
         text = self._text
-        assert text is not None
-        index = len(text.summaries if kind is _SUMMARY else text.parts)
-        self._part = part = _OpenPart(kind, text.id, text.index, index)
-        await self._put(f"{kind.part_event}.added", {**part.where, "part": to_wire(kind.make(""))})
+        if text is not None and text.kind == kind.item:
+            self._close_part()
+        else:
+            self._close_item("completed")
+            text = self._open_text(kind.item)
+        self._part = part = text.begin(kind)
+        self._say(f"{kind.part_event}.added", {**part.where, "part": to_wire(kind.make(""))})
         return part
 
-    async def _open_text(self, kind: str) -> None:
+    def _open_text(self, kind: str) -> OpenText:
         id_ = self._sources.new_id("msg" if kind == "message" else "rs")
-        self._text = text = _OpenText(kind, id_, self._output.open())
-        await self._put(
-            "response.output_item.added", {"output_index": text.index, "item": to_wire(text.item("in_progress"))}
-        )
+        self._text = text = OpenText(kind, id_, self._output.open())
+        self._add(text.index, text.item("in_progress"))
+        return text
 
-    async def _close_part(self) -> None:
+    def _close_part(self) -> None:
         part, self._part = self._part, None
         if part is None:
             return
         assert self._text is not None
         kind, whole = part.kind, "".join(part.pieces)
         final = kind.make(whole)
-        if isinstance(final, SummaryText):
-            self._text.summaries.append(final)
-        else:
-            self._text.parts.append(final)
-        await self._put(f"{kind.text_event}.done", {**part.where, kind.text_member: whole, **kind.done_more})
-        await self._put(f"{kind.part_event}.done", {**part.where, "part": to_wire(final)})
+        self._text.add(final)
+        self._say(f"{kind.text_event}.done", {**part.where, kind.text_member: whole, **kind.done_more})
+        self._say(f"{kind.part_event}.done", {**part.where, "part": to_wire(final)})
 
-    async def _close_item(self, status: str) -> None:
-        """End whatever is open."""
-        if self._call is not None:
-            await self.close_call()
-        await self._close_part()
+    def _close_item(self, status: str) -> None:
+        """End what is open of a message or of a reasoning item."""
+        self._close_part()
         text, self._text = self._text, None
         if text is not None:
-            await self._finish(text.index, text.item(status))
-
-    async def _finish(self, index: int, item: Item) -> None:
-        self._output.fill(index, item)
-        await self._put("response.output_item.done", {"output_index": index, "item": to_wire(item)})
+            self._finish(text.index, text.item(status))
 
     # Calls
 
     async def call(
         self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
     ) -> None:
-        """One whole tool call; see `Out`."""
-        await self.open_call(name, call_id=call_id, custom=custom)
-        await self.arguments(arguments if isinstance(arguments, str) else encode_json(arguments).decode())
-        await self.close_call()
+        """One whole tool call; see `Out`. Cancelled while it waits, it is written whole by what is written next."""
+        text = arguments if isinstance(arguments, str) else encode_json(arguments).decode()
+        await self._room()
+        call = self._begin_call(name, call_id, custom=custom)
+        if text:
+            self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
+        self._end_call(call, text)
+        await self._flush()
 
     async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
         """Begin a tool call; see `Out`."""
-        self._check_open()
-        await self._close_item("completed")
-        kind = _CUSTOM if custom else _MCP if name in self._server_tools else _FUNCTION
-        index, id_ = self._output.open(), self._sources.new_id(kind.id_prefix)
-        middle = b',"item_id":"%b","output_index":%d,"delta":' % (id_.encode(), index)
-        head = b'{"type":"%b.delta","sequence_number":' % kind.events.encode()
-        self._call = call = _OpenCall(kind, id_, index, name, call_id or self._sources.new_id("call"), head, middle)
-        await self._put(
-            "response.output_item.added", {"output_index": index, "item": self._call_wire(call, "", "in_progress")}
-        )
-        if kind is _MCP:
-            await self._put("response.mcp_call.in_progress", {"item_id": id_, "output_index": index})
+        await self._room()
+        self._call = self._begin_call(name, call_id, custom=custom)
+        await self._flush()
 
     async def arguments(self, piece: str) -> None:
         """A piece of the open call's arguments; see `Out`."""
-        call = self._call
-        if call is None:
+        if self._call is None:
             raise LocalProtocolError("arguments() without an open call: call open_call() first")
-        if not isinstance(piece, str):
-            raise TypeError(f"a piece of arguments must be a str, not {type(piece).__name__}")
-        if not piece:
-            return
-        call.pieces.append(piece)
-        await self._window.put(call.head, call.middle + _encode_string(piece))
-        if self._window.total_bytes > self._max_bytes:
-            await self._stop()
+        await self._delta(self._call, piece)
 
     async def close_call(self) -> None:
         """End the open call; see `Out`."""
         call, self._call = self._call, None
         if call is None:
             raise LocalProtocolError("close_call() without an open call: call open_call() first")
-        whole = "".join(call.pieces)
-        where = {"item_id": call.id, "output_index": call.index}
-        await self._put(f"{call.kind.events}.done", {**where, call.kind.text_member: whole})
-        item = self._call_item(call, whole, "completed" if call.kind is not _MCP else "in_progress")
+        self._end_call(call, "".join(call.pieces))
+        await self._flush()
+
+    def _begin_call(self, name: str, call_id: str | None, *, custom: bool) -> OpenCall:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a tool must be a str, not {type(name).__name__}")
+        self._check_open()
+        self._close_item("completed")
+        kind = CUSTOM if custom else MCP if name in self._server_tools else FUNCTION
+        id_, call_id = self._sources.new_id(kind.id_prefix), call_id or self._sources.new_id("call")
+        call: Call
+        if kind is MCP:
+            call = McpCall(self._server_tools[name], name, "", id=id_)
+        else:
+            call = (CustomToolCall if custom else FunctionCall)(call_id, name, "", id=id_)
+        return self._add_call(kind, call)
+
+    def _add_call(self, kind: CallKind, call: Call) -> OpenCall:
+        opened = OpenCall(kind, self._output.open(), call)
+        self._add(opened.index, opened.item("", "in_progress"))
+        if kind is MCP:
+            self._say("response.mcp_call.in_progress", opened.where)
+        return opened
+
+    def _end_call(self, call: OpenCall, text: str) -> None:
+        done = {**call.where, call.kind.text_member: text}
+        item = call.item(text, "completed" if call.kind is not MCP else "in_progress")
         self._calls.append(item)
         if isinstance(item, McpCall):
-            self._start_call(call.index, item)
+            self._unanswered[call.index] = item
+            self._say(f"{call.kind.events}.done", done, partial(self._start_call, call.index, item))
         else:
-            await self._finish(call.index, item)
+            self._say(f"{call.kind.events}.done", done)
+            self._finish(call.index, item)
 
-    def _call_item(self, call: _OpenCall, text: str, status: str) -> Call:
-        if call.kind is _FUNCTION:
-            return FunctionCall(call.call_id, call.name, text, id=call.id, status=status)
-        if call.kind is _CUSTOM:
-            return CustomToolCall(call.call_id, call.name, text, id=call.id, status=status)
-        return McpCall(self._server_tools[call.name], call.name, text, id=call.id, status=status)
+    async def finish_call(self, index: int, item: McpCall) -> None:
+        """A tool that the server ran has answered (``item.output``) or failed (``item.error``).
 
-    def _call_wire(self, call: _OpenCall, text: str, status: str) -> Any:
-        return to_wire(self._call_item(call, text, status))
+        Cancelled while it waits for room, it has said nothing, and `abandon` will.
+        """
+        first, last = self._outcome(index, item)
+        await self._window.put(*first)
+        self._window.put_nowait(*last)
+        self._output.fill(index, item)
+        del self._unanswered[index]
+
+    def _outcome(self, index: int, item: McpCall) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        event = "response.mcp_call.failed" if item.error is not None else "response.mcp_call.completed"
+        return (
+            event_parts(event, {"item_id": item.id, "output_index": index}),
+            event_parts("response.output_item.done", {"output_index": index, "item": to_wire(item)}),
+        )
 
     # Everything else
 
     async def item(self, raw: Mapping[str, Any]) -> None:
-        """Any other finished item; see `Out`.
+        """Any other finished item; see `Out`. Cancelled while it waits, it is written whole by what is written next.
 
         Raises:
-            LocalProtocolError: it has no ``type``.
+            LocalProtocolError: it has no ``type``, or it is a message.
+            RequestError: it is of a known type, and a member of it is wrong.
+            TypeError: there is something in it that has no JSON.
         """
+        kind = raw.get("type")
+        if not isinstance(kind, str) or kind == Message.type:
+            raise LocalProtocolError("an item needs a type; messages are written with text() and refusal()")
+        named = {**raw, "id": raw.get("id") or self._sources.new_id("item")}
+        item = decode_item(msgspec.json.decode(encode_json(named)))
+        await self._room()
         self._check_open()
-        if not isinstance(raw.get("type"), str):
-            raise LocalProtocolError("an item needs a type")
-        await self._close_item("completed")
-        item = {**raw, "id": raw.get("id") or self._sources.new_id("item")}
-        index = self._output.open()
-        await self._put(
-            "response.output_item.added", {"output_index": index, "item": {**item, "status": "in_progress"}}
-        )
-        await self._finish(index, decode_item(item))
+        self._close_item("completed")
+        if isinstance(item, FunctionCall | CustomToolCall):
+            self._tell_call(item)
+        else:
+            index = self._output.open()
+            self._say(
+                "response.output_item.added",
+                {"output_index": index, "item": {**to_wire(item), "status": "in_progress"}},
+            )
+            self._finish(index, item)
+        await self._flush()
 
-    async def finish_call(self, index: int, item: McpCall) -> None:
-        """A tool that the server ran has answered (``item.output``) or failed (``item.error``)."""
-        event = "response.mcp_call.failed" if item.error is not None else "response.mcp_call.completed"
-        await self._put(event, {"item_id": item.id, "output_index": index})
-        await self._finish(index, item)
+    def _tell_call(self, item: FunctionCall | CustomToolCall) -> None:
+        """A whole call with more members than `call` knows, such as a namespace."""
+        text = item.input if isinstance(item, CustomToolCall) else item.arguments
+        call = self._add_call(CUSTOM if isinstance(item, CustomToolCall) else FUNCTION, item)
+        if text:
+            self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
+        self._end_call(call, text)
+
+    # The end
 
     async def close(self, *, complete: bool) -> None:
-        """End what is open, and take nothing more; an item cut short is ``incomplete``."""
-        await self._close_item("completed" if complete else "incomplete")
+        """End what is open, and take nothing more; an item that is cut short is ``incomplete``.
+
+        Raises:
+            LocalProtocolError: the step is complete, but a call is still open: nobody can run half a call.
+        """
         self._closed = True
+        call = self._call
+        if call is not None and complete:
+            raise LocalProtocolError("a call is still open: call close_call() before the step ends")
+        if call is not None:
+            self._call = None
+            self._cut_call(call)
+        self._close_item("completed" if complete else "incomplete")
+        await self._flush()
+
+    def _cut_call(self, call: OpenCall) -> None:
+        text = "".join(call.pieces)
+        item = call.item(text, "incomplete")
+        self._say(f"{call.kind.events}.done", {**call.where, call.kind.text_member: text})
+        if isinstance(item, McpCall):
+            item = attrs.evolve(item, status="failed", error="The call was cut off before it was complete.")
+            self._say("response.mcp_call.failed", call.where)
+        self._finish(call.index, item)
+
+    async def abandon(self, reason: str) -> None:
+        """The server's tools that have not answered will not: each of their calls has failed, for this reason."""
+        for index, call in tuple(self._unanswered.items()):
+            await self.finish_call(index, attrs.evolve(call, status="failed", error=reason))
+
+    # Events
+
+    def _add(self, index: int, item: Item) -> None:
+        self._say("response.output_item.added", {"output_index": index, "item": to_wire(item)})
+
+    def _finish(self, index: int, item: Item) -> None:
+        self._say(
+            "response.output_item.done",
+            {"output_index": index, "item": to_wire(item)},
+            partial(self._output.fill, index, item),
+        )
+
+    def _say(self, kind: str, members: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
+        self._due.append(_Due(kind, members, then))
+
+    async def _flush(self) -> None:
+        """Write what is due, as far as there is room; cancelled, the rest stays due."""
+        due = self._due
+        while due:
+            event = due[0]
+            await self._window.put(*event_parts(event.kind, event.members))
+            due.popleft()
+            if event.then is not None:
+                event.then()
+
+    async def _room(self) -> None:
+        """Before an operation that must happen whole or not at all: what is due goes first, and the size is checked."""
+        self._check_open()
+        await self._flush()
+        if self._window.total_bytes >= self._max_bytes:
+            await self._stop()
+
+    async def _stop(self) -> NoReturn:
+        """The response is as large as it may be: the step is cancelled, and ends incomplete."""
+        self._overflow()
+        await trio.lowlevel.checkpoint()
+        raise LocalProtocolError("the response is as large as it may be; nothing more is taken")
 
     def _check_open(self) -> None:
         if self._closed:
             raise LocalProtocolError("this step has ended: an engine may not write after it returned")
-
-    async def _put(self, kind: str, members: Mapping[str, Any]) -> None:
-        await self._window.put(*event_parts(kind, members))
+        if self._call is not None:
+            raise LocalProtocolError("a call is still open: call close_call() first")

@@ -1,0 +1,187 @@
+"""Items of a response while they are made: what is open, and how each kind of it appears on the wire.
+
+Nothing here waits or writes: `agentwire.runtime.out` does, and keeps these as its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
+
+__all__ = [
+    "CUSTOM",
+    "FUNCTION",
+    "MCP",
+    "REASONING",
+    "REFUSAL",
+    "SUMMARY",
+    "TEXT",
+    "Call",
+    "CallKind",
+    "OpenCall",
+    "OpenPart",
+    "OpenText",
+    "Output",
+    "PartKind",
+]
+
+Call = FunctionCall | CustomToolCall | McpCall
+
+
+class Output:
+    """The items of one response, by ``output_index``; a slot is empty while its item is still being made."""
+
+    def __init__(self) -> None:
+        self._slots: list[Item | None] = []
+
+    def open(self) -> int:
+        """The index of the next item."""
+        self._slots.append(None)
+        return len(self._slots) - 1
+
+    def fill(self, index: int, item: Item) -> None:
+        """This item is final."""
+        self._slots[index] = item
+
+    def items(self) -> tuple[Item, ...]:
+        """The final items so far, in order."""
+        return tuple(item for item in self._slots if item is not None)
+
+
+# Text of all kinds
+
+
+@attrs.frozen
+class PartKind:
+    """How one kind of streamed text appears on the wire.
+
+    Attributes:
+        item: the type of the item that it is part of.
+        part_event: the stem of the events that begin and end a part.
+        text_event: the stem of the events that carry its text.
+        index_name: the member that counts such parts within their item.
+        make: the part, of its text.
+        text_member: where the whole text stands in the event that ends it.
+        delta_tail: what follows the text in each delta.
+        done_more: what else the event that ends the text has.
+    """
+
+    item: str
+    part_event: str
+    text_event: str
+    index_name: str
+    make: Callable[[str], Part]
+    text_member: str = "text"
+    delta_tail: bytes = b""
+    done_more: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+TEXT: Final = PartKind(
+    "message", "response.content_part", "response.output_text", "content_index", OutputText,
+    delta_tail=b',"logprobs":[]', done_more={"logprobs": []},
+)  # fmt: skip
+REFUSAL: Final = PartKind("message", "response.content_part", "response.refusal", "content_index", Refusal, "refusal")
+REASONING: Final = PartKind(
+    "reasoning", "response.content_part", "response.reasoning_text", "content_index", ReasoningText
+)
+SUMMARY: Final = PartKind(
+    "reasoning", "response.reasoning_summary_part", "response.reasoning_summary_text", "summary_index", SummaryText
+)
+
+
+class OpenPart:
+    """One part of a message or of a reasoning item while its text comes in."""
+
+    def __init__(self, kind: PartKind, item_id: str, output_index: int, index: int) -> None:
+        self.kind = kind
+        self.pieces: list[str] = []
+        self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
+        self.head = b'{"type":"%b.delta","sequence_number":' % kind.text_event.encode()
+        self.middle = b',%b,"delta":' % encode_json(self.where)[1:-1]
+        self.tail = kind.delta_tail
+
+
+@attrs.define
+class OpenText:
+    """A message or a reasoning item while it is made."""
+
+    kind: str
+    id: str
+    index: int
+    parts: list[Part] = attrs.field(factory=list)
+    summaries: list[SummaryText] = attrs.field(factory=list)
+
+    def begin(self, kind: PartKind) -> OpenPart:
+        """Its next part."""
+        return OpenPart(kind, self.id, self.index, len(self.summaries if kind is SUMMARY else self.parts))
+
+    def add(self, part: Part) -> None:
+        """A part of it is final."""
+        if isinstance(part, SummaryText):
+            self.summaries.append(part)
+        else:
+            self.parts.append(part)
+
+    def item(self, status: str) -> Item:
+        """The item as it is now."""
+        if self.kind == "message":
+            return Message("assistant", tuple(self.parts), id=self.id, status=status)
+        content = tuple(part for part in self.parts if isinstance(part, ReasoningText))
+        return Reasoning(tuple(self.summaries), content or None, id=self.id, status=status)
+
+
+# Calls
+
+
+@attrs.frozen
+class CallKind:
+    """How one kind of tool call appears on the wire.
+
+    Attributes:
+        item: the type of the item.
+        id_prefix: of the item's id.
+        events: the stem of the events that carry its arguments.
+        text_member: where the whole arguments stand.
+    """
+
+    item: str
+    id_prefix: str
+    events: str
+    text_member: str
+
+
+FUNCTION: Final = CallKind("function_call", "fc", "response.function_call_arguments", "arguments")
+CUSTOM: Final = CallKind("custom_tool_call", "ctc", "response.custom_tool_call_input", "input")
+MCP: Final = CallKind("mcp_call", "mcp", "response.mcp_call_arguments", "arguments")
+
+
+class OpenCall:
+    """A tool call while its arguments come in.
+
+    Args:
+        kind: how it appears.
+        index: its ``output_index``.
+        call: the item, but for its arguments and its status; it has an id.
+    """
+
+    def __init__(self, kind: CallKind, index: int, call: Call) -> None:
+        self.kind = kind
+        self.index = index
+        self.where = {"item_id": call.id, "output_index": index}
+        self.pieces: list[str] = []
+        self.head = b'{"type":"%b.delta","sequence_number":' % kind.events.encode()
+        self.middle = b',%b,"delta":' % encode_json(self.where)[1:-1]
+        self.tail = b""
+        self._call = call
+
+    def item(self, text: str, status: str) -> Call:
+        """The item as it is now."""
+        if isinstance(self._call, CustomToolCall):
+            return attrs.evolve(self._call, input=text, status=status)
+        return attrs.evolve(self._call, arguments=text, status=status)

@@ -1,7 +1,8 @@
 """The desk: what a session does with what its client asks, as rules without I/O, clock or randomness.
 
-Requests queue in lanes, first come first served within a lane and across lanes; a lane remembers its latest response,
-and how a turn ends decides what is remembered. This is the only place where these rules stand.
+Requests queue in lanes, first come first served; where permits are short, the lane that could have gone on first does.
+A lane remembers its latest response, and how a turn ends decides what is remembered. This is the only place where these
+rules stand.
 """
 
 from __future__ import annotations
@@ -102,10 +103,17 @@ class Ticket:
 
 @attrs.frozen
 class Say:
-    """An event that answers at once and belongs to no turn."""
+    """An event that answers at once.
+
+    Attributes:
+        event: what to say.
+        stream_id: the lane that it is about; None for the default lane, or none at all.
+        ticket: the running request that it is about: it takes its number among that one's events.
+    """
 
     event: Mapping[str, Any]
     stream_id: str | None = None
+    ticket: Ticket | None = None
 
 
 @attrs.frozen
@@ -148,9 +156,9 @@ class Desk:
             case "response.create":
                 return self._enqueue(envelope, frame)
             case "response.steer":
-                return Say(self._judge_steer(envelope))
+                return self._judge_steer(envelope)
             case "response.inject":
-                return Say(self._judge_inject(envelope))
+                return self._judge_inject(envelope)
             case "response.processed":
                 return None
         message = f"Unknown event type {envelope.type!r}; this server takes response.create and response.steer."
@@ -160,7 +168,8 @@ class Desk:
         if self._closed is not None:
             raise self._closed
         limits = self._limits
-        if self._queued >= limits.queued or self._queued_bytes + len(frame) > limits.queued_bytes:
+        full = self._queued >= limits.queued or self._queued_bytes + len(frame) > limits.queued_bytes
+        if full and self._queued:  # a message larger than the queue passes alone: its own bound is another one
             message = f"{self._queued} requests ({self._queued_bytes} bytes) wait on this connection; let some finish."
             raise RequestError(429, "websocket_queue_full", message, headers={"retry-after": "1"})
         lane = self._lane(envelope.stream_id)
@@ -215,9 +224,8 @@ class Desk:
         lane, memory = ticket.lane, MEMORY[outcome]
         if memory is Memory.REMEMBER:
             lane.latest = node
-        elif memory is Memory.EVICT and lane.latest is not None:
-            if lane.latest.response_id == ticket.envelope.previous_response_id:
-                lane.latest = None
+        elif memory is Memory.EVICT and self._ended(ticket.envelope.previous_response_id) is lane:
+            lane.latest = None
 
     def release(self, ticket: Ticket) -> None:
         """Its last event is on its way: the lane and the permit are free for the next one."""
@@ -245,39 +253,53 @@ class Desk:
     def running(self, response_id: str | None) -> Ticket | None:
         """The running request that makes this response."""
         for ticket in self._running:
-            if ticket.response_id == response_id and response_id is not None:
+            if response_id is not None and ticket.response_id == response_id and ticket.state is State.RUNNING:
                 return ticket
         return None
 
-    def _judge_steer(self, envelope: Envelope) -> Mapping[str, Any]:
+    def _ended(self, response_id: str | None) -> Lane | None:
+        """The lane whose latest response this is."""
+        for lane in self._lanes.values():
+            if lane.latest is not None and lane.latest.response_id == response_id:
+                return lane
+        return None
+
+    def _judge_steer(self, envelope: Envelope) -> Say:
         """A steer may interrupt only what runs and can be steered; no engine can, yet, and the input goes back."""
         wanted = envelope.previous_response_id
-        if self.running(wanted) is not None:
+        ticket, ended = self.running(wanted), self._ended(wanted)
+        if ticket is not None:
             code, message = "steering_not_supported", "This model cannot be steered."
-        elif any(lane.latest is not None and lane.latest.response_id == wanted for lane in self._lanes.values()):
+        elif ended is not None:
             code, message = "response_already_completed", f"Response {wanted} has ended; send a response.create."
         else:
             code, message = "response_not_found", f"No running response {wanted} here."
-        return {
+        event = {
             "type": "response.steer.failed",
             "error": {"type": "invalid_request_error", "code": code, "message": message},
             "steer": {"previous_response_id": wanted, "input": envelope.input},
         }
+        return _say(event, ticket, ended)
 
-    def _judge_inject(self, envelope: Envelope) -> Mapping[str, Any]:
+    def _judge_inject(self, envelope: Envelope) -> Say:
         """Nothing here waits for injected input; it is handed back."""
-        ended = any(
-            lane.latest is not None and lane.latest.response_id == envelope.response_id for lane in self._lanes.values()
-        )
-        code = "response_already_completed" if ended else "response_not_found"
-        message = f"No response {envelope.response_id} waits for input here; send a response.create."
-        return {
+        wanted = envelope.response_id
+        ticket, ended = self.running(wanted), self._ended(wanted)
+        code = "response_already_completed" if ended is not None else "response_not_found"
+        event = {
             "type": "response.inject.failed",
-            "response_id": envelope.response_id,
+            "response_id": wanted,
             "input": envelope.input,
-            "error": {"code": code, "message": message},
+            "error": {"code": code, "message": f"No response {wanted} waits for input here; send a response.create."},
         }
+        return _say(event, ticket, ended)
 
     def statistics(self) -> DeskStatistics:
         """Lanes and requests at this moment."""
         return DeskStatistics(len(self._lanes), len(self._running), self._queued, self._queued_bytes)
+
+
+def _say(event: Mapping[str, Any], ticket: Ticket | None, ended: Lane | None) -> Say:
+    """Say it where it belongs: in the order of what runs, or on the lane of what has ended."""
+    lane = ticket.lane if ticket is not None else ended
+    return Say(event, lane.name if lane is not None else None, ticket)

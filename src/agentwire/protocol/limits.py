@@ -83,6 +83,8 @@ class Limits:
     """Bytes of the requests that wait on one connection."""
     reply_bytes: int = _count(256 * KIB)
     """Reserve for replies that belong to no turn; a peer that exhausts it without reading is cut off."""
+    replay_bytes: int = _count(MIB)
+    """Events of turns that have ended, and of each that runs, that are kept for a client that comes back."""
     connection_age: float = _bound(3600.0)
     """Life of one connection."""
 
@@ -97,6 +99,12 @@ class Limits:
     """Output of one tool call; more is cut, and says so."""
     tool_seconds: float = _bound(600.0)
     """Time that one server-run tool call may take."""
+
+    # A client.
+    turn_buffer_bytes: int = _count(8 * MIB)
+    """Events of one turn that may wait to be read; more ends that turn with an error, and no other."""
+    run_steps: int = _count(64)
+    """Steps of a run that may wait to be read; then the model's text waits (its tools do not)."""
 
     # A writer.
     slice_bytes: int = _count(16 * KIB)

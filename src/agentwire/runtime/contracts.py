@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.items import FunctionCall, CustomToolCall, Item, McpCall
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Usage
@@ -143,10 +143,18 @@ Engine = Callable[[Ask, Out], Awaitable[Finish | None]]
 
 @attrs.frozen(kw_only=True)
 class Stored:
-    """One response at rest: what ``GET /v1/responses/{id}`` shows and what a continuation needs."""
+    """One response at rest: what ``GET /v1/responses/{id}`` shows and what a continuation needs.
+
+    Attributes:
+        node: the conversation up to it.
+        response: the response object as JSON.
+        size: bytes that it and its request have on the wire, for a store's bound; the rest of the conversation is
+            shared with other responses.
+    """
 
     node: Node
     response: bytes
+    size: int
 
 
 class Store(Protocol):

@@ -33,23 +33,35 @@ class OutboxStatistics:
 
 
 class Outbox:
-    """What a session has to say, whichever connection it has at the moment, or none.
+    """What a session has to say to one connection.
 
     It is the wire's `ByteSource`: `take` gives whole frames.
+
+    Args:
+        limits: the reserve for replies, and one window's share of a write.
+        replay: windows of turns that have ended, which this connection reads again: in order, before anything new.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, replay: Iterable[Window] = ()) -> None:
         self._limits = limits
+        self._replay = deque(replay)
         self._ring: deque[Window] = deque()
         self._replies: deque[tuple[bytes, bytes]] = deque()
         self._reply_bytes = 0
         self._wire: Wire | None = None
 
-    def connect(self, wire: Wire | None) -> None:
-        """From now on this wire takes what is here; None: nobody does, and windows fill."""
+    def connect(self, wire: Wire) -> None:
+        """From now on this wire takes what is here; until then, windows fill."""
         self._wire = wire
-        if wire is not None and (self._ring or self._replies):
+        if self.pending:
             wire.kick()
+
+    def disconnect(self) -> None:
+        """Nobody takes anything any more: there is nothing here, and nothing will be."""
+        self._wire = None
+        self._ring = deque(maxlen=0)
+        self._replay.clear()
+        self._replies.clear()
 
     def ready(self, window: Window) -> None:
         """This window has something to send, and had nothing before."""
@@ -58,31 +70,26 @@ class Outbox:
             self._wire.kick()
 
     def reply(self, event: bytes, ending: bytes) -> None:
-        """Say something that belongs to no turn.
+        """Say something that belongs to no turn; unheard if nobody is connected. A large reply passes alone.
 
         Raises:
             ReserveExhausted: too much of this waits already.
         """
-        if self._reply_bytes + len(event) > self._limits.reply_bytes:
+        if self._wire is None:
+            return
+        if self._reply_bytes and self._reply_bytes + len(event) > self._limits.reply_bytes:
             raise ReserveExhausted(f"{self._reply_bytes} bytes of replies wait for a peer that does not read them")
         self._reply_bytes += len(event)
         self._replies.append((event, ending))
-        if self._wire is not None:
-            self._wire.kick()
+        self._wire.kick()
 
     @property
     def pending(self) -> bool:
         """True while `take` would give something."""
-        return bool(self._ring or self._replies)
-
-    def restart(self, windows: Iterable[Window]) -> None:
-        """A new connection takes over: nothing is owed of replies, and these windows say again what waits in them."""
-        self._replies.clear()
-        self._reply_bytes = 0
-        self._ring = deque(window for window in windows if window.pending)
+        return bool(self._ring or self._replies or self._replay)
 
     def take(self, max_bytes: int, framing: Framing) -> bytes:
-        """Frames for one write: replies, then a slice of each ready window in turn."""
+        """Frames for one write: replies, then what is replayed, then a slice of each ready window in turn."""
         parts: list[bytes] = []
         size = 0
         while self._replies:
@@ -90,6 +97,10 @@ class Outbox:
             size += framing(parts, (event,), ending)
         self._reply_bytes = 0
         ring, share = self._ring, self._limits.slice_bytes
+        while self._replay and size < max_bytes:
+            size += self._replay[0].collect(parts, framing, share)
+            if not self._replay[0].pending:
+                self._replay.popleft()
         while ring and size < max_bytes:
             window = ring.popleft()
             if not window.pending:

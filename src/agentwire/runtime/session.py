@@ -7,17 +7,20 @@ connection is lost, its policy decides: everything is cancelled at once, or goes
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import trio
 
 from agentwire.protocol.codec import decode_envelope, encode_json
 from agentwire.protocol.desk import Desk, DeskStatistics, Outcome, Say, State, Ticket
-from agentwire.protocol.errors import RequestError
+from agentwire.protocol.errors import ConnectionEnded, RequestError
 from agentwire.runtime.contracts import Wire
-from agentwire.runtime.outbox import Outbox, OutboxStatistics
+from agentwire.runtime.groups import single
+from agentwire.runtime.out import event_parts
+from agentwire.runtime.outbox import Outbox, OutboxStatistics, ReserveExhausted
 from agentwire.runtime.policies import Cancel, Policy, Resume
+from agentwire.runtime.replay import Reading, Replay, Seen
 from agentwire.runtime.service import Service
 from agentwire.runtime.turn import Transport, Turn
 from agentwire.runtime.window import Window, WindowStatistics
@@ -61,7 +64,9 @@ class Session:
         self.finished = trio.Event()
         self._service = service
         self._transport: Transport = transport
-        self._windows: dict[str | None, Window] = {}
+        self._wire: Wire | None = None
+        self._attached = False
+        self._replay = Replay(service.limits.replay_bytes)
         self._idle = trio.Event()
         self._idle.set()
         self._scope = trio.CancelScope()
@@ -81,8 +86,11 @@ class Session:
                     async for turn in self._started:
                         self._nursery.start_soon(self.run_turn, turn, name=f"turn of {self.id}")
         finally:
+            self.ended = self.ended or "the server stopped"
             self._nursery = None
             self._starts.close()
+            self.turns.clear()  # those that never began
+            self._idle.set()
             self.finished.set()
 
     def cancel(self, reason: str) -> None:
@@ -94,38 +102,62 @@ class Session:
 
     # Its connection
 
-    def attach(self, wire: Wire, seen: Mapping[str | None, int] | None = None) -> None:
-        """This connection takes what the session has to say.
+    def attach(self, wire: Wire, seen: Mapping[str | None, Seen] | None = None) -> Outbox:
+        """This connection takes what the session has to say; if another one does, that one is cut off.
 
         Args:
             wire: the new connection.
-            seen: by lane, the last sequence number that the client has of that lane's latest response; what follows
-                is sent again. Lanes that are left out start again from 0.
+            seen: how far the client got, by lane; what follows there is sent again. A lane that is left out is sent
+                again from the start of what is kept of it. Replies that belong to no turn are not sent again, but an
+                error that refused a request before it had a response is.
+
+        Returns:
+            What the wire's writer is to send.
 
         Raises:
-            ValueError: ``seen`` names an event that was never sent.
+            ValueError: what follows ``seen`` is not kept any more; nothing has changed.
+            ConnectionEnded: the session is over.
         """
+        if self.ended is not None:
+            raise ConnectionEnded(cause=f"the session is over: {self.ended}")
+        if self._attached:
+            self._resume(self._replay.after(seen or {}))
+        self._attached = True
+        self._wire = wire
+        self.outbox.connect(wire)
+        return self.outbox
+
+    def _resume(self, reading: Sequence[Reading]) -> None:
         if self._expiry is not None:
             self._expiry.cancel(reason="the session was resumed")
-            for lane, window in self._windows.items():
-                window.rewind((seen or {}).get(lane, -1) + 1)
-            self.outbox.restart(self._windows.values())
-        self.outbox.connect(wire)
+            self._expiry = None
+        elif self._wire is not None and self._nursery is not None:
+            self.outbox.disconnect()
+            self._nursery.start_soon(self._wire.abort, "the session goes on on another connection")
+        ended = [read.window for read in reading if read.window.closed and read.number < read.window.next_number]
+        self.outbox = Outbox(self._service.limits, ended)
+        for read in reading:
+            read.window.rewind(read.number, self.outbox.ready)
+            if read.window.pending and not read.window.closed:
+                self.outbox.ready(read.window)
 
-    def detach(self, reason: str) -> None:
-        """The connection is gone; what happens now is the policy's."""
-        self.outbox.connect(None)
+    def detach(self, wire: Wire, reason: str) -> None:
+        """This connection is gone; what happens now is the policy's. Nothing, if another one has taken over."""
+        if wire is not self._wire:
+            return
+        self._wire = None
+        self.outbox.disconnect()
         if isinstance(self.policy, Resume) and self._nursery is not None and self.ended is None:
             log.info("session %s: %s; it may be resumed within %g s", self.id, reason, self.policy.within)
-            self._nursery.start_soon(self._expire, self.policy.within, reason)
+            self._expiry = trio.CancelScope()
+            self._nursery.start_soon(self._expire, self._expiry, self.policy.within, reason)
         else:
             self.cancel(reason)
 
-    async def _expire(self, within: float, reason: str) -> None:
-        with trio.CancelScope() as self._expiry:
+    async def _expire(self, scope: trio.CancelScope, within: float, reason: str) -> None:
+        with scope:
             await trio.sleep(within)
             self.cancel(f"not resumed within {within:g} s ({reason})")
-        self._expiry = None
 
     # What the client says
 
@@ -136,6 +168,8 @@ class Session:
             RemoteProtocolError: the message is not even text; the connection must be closed with its code.
             ReserveExhausted: the client has asked for more answers than it reads; cut it off.
         """
+        if self.ended is not None:
+            return
         stream_id = None
         try:
             envelope = decode_envelope(frame, self._service.limits)
@@ -150,8 +184,20 @@ class Session:
             self._start_ready()
 
     def say(self, answer: Say) -> None:
-        """Say something at once that belongs to no turn."""
-        self.outbox.reply(encode_json(answer.event)[:-1], _ending(answer.stream_id))
+        """Say something at once: about a running turn in that turn's own order, anything else beside them all.
+
+        Raises:
+            ReserveExhausted: the client has asked for more answers than it reads; cut it off.
+        """
+        turn = self.turns.get(answer.ticket) if answer.ticket is not None else None
+        if turn is None:
+            self.outbox.reply(encode_json(answer.event)[:-1], _ending(answer.stream_id))
+            return
+        waiting, limits = turn.window.statistics().waiting_bytes, self._service.limits
+        if waiting > limits.window_bytes + limits.reply_bytes:
+            raise ReserveExhausted(f"{waiting} bytes of a turn wait for a peer that asks for more of them")
+        members = dict(answer.event)
+        turn.window.put_nowait(*event_parts(members.pop("type"), members))
 
     def _start_ready(self) -> None:
         for ticket in self.desk.start():
@@ -172,7 +218,7 @@ class Session:
             self._service,
             self.desk,
             ticket,
-            self._open_window(ticket.lane.name),
+            self._open_window(ticket),
             principal=self.principal,
             transport=self._transport,
         )
@@ -182,38 +228,53 @@ class Session:
         return turn
 
     async def run_turn(self, turn: Turn) -> None:
-        """Run one request to its end, then free its lane."""
-        ticket, window = turn.ticket, turn.window
+        """Run one request to its end, then free its lane. Raises nothing but `trio.Cancelled`."""
         try:
-            await turn.run()
-            window.close()
-            await window.drained()
-        except Exception as exception:  # noqa: BLE001 - our own fault: this turn's, and nobody else's
-            self._crash(turn, exception)
+            try:
+                await turn.run()
+            except Exception as exception:  # noqa: BLE001 - our own fault: this turn's, and nobody else's
+                self._crash(turn, exception)
+            turn.window.close()
+            await turn.window.drained()
+        except BaseExceptionGroup as group:
+            _, faults = group.split(trio.Cancelled)
+            if faults is None:
+                raise single(group) from None
+            if not isinstance(faults, Exception):
+                raise
+            log.error("session %s: a turn failed while it was cancelled", self.id, exc_info=faults)  # noqa: TRY400
         finally:
-            window.close()
-            del self.turns[ticket]
-            if ticket.state is State.RUNNING:
-                self.desk.settle(ticket, Outcome.CANCELLED)
-            outcome = turn.ending.outcome if turn.ending is not None else Outcome.CANCELLED
-            self._service.tally.turns[outcome] += 1
-            self.desk.release(ticket)
-            if self.ended is None:
-                self._start_ready()
-            if not self.turns:
-                self._idle.set()
+            self._close_turn(turn)
 
     def _crash(self, turn: Turn, exception: Exception) -> None:
         log.error("session %s: a turn crashed", self.id, exc_info=exception)
         if turn.ticket.state is State.RUNNING:
             turn.fail(RequestError(500, "server_error", "The server failed; its log has the reason."))
 
-    def _open_window(self, lane: str | None) -> Window:
-        kept = isinstance(self.policy, Resume)
+    def _close_turn(self, turn: Turn) -> None:
+        """The turn is over, whatever came of it: its lane may go on."""
+        ticket = turn.ticket
+        turn.window.close()
+        del self.turns[ticket]
+        if ticket.state is State.RUNNING:
+            self.desk.settle(ticket, Outcome.CANCELLED)
+        outcome = turn.ending.outcome if turn.ending is not None else Outcome.CANCELLED
+        self._service.tally.turns[outcome] += 1
+        self.desk.release(ticket)
+        if isinstance(self.policy, Resume):
+            self._replay.ended(ticket)
+        if self.ended is None:
+            self._start_ready()
+        if not self.turns:
+            self._idle.set()
+
+    def _open_window(self, ticket: Ticket) -> Window:
+        limits, lane = self._service.limits, ticket.lane.name
         ready = self.outbox.ready if self._transport == "websocket" else _unheard
-        window = Window(limit=self._service.limits.window_bytes, ready=ready, ending=_ending(lane), keep=kept)
-        if kept:
-            self._windows[lane] = window
+        keep = limits.replay_bytes if isinstance(self.policy, Resume) else 0
+        window = Window(limit=limits.window_bytes, ready=ready, ending=_ending(lane), keep=keep)
+        if keep:
+            self._replay.add(ticket, window)
         return window
 
     async def idle(self) -> None:

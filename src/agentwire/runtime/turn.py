@@ -22,7 +22,9 @@ from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
 from agentwire.protocol.transcript import History, Memo, Node, check_pairing, resolve
 from agentwire.runtime.contracts import Ask, Finish, Stored
-from agentwire.runtime.out import Output, TurnOut, event_parts
+from agentwire.runtime.groups import single
+from agentwire.runtime.making import Output
+from agentwire.runtime.out import TurnOut, event_parts
 from agentwire.runtime.service import Service
 from agentwire.runtime.window import Window
 
@@ -43,6 +45,32 @@ class Ending:
     error: RequestError | None = None
 
 
+@attrs.define
+class _Step:
+    """One engine step while it runs: what is known of its end, and what can end it."""
+
+    response_id: str
+    size_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    tools: trio.Nursery | None = None
+    finish: Finish = attrs.field(factory=Finish)
+    error: RequestError | None = None
+    overflowed: bool = False
+
+    def failed(self, exception: BaseException) -> None:
+        """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
+        if isinstance(exception, ExceptionGroup):
+            exception = single(exception)
+        if self.error is not None or self.overflowed:
+            log.warning("response %s: the engine raised while it ended", self.response_id, exc_info=exception)
+        elif isinstance(exception, EngineError):
+            log.info("response %s: the engine failed: %s", self.response_id, exception)
+            self.error = RequestError(exception.status, exception.code, exception.message, param=exception.param)
+        else:
+            log.error("response %s: the engine failed", self.response_id, exc_info=exception)
+            message = f"The engine failed; the server's log has the reason ({self.response_id})."
+            self.error = RequestError(500, "server_error", message)
+
+
 class Turn:
     """One request from its message to its terminal event.
 
@@ -60,14 +88,15 @@ class Turn:
     ) -> None:
         self.ticket = ticket
         self.window = window
+        self.request: CreateRequest | None = None
         self.response: Response | None = None
         self.ending: Ending | None = None
         self._service = service
         self._desk = desk
         self._principal = principal
         self._transport: Transport = transport
+        self._size = 0
         self._output = Output()
-        self._overflowed = False
         self._memo = Memo()
 
     async def run(self) -> Ending:
@@ -79,6 +108,7 @@ class Turn:
             request, parent = await self._open()
         except RequestError as error:
             return self._refuse(error)
+        self.request = request
         response = self._begin(request)
         if parent is not None:
             self._memo.value = parent.memo.value
@@ -109,8 +139,10 @@ class Turn:
                 next(steps)
             except StopIteration as end:
                 request: CreateRequest = end.value
-                return request
+                break
             await trio.lowlevel.checkpoint()
+        self._size, self.ticket.frame = len(self.ticket.frame), b""
+        return request
 
     async def _parent(self, wanted: str | None) -> Node | None:
         if wanted is None:
@@ -145,7 +177,7 @@ class Turn:
 
     def _warm_up(self) -> Ending:
         """``generate: false``: a response to continue from, and no model run."""
-        tokens = len(self.ticket.frame) // 4
+        tokens = self._size // 4
         return Ending(outcome=Outcome.COMPLETED, usage=Usage(tokens, 0, cache_write_tokens=tokens))
 
     async def _work(self, request: CreateRequest, parent: Node | None, response: Response) -> Ending:
@@ -187,32 +219,45 @@ class Turn:
 
     async def _step(self, ask: Ask) -> tuple[Finish, RequestError | None, bool]:
         """One engine step and the tools that it called: how it finished, an error, and whether another step follows."""
-        finish, error = Finish(), None
-        with trio.CancelScope() as size_scope:
-            async with trio.open_nursery() as tools:
-                out = self._open_out(tools, size_scope)
-                try:
-                    finish = await self._service.engine(ask, out) or finish
-                except Exception as exception:  # noqa: BLE001 - an engine's fault ends its turn, nothing else
-                    error = self._engine_fault(exception, ask.response_id)
-                    tools.cancel_scope.cancel(reason="the engine failed")
-                    await out.close(complete=False)
-                else:
-                    await out.close(complete=finish.incomplete is None)
-        if self._overflowed:
-            return Finish(incomplete="max_output_tokens"), None, False
+        step = _Step(ask.response_id)
+        out = self._open_out(step)
+        try:
+            with step.size_scope:
+                await self._run_step(step, ask, out)
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
+            step.failed(exception)
+        step.tools = None
+        await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
+        complete = step.error is None and not step.overflowed and step.finish.incomplete is None
+        await out.close(complete=complete)
+        await out.abandon("The turn ended before this tool did.")
+        if step.overflowed:
+            return Finish(step.finish.usage, "max_output_tokens"), None, False
         calls = out.calls
-        return finish, error, bool(calls) and all(isinstance(call, McpCall) for call in calls)
+        return step.finish, step.error, bool(calls) and all(isinstance(call, McpCall) for call in calls)
 
-    def _open_out(self, tools: trio.Nursery, size_scope: trio.CancelScope) -> TurnOut:
+    async def _run_step(self, step: _Step, ask: Ask, out: TurnOut) -> None:
+        async with trio.open_nursery() as step.tools:
+            try:
+                finish = await self._service.engine(ask, out)
+                if finish is not None and not isinstance(finish, Finish):
+                    raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
+                step.finish = finish or Finish()
+                await out.close(complete=step.finish.incomplete is None)
+            except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
+                step.failed(exception)
+                step.tools.cancel_scope.cancel(reason="the engine failed")
+
+    def _open_out(self, step: _Step) -> TurnOut:
         limits, toolbox = self._service.limits, self._service.toolbox
 
         def overflow() -> None:
-            self._overflowed = True
-            size_scope.cancel(reason=f"the response has its {limits.response_bytes} bytes")
+            step.overflowed = True
+            step.size_scope.cancel(reason=f"the response has its {limits.response_bytes} bytes")
 
         def start_call(index: int, call: McpCall) -> None:
-            tools.start_soon(self._run_tool, out, index, call, name=f"tool {call.name} {call.id}")
+            if step.tools is not None:  # else the step is over, and the call will be abandoned
+                step.tools.start_soon(self._run_tool, out, index, call, name=f"tool {call.name} {call.id}")
 
         out = TurnOut(
             self.window,
@@ -232,13 +277,6 @@ class Turn:
         status = "completed" if result.error is None else "failed"
         await out.finish_call(index, attrs.evolve(call, status=status, output=result.text, error=result.error))
 
-    def _engine_fault(self, exception: Exception, response_id: str) -> RequestError:
-        if isinstance(exception, EngineError):
-            log.info("response %s: the engine failed: %s", response_id, exception)
-            return RequestError(exception.status, exception.code, exception.message, param=exception.param)
-        log.error("response %s: the engine raised %s", response_id, type(exception).__name__, exc_info=exception)
-        return RequestError(500, "server_error", f"The engine failed; the server's log has the reason ({response_id}).")
-
     # Ending
 
     async def _end(self, request: CreateRequest, parent: Node | None, response: Response, ending: Ending) -> None:
@@ -250,7 +288,8 @@ class Turn:
             grow = parent.extend if parent is not None else Node.root
             node = attrs.evolve(grow(final.id, request.input, final.output), memo=self._memo)
             if request.store:
-                await self._service.store.put(self._principal, Stored(node=node, response=shown))
+                stored = Stored(node=node, response=shown, size=self._size + len(shown))
+                await self._service.store.put(self._principal, stored)
         self.ending = ending
         self._desk.settle(self.ticket, ending.outcome, node)
         if ending.error is not None:

@@ -38,12 +38,10 @@ class Window:
         limit: bytes that may wait for the reader; then producers wait. One event larger than that passes alone.
         ready: called (without awaiting) whenever an event comes into a window that had nothing waiting.
         ending: what closes each event's JSON on the wire: ``}``, with the lane's name in front of it where it has one.
-        keep: keep what was read, so that `rewind` can go back to it.
+        keep: bytes to keep of what was read, so that `rewind` can go back to it; the oldest events go first.
     """
 
-    def __init__(
-        self, *, limit: int, ready: Callable[[Window], None], ending: bytes = b"}", keep: bool = False
-    ) -> None:
+    def __init__(self, *, limit: int, ready: Callable[[Window], None], ending: bytes = b"}", keep: int = 0) -> None:
         self.ending = ending
         self.closed = False
         self.total_bytes = 0
@@ -51,6 +49,7 @@ class Window:
         self._limit = limit
         self._ready = ready
         self._keep = keep
+        self._kept = 0
         self._events: list[bytes] = []
         self._base = 0
         self._cursor = 0
@@ -128,6 +127,8 @@ class Window:
         self._waiting -= taken
         if self._keep:
             self._cursor = end
+            self._kept += taken
+            self._trim(self._keep)
         elif end == len(self._events):
             self._base += end
             self._events = []
@@ -139,16 +140,45 @@ class Window:
         if self._readers and not self._waiting:
             self._readers.unpark_all()
 
-    def rewind(self, number: int) -> None:
-        """Read again from the event with this sequence number.
+    def _trim(self, keep: int) -> None:
+        """Drop the oldest of what was read, until no more than this many bytes of it are kept."""
+        gone = 0
+        while self._kept > keep:
+            self._kept -= len(self._events[gone])
+            gone += 1
+        if gone:
+            del self._events[:gone]
+            self._base += gone
+            self._cursor -= gone
+
+    def forget(self) -> int:
+        """Drop all that was read; returns how many bytes that were."""
+        kept = self._kept
+        self._trim(0)
+        return kept
+
+    def has(self, number: int) -> bool:
+        """True if `rewind` can go to this number."""
+        return self._base <= number <= self.next_number
+
+    def rewind(self, number: int, ready: Callable[[Window], None]) -> None:
+        """Another reader reads from the event with this sequence number; ``ready`` is called for what comes after.
 
         Raises:
             ValueError: that event is not kept, or not there yet.
         """
-        if not self._base <= number <= self.next_number:
+        if not self.has(number):
             raise ValueError(f"event {number} is not kept: have {self._base} to {self.next_number - 1}")
+        self._ready = ready
         self._cursor = number - self._base
+        self._kept = sum(map(len, self._events[: self._cursor]))
         self._waiting = sum(map(len, self._events[self._cursor :]))
+        self._readers.unpark_all()
+
+    @property
+    def size(self) -> int:
+        """Bytes here: what waits, and what is kept."""
+        return self._waiting + self._kept
 
     def close(self) -> None:
         """No event will follow."""

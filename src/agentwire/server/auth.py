@@ -95,7 +95,7 @@ class Keys:
         if scheme.lower() != "bearer" or not key.strip():
             raise _unauthorized("missing_api_key", "Send an API key: 'Authorization: Bearer KEY'.")
         digest = _digest(key.strip())
-        if not any([hmac.compare_digest(digest, known) for known in self._digests]):
+        if not any(hmac.compare_digest(digest, known) for known in self._digests):
             raise _unauthorized("invalid_api_key", "This API key is not known here.")
         return digest.hex()[:16]
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import msgspec
 import trio
 
 from agentwire.protocol.codec import encode_json
@@ -34,12 +33,6 @@ SSE: Final = (
 DONE: Final = b"data: [DONE]\n\n"
 
 _TYPE_AT: Final = len(b'{"type":"')
-
-
-class _Mode(msgspec.Struct):
-    """What must be known of a body before its turn reads it."""
-
-    stream: bool = False
 
 
 def sse_framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
@@ -74,7 +67,7 @@ class HttpDoor:
             assert isinstance(ticket, Ticket)
             turn = session.start_only(ticket)
             extra = ("x-request-id", request_id)
-            if _wants_stream(body) and await self._begun(turn):
+            if await self._streams(turn):
                 await self._stream(connection, turn, extra)
             else:
                 await self._whole(connection, turn, extra)
@@ -96,10 +89,10 @@ class HttpDoor:
             self._pulse.remove(session)
             self.sessions.discard(session)
 
-    async def _begun(self, turn: Turn) -> bool:
-        """True once the response exists; False if the request was refused: then there is nothing to stream."""
+    async def _streams(self, turn: Turn) -> bool:
+        """True if there is a response, and the client wants it as a stream; a refusal is never one."""
         await turn.window.readable()
-        return turn.response is not None
+        return turn.response is not None and turn.request is not None and turn.request.stream
 
     async def _stream(self, connection: HttpConnection, turn: Turn, extra: tuple[str, str]) -> None:
         window, share = turn.window, self._service.limits.slice_bytes
@@ -128,16 +121,9 @@ class HttpDoor:
 
 async def _watch(connection: HttpConnection, session: Session, scope: trio.CancelScope) -> None:
     reason = f"the client went away: {await connection.wait_disconnect()}"
+    await connection.abort(reason)
     session.cancel(reason)
     scope.cancel(reason=reason)
-
-
-def _wants_stream(body: bytes) -> bool:
-    """Whether the client asked for a stream; what is wrong with the body is for the turn to say."""
-    try:
-        return msgspec.json.decode(body, type=_Mode).stream
-    except msgspec.MsgspecError:
-        return False
 
 
 def _nowhere(_: list[bytes], __: Sequence[bytes], ___: bytes) -> int:

@@ -267,9 +267,9 @@ async def serve(
             models=models,
             policy=on_disconnect or Cancel(),
         )
-        nursery.start_soon(server._pulse.run)  # noqa: SLF001 - the two are one thing
+        nursery.start_soon(server._pulse.run)
         task_status.started(server)
-        await accept_loop(listening, server._handle, nursery=nursery, limits=limits)  # noqa: SLF001
+        await accept_loop(listening, server._handle, nursery=nursery, limits=limits)
 
 
 def _check_exposure(host: str | None, keys: Keys) -> None:

@@ -18,7 +18,7 @@ __all__ = ["MemoryStore", "MemoryStoreStatistics"]
 
 @attrs.frozen
 class MemoryStoreStatistics:
-    """A snapshot: responses kept, their bytes on the wire, and how many were dropped for want of room."""
+    """A snapshot: responses kept, bytes of them and of their requests, and how many were dropped for want of room."""
 
     responses: int
     bytes: int
@@ -40,7 +40,7 @@ class MemoryStore:
         key = (principal, stored.node.response_id)
         self._forget(key)
         self._kept[key] = stored
-        self._bytes += len(stored.response)
+        self._bytes += stored.size
         while len(self._kept) > self._limits.stored_responses or self._bytes > self._limits.stored_bytes:
             self._forget(next(iter(self._kept)))
             self._dropped += 1
@@ -59,7 +59,7 @@ class MemoryStore:
         stored = self._kept.pop(key, None)
         if stored is None:
             return False
-        self._bytes -= len(stored.response)
+        self._bytes -= stored.size
         return True
 
     def statistics(self) -> MemoryStoreStatistics:

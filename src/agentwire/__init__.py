@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from agentwire.protocol.errors import RemoteProtocolError as RemoteProtocolError
     from agentwire.protocol.errors import RequestError as RequestError
     from agentwire.protocol.limits import Limits as Limits
+    from agentwire.protocol.response import Response as Response
+    from agentwire.protocol.response import Usage as Usage
+    from agentwire.runtime.contracts import Ask as Ask
+    from agentwire.runtime.contracts import Engine as Engine
+    from agentwire.runtime.contracts import Finish as Finish
+    from agentwire.runtime.contracts import Out as Out
+    from agentwire.runtime.policies import Cancel as Cancel
+    from agentwire.runtime.policies import Resume as Resume
+    from agentwire.server.auth import Keys as Keys
+    from agentwire.server.server import Server as Server
+    from agentwire.server.server import serve as serve
 
 PACKAGES: Final = ("protocol",)
 """Subpackages that can be reached as attributes without being imported first."""
@@ -33,6 +44,17 @@ EXPORTS: Final = {
     "LocalProtocolError": "agentwire.protocol.errors",
     "RemoteProtocolError": "agentwire.protocol.errors",
     "RequestError": "agentwire.protocol.errors",
+    "serve": "agentwire.server.server",
+    "Server": "agentwire.server.server",
+    "Keys": "agentwire.server.auth",
+    "Ask": "agentwire.runtime.contracts",
+    "Out": "agentwire.runtime.contracts",
+    "Engine": "agentwire.runtime.contracts",
+    "Finish": "agentwire.runtime.contracts",
+    "Cancel": "agentwire.runtime.policies",
+    "Resume": "agentwire.runtime.policies",
+    "Usage": "agentwire.protocol.response",
+    "Response": "agentwire.protocol.response",
     "__version__": "agentwire._version",
 }
 """Public name -> module that defines it."""

@@ -1,0 +1,216 @@
+"""The servers that are compared: each sends the same stream of events, in bursts or paced, and encodes each one.
+
+``python -m benchmarks.wire.contestants NAME`` serves one of them on a free port of 127.0.0.1, and prints the port. A
+client sends one message that names the stream; the answer is that many text events and a last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+PIECE = "a piece of text, as models give them "
+LAST = '{"type":"response.completed"}'
+BURST_PAUSE, PACE = 0.05, 0.02  # seconds between two ticks of the one shared ticker
+
+_encode = msgspec.json.Encoder().encode
+
+
+def event(number: int) -> bytes:
+    """The event that every contestant encodes: about 200 bytes."""
+    return _encode(
+        {
+            "type": "response.output_text.delta",
+            "sequence_number": number,
+            "item_id": "msg_0123456789abcdef01234567",
+            "output_index": 0,
+            "content_index": 0,
+            "delta": PIECE,
+            "logprobs": [],
+        }
+    )
+
+
+def stream_of(text: str | bytes) -> tuple[int, int, float]:
+    """What a client asked for: ticks, events a tick, seconds between ticks."""
+    ticks, burst, pause = json.loads(text)["model"].split(":")
+    return int(ticks), int(burst), float(pause)
+
+
+class AsyncioTicker:
+    """One timer for all connections."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[float, list[asyncio.Future[None]]] = {}
+
+    def wait(self, pause: float) -> Awaitable[None]:
+        """The next tick."""
+        loop = asyncio.get_running_loop()
+        if pause not in self._waiting:
+            self._waiting[pause] = []
+            loop.call_later(pause, self._tick, pause)
+        future = loop.create_future()
+        self._waiting[pause].append(future)
+        return future
+
+    def _tick(self, pause: float) -> None:
+        for future in self._waiting.pop(pause):
+            if not future.done():
+                future.set_result(None)
+
+
+async def asyncio_stream(request: str | bytes, ticker: AsyncioTicker, send: Callable[[str], Awaitable[Any]]) -> None:
+    """Any asyncio contestant's handler."""
+    ticks, burst, pause = stream_of(request)
+    number = 0
+    for _ in range(ticks):
+        await ticker.wait(pause)
+        for _ in range(burst):
+            await send(event(number).decode())
+            number += 1
+    await send(LAST)
+
+
+def serve_uvicorn(listener: socket.socket) -> None:
+    """uvicorn on uvloop with websockets' sans-I/O core, and a bare ASGI application."""
+    import uvicorn
+
+    ticker = AsyncioTicker()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await asyncio_stream(message["text"], ticker, lambda text: send({"type": "websocket.send", "text": text}))
+
+    config = uvicorn.Config(
+        app, ws="websockets-sansio", loop="uvloop", log_level="error", ws_per_message_deflate=False, lifespan="off"
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def serve_websockets(listener: socket.socket) -> None:
+    """The websockets library's asyncio server on uvloop."""
+    import uvloop
+    from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
+
+    async def main() -> None:
+        ticker = AsyncioTicker()
+
+        async def handler(connection: ServerConnection) -> None:
+            with contextlib.suppress(ConnectionClosed):
+                async for message in connection:
+                    await asyncio_stream(message, ticker, connection.send)
+
+        async with serve(handler, sock=listener, compression=None):
+            await asyncio.get_running_loop().create_future()
+
+    uvloop.run(main())
+
+
+class TrioTicker:
+    """One timer for all connections."""
+
+    def __init__(self, nursery: Any) -> None:
+        self._nursery = nursery
+        self._waiting: dict[float, Any] = {}
+
+    async def wait(self, pause: float) -> None:
+        """The next tick."""
+        import trio
+
+        if pause not in self._waiting:
+            self._waiting[pause] = trio.lowlevel.ParkingLot()
+            self._nursery.start_soon(self._tick, pause)
+        await self._waiting[pause].park()
+
+    async def _tick(self, pause: float) -> None:
+        import trio
+
+        await trio.sleep(pause)
+        self._waiting.pop(pause).unpark_all()
+
+
+def serve_trio_websocket(listener: socket.socket) -> None:
+    """A bare trio-websocket handler."""
+    import trio
+    import trio_websocket
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            ticker = TrioTicker(nursery)
+
+            async def handler(request: Any) -> None:
+                connection = await request.accept()
+                with contextlib.suppress(trio_websocket.ConnectionClosed):
+                    while True:
+                        ticks, burst, pause = stream_of(await connection.get_message())
+                        number = 0
+                        for _ in range(ticks):
+                            await ticker.wait(pause)
+                            for _ in range(burst):
+                                await connection.send_message(event(number).decode())
+                                number += 1
+                        await connection.send_message(LAST)
+
+            sockets = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
+            await trio_websocket.WebSocketServer(handler, [sockets]).run()
+
+    trio.run(main)
+
+
+def serve_agentwire(listener: socket.socket) -> None:
+    """agentwire, the whole path: engine, turn, window, writer; with the collector set as the bundled server does."""
+    import trio
+
+    import agentwire
+    from agentwire.runtime.contracts import Ask, Out
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            ticker = TrioTicker(nursery)
+
+            async def engine(ask: Ask, out: Out) -> None:
+                ticks, burst, pause = (float(part) for part in ask.model.split(":"))
+                for _ in range(int(ticks)):
+                    await ticker.wait(pause)
+                    for _ in range(int(burst)):
+                        await out.text(PIECE)
+
+            port = listener.getsockname()[1]
+            listener.close()
+            await nursery.start(lambda task_status: agentwire.serve(engine, port=port, task_status=task_status))
+            gc.collect()
+            gc.freeze()
+
+    trio.run(main)
+
+
+CONTESTANTS: dict[str, Callable[[socket.socket], None]] = {
+    "agentwire": serve_agentwire,
+    "trio-websocket": serve_trio_websocket,
+    "websockets+uvloop": serve_websockets,
+    "uvicorn-sansio+uvloop": serve_uvicorn,
+}
+
+
+def main() -> None:
+    """Serve the contestant that is named, until killed."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    print(listener.getsockname()[1], flush=True)
+    CONTESTANTS[sys.argv[1]](listener)
+
+
+if __name__ == "__main__":
+    main()

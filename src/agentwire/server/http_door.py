@@ -58,6 +58,14 @@ class HttpDoor:
         self._service = service
         self._pulse = pulse
         self.sessions: set[Session] = set()
+        self._idle = trio.Event()
+        self._idle.set()
+
+    async def drain(self) -> None:
+        """Wait until every request has been answered, for at most ``limits.drain`` seconds."""
+        with trio.move_on_after(self._service.limits.drain):
+            while self.sessions:
+                await self._idle.wait()
 
     async def create(self, connection: HttpConnection, principal: str, request_id: str) -> None:
         """``POST /v1/responses``; cancels the turn when the client goes."""
@@ -77,6 +85,7 @@ class HttpDoor:
         """A session that lives as long as the request does, and ends at once when the client goes."""
         session = Session(self._service, principal=principal, transport="http")
         self.sessions.add(session)
+        self._idle = trio.Event()
         self._pulse.add(session)
         try:
             async with trio.open_nursery() as nursery:
@@ -88,6 +97,8 @@ class HttpDoor:
         finally:
             self._pulse.remove(session)
             self.sessions.discard(session)
+            if not self.sessions:
+                self._idle.set()
 
     async def _streams(self, turn: Turn) -> bool:
         """True if there is a response, and the client wants it as a stream; a refusal is never one."""

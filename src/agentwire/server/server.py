@@ -10,7 +10,9 @@ import ipaddress
 import logging
 import os
 import ssl
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -28,10 +30,11 @@ from agentwire.runtime.service import Service
 from agentwire.runtime.tools import Toolbox
 from agentwire.server.auth import Keys
 from agentwire.server.http_door import JSON, HttpDoor
+from agentwire.server.refusals import draining, wrong_method
 from agentwire.server.socket_door import SocketDoor
 from agentwire.stores.memory import MemoryStore
 from agentwire.transport.http11 import HttpConnection, upgrade_wanted
-from agentwire.transport.listen import Listening, ListenStatistics, accept_loop, open_listeners
+from agentwire.transport.listen import Listening, ListenStatistics, accept_loop, accept_streams, open_listeners
 from agentwire.transport.requests import Request
 from agentwire.transport.serving import serve_requests
 from agentwire.transport.streams import NetworkStream
@@ -140,18 +143,11 @@ class Server:
         await self._drained.wait()
 
     async def _drain(self) -> None:
-        error = _draining()
         async with trio.open_nursery() as nursery:
-            for connection in tuple(self._sockets.connections):
-                nursery.start_soon(self._retire, connection, error)
-            with trio.move_on_after(self.limits.drain):
-                for session in (*self._http.sessions, *self._sockets.sessions):
-                    await session.idle()
+            nursery.start_soon(self._sockets.drain, draining())
+            nursery.start_soon(self._http.drain)
         self._drained.set()
         self._nursery.cancel_scope.cancel(reason="the server has drained")
-
-    async def _retire(self, connection: Any, error: RequestError) -> None:
-        await connection.retire(1012, "the server restarts", error, grace=self.limits.drain, tell=False)
 
     # Requests
 
@@ -171,7 +167,7 @@ class Server:
         path, method = request.path.rstrip("/"), request.method
         if path == RESPONSES:
             if self._draining and method in ("GET", "POST"):
-                raise _draining()
+                raise draining()
             if upgrade_wanted(request):
                 await self._sockets.upgrade(connection, request, principal, request_id)
             elif method == "POST":
@@ -179,7 +175,7 @@ class Server:
             elif method == "GET":
                 raise upgrade_required()
             else:
-                raise _wrong_method(method, "GET, POST")
+                raise wrong_method(method, "GET, POST")
         elif path.startswith(f"{RESPONSES}/") and "/" not in path[len(RESPONSES) + 1 :]:
             _allow(method, "GET")
             await self._http.retrieve(connection, principal, path[len(RESPONSES) + 1 :], request_id)
@@ -208,6 +204,7 @@ async def serve(
     port: int = 0,
     unix_path: str | os.PathLike[str] | None = None,
     tls: ssl.SSLContext | None = None,
+    listeners: Iterable[trio.abc.Listener[NetworkStream]] = (),
     tools: Iterable[Callable[..., Any]] = (),
     keys: Keys | Iterable[str] = (),
     store: Store | None = None,
@@ -230,6 +227,7 @@ async def serve(
         port: 0 for any free one.
         unix_path: a Unix socket besides.
         tls: for TCP.
+        listeners: where more connections come from, such as the test kit's network in memory; closed in the end.
         tools: functions that the server itself runs between engine steps.
         keys: API keys; without any, only this machine can be listened on.
         store: where stored responses rest; this process's memory if left out, bounded by ``limits``.
@@ -254,8 +252,12 @@ async def serve(
         limits=limits,
         sources=sources or Sources.system(),
     )
-    listening = await open_listeners(host, port, unix_path=unix_path, tls=tls, backlog=limits.backlog)
-    async with listening, trio.open_nursery() as nursery:
+    listeners = tuple(listeners)
+    if listeners and host is None and unix_path is None:
+        listening = Listening(())
+    else:
+        listening = await open_listeners(host, port, unix_path=unix_path, tls=tls, backlog=limits.backlog)
+    async with _closing(listeners), listening, trio.open_nursery() as nursery:
         bound = [address for address, _ in listening.addresses]
         server = Server(
             service,
@@ -268,8 +270,19 @@ async def serve(
             policy=on_disconnect or Cancel(),
         )
         nursery.start_soon(server._pulse.run)
+        for listener in listeners:
+            nursery.start_soon(partial(accept_streams, listener, listening, server._handle, nursery=nursery))
         task_status.started(server)
         await accept_loop(listening, server._handle, nursery=nursery, limits=limits)
+
+
+@asynccontextmanager
+async def _closing(listeners: Iterable[trio.abc.AsyncResource]) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)  # noqa: ASYNC102 - it waits for nothing
 
 
 def _check_exposure(host: str | None, keys: Keys) -> None:
@@ -292,13 +305,4 @@ def _is_loopback(host: str) -> bool:
 
 def _allow(method: str, allowed: str) -> None:
     if method not in (allowed, "HEAD"):
-        raise _wrong_method(method, allowed)
-
-
-def _wrong_method(method: str, allowed: str) -> RequestError:
-    return RequestError(405, "method_not_allowed", f"{method} is not for this path.", headers={"allow": allowed})
-
-
-def _draining() -> RequestError:
-    message = "This server is about to restart; try again, or another one."
-    return RequestError(503, "server_is_draining", message, headers={"retry-after": "5"})
+        raise wrong_method(method, allowed)

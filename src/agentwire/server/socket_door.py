@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -12,6 +14,7 @@ from agentwire.runtime.policies import Policy
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
+from agentwire.server.refusals import overloaded
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.requests import Request
 from agentwire.transport.upgrade import judge_upgrade
@@ -35,6 +38,8 @@ class SocketDoor:
     def __init__(self, service: Service, pulse: Pulse, nursery: trio.Nursery, policy: Policy) -> None:
         self.connections: set[Connection] = set()
         self.sessions: set[Session] = set()
+        self._open = 0  # those that are still shaking hands included
+        self._draining: RequestError | None = None
         self._service = service
         self._pulse = pulse
         self._nursery = nursery
@@ -47,25 +52,52 @@ class SocketDoor:
             RequestError: the upgrade is refused; nothing has been said yet.
         """
         limits = self._service.limits
-        if len(self.connections) >= limits.connections:
-            message = f"This server has its {limits.connections} connections; try again, or another one."
-            raise RequestError(503, "server_is_overloaded", message, headers={"retry-after": "5"})
+        if self._open >= limits.connections:
+            raise overloaded(limits.connections)
         head = judge_upgrade(request, http.early)
         stream, _ = http.take_over()
-        async with open_server_wire(stream, head, headers=(("x-request-id", request_id),), limits=limits) as wire:
-            session = await self._open_session(principal)
-            connection = Connection(wire, session)
-            self.connections.add(connection)
-            self._pulse.add(session, connection)
-            log.info("%s: open from %s, session %s", request_id, http.peer, session.id)
-            reason = "the server stopped"
-            try:
-                reason = await connection.run()
-            finally:
-                self.connections.discard(connection)
-                self._pulse.remove(session, connection)
-                self._service.tally.ended[connection.kind_of_end] += 1
-                log.info("%s: over: %s", request_id, reason)
+        self._open += 1
+        try:
+            async with open_server_wire(stream, head, headers=(("x-request-id", request_id),), limits=limits) as wire:
+                connection = Connection(wire, await self._open_session(principal))
+                with self._listed(connection):
+                    log.info("%s: open from %s, session %s", request_id, http.peer, connection.session.id)
+                    log.info("%s: over: %s", request_id, await connection.run())
+        finally:
+            self._open -= 1
+
+    @contextmanager
+    def _listed(self, connection: Connection) -> Iterator[None]:
+        """The connection counts, its life signs are kept, and it is retired if the server is draining."""
+        session = connection.session
+        self.connections.add(connection)
+        self._pulse.add(session, connection)
+        if self._draining is not None:
+            self._nursery.start_soon(self._retire, connection, self._draining)
+        try:
+            yield
+        finally:
+            self.connections.discard(connection)
+            self._pulse.remove(session, connection)
+            self._service.tally.ended[connection.kind_of_end] += 1
+
+    async def drain(self, error: RequestError) -> None:
+        """Retire every connection, those included that are being opened; wait for turns that have none, too.
+
+        Args:
+            error: what new requests are told.
+        """
+        self._draining = error
+        async with trio.open_nursery() as nursery:
+            for connection in self.connections:
+                nursery.start_soon(self._retire, connection, error)
+            with trio.move_on_after(self._service.limits.drain):
+                for session in tuple(self.sessions):
+                    await session.idle()
+
+    async def _retire(self, connection: Connection, error: RequestError) -> None:
+        grace = self._service.limits.drain
+        await connection.retire(1012, "the server restarts", error, grace=grace, tell=False)
 
     async def _open_session(self, principal: str) -> Session:
         session = Session(self._service, principal=principal, policy=self._policy)
@@ -76,5 +108,7 @@ class SocketDoor:
     async def _run_session(self, session: Session, *, task_status: trio.TaskStatus[Session]) -> None:
         try:
             await session.run(task_status=task_status)
+        except Exception:  # one session's fault is not the server's
+            log.exception("session %s failed", session.id)
         finally:
             self.sessions.discard(session)

@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.transport.binding import close_all, file_identity, open_tcp, open_unix
 from agentwire.transport.streams import NetworkStream, SocketByteStream, TlsByteStream
 
-__all__ = ["Handler", "ListenStatistics", "Listening", "accept_loop", "open_listeners"]
+__all__ = ["Handler", "ListenStatistics", "Listening", "accept_loop", "accept_streams", "open_listeners"]
 
 Handler = Callable[[NetworkStream], Awaitable[object]]
 """Serves one connection; the stream is closed by force when it returns or raises."""
@@ -188,14 +189,31 @@ async def _accept_from(
         nursery.start_soon(_serve, connection, listening, handler, limits, name="agentwire connection")
 
 
+async def accept_streams(
+    listener: trio.abc.Listener[NetworkStream], listening: Listening, handler: Handler, *, nursery: trio.Nursery
+) -> None:
+    """The same for streams from elsewhere, such as a network in memory, until ``listener`` is closed."""
+    with suppress(trio.ClosedResourceError):
+        while True:
+            nursery.start_soon(_run, await listener.accept(), listening, handler, name="agentwire connection")
+
+
 async def _serve(connection: trio.socket.SocketType, listening: Listening, handler: Handler, limits: Limits) -> None:
-    listening._accepted += 1
-    listening._open += 1
-    stream = SocketByteStream(trio.SocketStream(connection))
-    try:
+    async def agree_and_handle(stream: NetworkStream) -> None:
+        assert isinstance(stream, SocketByteStream)
         secure = await _agree_on_tls(stream, listening, limits)
         if secure is not None:
             await handler(secure)
+
+    await _run(SocketByteStream(trio.SocketStream(connection)), listening, agree_and_handle)
+
+
+async def _run(stream: NetworkStream, listening: Listening, handler: Handler) -> None:
+    """Handle one connection; whatever comes of it stays here."""
+    listening._accepted += 1
+    listening._open += 1
+    try:
+        await handler(stream)
     except* ConnectionEnded as ended:
         _log.debug("connection from %s: %s", stream.peer, ended.exceptions[0])
     except* Exception as failure:  # noqa: BLE001 - the server goes on

@@ -1,0 +1,24 @@
+"""What the server refuses for its own reasons, in the words of the protocol."""
+
+from __future__ import annotations
+
+from agentwire.protocol.errors import RequestError
+
+__all__ = ["draining", "overloaded", "wrong_method"]
+
+
+def draining() -> RequestError:
+    """503: the server is about to stop."""
+    message = "This server is about to restart; try again, or another one."
+    return RequestError(503, "server_is_draining", message, headers={"retry-after": "5"})
+
+
+def overloaded(connections: int) -> RequestError:
+    """503: it has as many connections as it may have."""
+    message = f"This server has its {connections} connections; try again, or another one."
+    return RequestError(503, "server_is_overloaded", message, headers={"retry-after": "5"})
+
+
+def wrong_method(method: str, allowed: str) -> RequestError:
+    """405, naming the methods that are allowed."""
+    return RequestError(405, "method_not_allowed", f"{method} is not for this path.", headers={"allow": allowed})

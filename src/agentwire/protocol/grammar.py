@@ -251,6 +251,8 @@ class _Item:
             count = sum(1 for space, _ in self.threads if space == member)
             if index != count:
                 raise GrammarError("index", f"{name} is about {member} {index} where {count} comes next")
+            if any(thread.state not in thread.flow.ends for thread in self.threads.values()):
+                raise GrammarError("order", f"{name} comes before another part of {self.id} is done")
             known = self.threads[member, index] = _Thread(flows[0])
         return known
 

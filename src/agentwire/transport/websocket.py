@@ -194,9 +194,8 @@ async def open_client_wire(
 
     Raises:
         HandshakeRefused: the server answered, but not with 101.
-        ConnectionEnded: the server went away instead of answering.
+        ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
         RemoteProtocolError: the server said 101 in a way that RFC 6455 does not allow.
-        trio.TooSlowError: no answer within ``limits.handshake``.
     """
     parser = FrameParser(masked=False, max_message=limits.response_bytes)
     filtered = FilterStream(stream, parser=parser, limits=limits, framing=framing or client_framing(), client=True)
@@ -207,7 +206,7 @@ async def open_client_wire(
             library = await _shake_hands(nursery, filtered, host, target, extra)
         if library is None:
             _raise_refusal(filtered)  # an answer without an end is an answer all the same
-            raise trio.TooSlowError
+            raise ConnectionEnded(cause=f"no answer to the handshake within {limits.handshake:g} s")
         filtered.queue_sends()
         yield WebSocketWire(filtered, library, limits)
 

@@ -1,0 +1,31 @@
+"""The client's side of a wire: one connection, its lanes, and what becomes of each request on it."""
+
+from __future__ import annotations
+
+from agentwire.link.address import Address as Address
+from agentwire.link.exchange import Exchange as Exchange
+from agentwire.link.lanes import Lane as Lane
+from agentwire.link.lanes import Lanes as Lanes
+from agentwire.link.link import Connector as Connector
+from agentwire.link.link import Link as Link
+from agentwire.link.link import LinkStatistics as LinkStatistics
+from agentwire.link.link import open_link as open_link
+from agentwire.link.outcome import Fate as Fate
+from agentwire.link.outcome import RequestLost as RequestLost
+from agentwire.link.outcome import ResponseError as ResponseError
+from agentwire.link.outcome import TurnOverflow as TurnOverflow
+
+__all__ = [
+    "Address",
+    "Connector",
+    "Exchange",
+    "Fate",
+    "Lane",
+    "Lanes",
+    "Link",
+    "LinkStatistics",
+    "RequestLost",
+    "ResponseError",
+    "TurnOverflow",
+    "open_link",
+]

@@ -1,0 +1,114 @@
+"""One request and what comes back: the server's events in order, and how far the request came.
+
+An exchange that is left before its end goes on without its reader: what still comes is swallowed, up to the terminal
+event, so that no later request on the lane ever sees it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from agentwire.link.inbox import Inbox
+from agentwire.link.outcome import Fate, RequestLost, TurnOverflow
+from agentwire.protocol.codec import decode_event
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.events import Event
+from agentwire.protocol.request import CreateRequest
+
+if TYPE_CHECKING:
+    from agentwire.link.lanes import Lane
+
+__all__ = ["Exchange"]
+
+
+class Exchange:
+    """A request on its way; made by `Link.exchange`. Iterate it for the events, from one task.
+
+    Attributes:
+        request: what was asked, with the name of its lane.
+        fate: how far it has come.
+        response_id: of the response, once it has begun.
+    """
+
+    def __init__(self, request: CreateRequest, lane: Lane, *, limit: int) -> None:
+        self.request = request
+        self.lane = lane
+        self.fate = Fate.NEVER_SENT
+        self.response_id: str | None = None
+        self.failing_since: float | None = None
+        self._limit = limit
+        self._inbox = Inbox(limit)
+
+    # The reader's side
+
+    async def receive_frame(self) -> bytes | None:
+        """The next event as the server wrote it; None after the last one.
+
+        Raises:
+            RequestLost: the connection ended before the request did; what had come before was given first.
+            TurnOverflow: this task read too slowly.
+        """
+        return await self._inbox.get()
+
+    async def receive(self) -> Event | None:
+        """The next event; None after the last one. Sees no ``keepalive``.
+
+        Raises:
+            RequestLost: the connection ended before the request did; what had come before was given first.
+            TurnOverflow: this task read too slowly.
+            RemoteProtocolError: the event cannot be read.
+        """
+        frame = await self._inbox.get()
+        return None if frame is None else decode_event(frame)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self.receive()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of events that wait to be read."""
+        return self._inbox.waiting_bytes
+
+    # The connection's side
+
+    def taken(self) -> None:
+        """The wire has the request: from now on nobody can say that it was not sent."""
+        self.fate = Fate.UNKNOWN
+
+    def begin(self, response_id: str | None) -> None:
+        """The server has begun a response."""
+        self.fate = Fate.STARTED
+        self.response_id = self.response_id or response_id
+
+    def deliver(self, frame: bytes) -> None:
+        """An event has come."""
+        if not self._inbox.put(frame):
+            self._inbox.close(TurnOverflow(self._limit, self.response_id), drop=True)
+
+    def fail_soon(self, frame: bytes) -> None:
+        """The server has said that the response broke; ``response.failed`` should follow."""
+        self.failing_since = trio.current_time()
+        self.deliver(frame)
+
+    def finish(self, frame: bytes | None = None) -> None:
+        """The server has said its last word, with this event."""
+        if frame is not None:
+            self.deliver(frame)
+        self.fate = Fate.FINISHED
+        self._inbox.close()
+
+    def lose(self, end: ConnectionEnded) -> None:
+        """The connection ended first."""
+        self._inbox.close(RequestLost(end, fate=self.fate, response_id=self.response_id))
+
+    def leave(self) -> None:
+        """Nobody reads any more; what comes is swallowed."""
+        self._inbox.close(drop=True)

@@ -1,0 +1,159 @@
+"""Where an event belongs: by its lane to the request that runs there, without ever waiting.
+
+Pure: no I/O. What fits no request is counted and dropped where it can do no harm; a response that nobody asked for is
+the server's fault and ends the connection, because everything after it would be guesswork.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import msgspec
+
+from agentwire.link.exchange import Exchange
+from agentwire.link.lanes import Lane, Lanes
+from agentwire.link.outcome import Fate
+from agentwire.protocol.codec import decode_event
+from agentwire.protocol.errors import RemoteProtocolError, RequestError
+from agentwire.protocol.events import ErrorEvent
+
+__all__ = ["Switch"]
+
+_log = logging.getLogger("agentwire.link")
+
+_LIMIT_REACHED: Final = "websocket_connection_limit_reached"
+_ENDED_WELL: Final = frozenset(("response.completed", "response.incomplete"))
+_TERMINAL: Final = _ENDED_WELL | {"response.failed"}
+_STEER: Final = "response.steer."
+
+
+class _Response(msgspec.Struct):
+    id: str | None = None
+
+
+class _Head(msgspec.Struct):
+    """What is read of an event when it arrives; its reader decodes the rest."""
+
+    type: str
+    stream_id: str | None = None
+    sequence_number: int | float | None = None
+    response: _Response | None = None
+    error: Any = None
+    code: Any = None
+
+    @property
+    def error_code(self) -> str | None:
+        """The code of an ``error`` event, of either shape."""
+        code = self.error.get("code") if isinstance(self.error, dict) else self.code
+        return code if isinstance(code, str) else None
+
+
+_HEAD: Final = msgspec.json.Decoder(_Head)
+
+
+class Switch:
+    """Gives each event to its request.
+
+    Args:
+        lanes: the connection's lanes; told when a request ends.
+
+    Attributes:
+        retiring: the server's word that this connection is near its end, once it was given.
+        events: events that came in.
+        keepalives: those among them that only said that a response still runs.
+        unexpected: those that fitted no request.
+    """
+
+    def __init__(self, lanes: Lanes) -> None:
+        self.retiring: RequestError | None = None
+        self.events = 0
+        self.keepalives = 0
+        self.unexpected = 0
+        self._lanes = lanes
+        self._echoes = False
+
+    def receive(self, frame: bytes) -> None:
+        """Take one message of the server.
+
+        Raises:
+            RemoteProtocolError: it is no event, or an event that makes no sense; the connection is of no more use.
+        """
+        try:
+            head = _HEAD.decode(frame)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise RemoteProtocolError(f"the server sent a message that is no event: {error}") from None
+        self.events += 1
+        if head.type == "keepalive":
+            self.keepalives += 1
+            return
+        self._echoes = self._echoes or head.stream_id is not None
+        lane = self._lanes.find(head.stream_id)
+        current = lane.current if lane is not None else None
+        if head.type == "error":
+            self._error(head, frame, current)
+        elif lane is None or current is None or current.fate is Fate.NEVER_SENT:
+            self._unexpected(head, lane)
+        else:
+            self._event(head, frame, lane, current)
+
+    def _event(self, head: _Head, frame: bytes, lane: Lane, current: Exchange) -> None:
+        response_id = head.response.id if head.response is not None else None
+        if head.type in _TERMINAL:
+            if response_id is not None and response_id == lane.expired:
+                lane.expired = None
+                return
+            current.begin(response_id)
+            lane.latest = response_id if head.type in _ENDED_WELL else None
+            self._finish(current, frame)
+            return
+        if head.type == "response.created" and current.fate is Fate.STARTED:
+            raise RemoteProtocolError("the server began a second response for one request")
+        if head.type.startswith("response.") and current.fate is not Fate.STARTED:
+            if head.type.startswith(_STEER):
+                self._unexpected(head, lane)
+                return
+            current.begin(response_id)
+        current.deliver(frame)
+
+    def _error(self, head: _Head, frame: bytes, current: Exchange | None) -> None:
+        """An error answers a request that has not begun, or breaks a response that has.
+
+        The notice that the connection is near its end names no lane and concerns no running response.
+        """
+        notice = head.error_code == _LIMIT_REACHED and head.stream_id is None
+        if notice:
+            event = decode_event(frame)
+            assert isinstance(event, ErrorEvent)
+            self.retiring = event.to_error()
+        if current is not None and current.fate is Fate.UNKNOWN:
+            self._finish(current, frame)
+        elif current is not None and current.fate is Fate.STARTED and not notice:
+            current.fail_soon(frame)
+        elif not notice:
+            self.unexpected += 1
+            _log.warning("the server sent an error that answers no request: %.500s", frame.decode(errors="replace"))
+
+    def _unexpected(self, head: _Head, lane: Lane | None) -> None:
+        self.unexpected += 1
+        if head.type != "response.created":
+            _log.debug("an event of type %s fits no request", head.type)
+            return
+        if not self._echoes and any(other.current for other in self._lanes if other.name is not None):
+            raise RemoteProtocolError(
+                "the server answers without the name of the lane: it has no lanes, so send it one request at a time"
+            )
+        raise RemoteProtocolError("the server began a response that nobody asked for")
+
+    def expire(self, before: float) -> None:
+        """Give up the responses that said before this time (Trio's) that they broke, and then nothing more."""
+        for lane in self._lanes:
+            current = lane.current
+            if current is not None and current.failing_since is not None and current.failing_since <= before:
+                lane.expired = current.response_id
+                lane.latest = None
+                self._finish(current)
+
+    def _finish(self, exchange: Exchange, frame: bytes | None = None) -> None:
+        exchange.finish(frame)
+        self._lanes.settle(exchange.lane)

@@ -109,11 +109,20 @@ class Link:
 
     # What both sides do
 
-    def put(self, side: Side, end: End) -> None:
+    def send(self, side: Side, data: bytes | memoryview) -> int:
+        """A side sends; returns how many bytes there was room for."""
+        before = self.next_time()
+        sent = self.pipes[side].offer(data, trio.current_time())
+        self.pump()
+        if self.next_time() < before:
+            self.wake()
+        return sent
+
+    def end(self, side: Side, how: End) -> None:
         """A side ends its part: it tells the other side, as fast as bytes travel."""
         now = trio.current_time()
-        self._trace.note(now, self.index, side, end)
-        self.pipes[side].put(end, now)
+        self._trace.note(now, self.index, side, how)
+        self.pipes[side].put(how, now)
         self.pump()
         self.wake()
 

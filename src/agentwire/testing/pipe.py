@@ -142,12 +142,31 @@ class Pipe:
     def _send(self, data: bytes, now: float) -> None:
         if not data or self._lost:
             return
-        size = len(data) if math.isinf(self.bandwidth) else _PACKET
-        for start in range(0, len(data), size):
-            packet = data[start : start + size]
-            self._free = max(self._free, now) + len(packet) / self.bandwidth
-            self._under_way.append((self._free + self._model.latency, packet))
         self._held += len(data)
+        if math.isinf(self.bandwidth):
+            self._put_packet(data, now)
+            return
+        data = self._unsent_packet(now) + data
+        for start in range(0, len(data), _PACKET):
+            self._put_packet(data[start : start + _PACKET], now)
+
+    def _put_packet(self, packet: bytes, now: float) -> None:
+        self._free = max(self._free, now) + len(packet) / self.bandwidth
+        self._under_way.append((self._free + self._model.latency, packet))
+
+    def _unsent_packet(self, now: float) -> bytes:
+        """Take back a last packet that is small and has not begun to leave, so that small sends share packets."""
+        if not self._under_way:
+            return b""
+        packet = self._under_way[-1][1]
+        if not isinstance(packet, bytes) or len(packet) >= _PACKET:
+            return b""
+        leaves = self._free - len(packet) / self.bandwidth
+        if leaves <= now:
+            return b""
+        self._under_way.pop()
+        self._free = leaves
+        return packet
 
     # On the way
 

@@ -6,7 +6,6 @@ so client and server code run over it unchanged, on a real or a virtual clock.
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -63,11 +62,7 @@ class MemoryStream(NetworkStream):
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Hand over what there is room for; see `ByteStream.send_nowait`."""
         self._check_sending()
-        taken = self._out.offer(data, trio.current_time())
-        self.link.pump()
-        if taken and self.link.next_time() < math.inf:
-            self.link.wake()
-        return taken
+        return self.link.send(self.side, data)
 
     async def wait_send(self, data: bytes | memoryview) -> int:
         """Wait until at least one byte is taken; see `ByteStream.wait_send`. Cancelled, it has sent nothing."""
@@ -108,7 +103,7 @@ class MemoryStream(NetworkStream):
             self._check_open()
             if not self._at_eof:
                 self._at_eof = True
-                self.link.put(self.side, "eof")
+                self.link.end(self.side, "eof")
 
     # Receiving
 
@@ -150,7 +145,7 @@ class MemoryStream(NetworkStream):
         if not self._closed:
             self._closed = True
             _open.discard(self)
-            self.link.put(self.side, end)
+            self.link.end(self.side, end)
 
     # The rules of Trio's streams
 

@@ -10,7 +10,7 @@ turn refuses is refused here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -86,7 +86,7 @@ class RecordingOut:
         items: the finished items. The one that is still open is finished by `close`, or by the next one.
     """
 
-    server_tools: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    server_tools: Collection[str] = ()
     sources: Sources = attrs.Factory(lambda: Sources.seeded(1))
     events: list[tuple[str, ...]] = attrs.Factory(list)
     items: list[Item] = attrs.Factory(list)

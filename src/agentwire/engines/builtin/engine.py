@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import attrs
 import msgspec
+import trio
 
 from agentwire.engines.builtin.answer import digest, line_of_step, report
 from agentwire.engines.builtin.arguments import Context, Job, jobs_for, structured
 from agentwire.engines.builtin.hosted import hosted_call, item_of
 from agentwire.engines.builtin.matching import closest
 from agentwire.engines.builtin.pen import Pen
-from agentwire.engines.builtin.plan import Plan, plan_of
+from agentwire.engines.builtin.plan import Plan, plan_steps
 from agentwire.engines.builtin.progress import Progress, facts_in, follow
 from agentwire.engines.builtin.reading import Reading, read, rough_tokens, weight
 from agentwire.engines.builtin.schema import Unfillable
@@ -47,7 +48,7 @@ def builtin(*, delay: float = 0.0) -> Engine:
 
     async def engine(ask: Ask, out: Out) -> Finish:
         """Answer one step; nothing is kept between steps but the conversation's memo. May be cancelled anywhere."""
-        mind = _Mind.of(ask)
+        mind = await _Mind.of(ask)
         pen = Pen(out, ask.max_output_tokens, delay)
         hosted = mind.forced_hosted()
         if hosted is not None:
@@ -77,11 +78,11 @@ class _Mind:
     context: Context
 
     @classmethod
-    def of(cls, ask: Ask) -> _Mind:
+    async def of(cls, ask: Ask) -> _Mind:
         reading = read(ask.items, ask.memo)
         on_offer = allowed(_all_offers(ask, reading), ask.tool_choice)
         callable_ = tuple(offer for offer in on_offer if offer.kind != "hosted")
-        plan = plan_of(reading.request, callable_)
+        plan = await _planned(reading.request, callable_)
         facts = {**reading.facts, **facts_in(reading.since)}
         bare = Context(facts, lambda: _answer_text(reading, Progress(()), callable_))
         progress = follow(plan, reading.since, reading.before, bare, parallel=ask.request.parallel_tool_calls)
@@ -167,6 +168,18 @@ class _Mind:
                 break
             fresh += weight(item)
         return self.reading.tokens - fresh
+
+
+async def _planned(message: str, on_offer: Sequence[Offer]) -> Plan:
+    """The plan of a message, with a checkpoint between its slices."""
+    steps = plan_steps(message, on_offer)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            plan: Plan = stop.value
+            return plan
+        await trio.lowlevel.checkpoint()
 
 
 def _all_offers(ask: Ask, reading: Reading) -> tuple[Offer, ...]:

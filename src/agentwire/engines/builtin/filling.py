@@ -75,7 +75,7 @@ class _Filler:
                 return wanted
         for branch in self.branches(resolved, path):
             try:
-                made = self.plain(branch, path, depth)
+                made = self.plain(branch, path, depth) if branch is resolved else self.value(branch, path, depth + 1)
             except (Unfillable, Unsupported):
                 continue
             if branch is resolved or self.schemas.fits(resolved, made):
@@ -104,8 +104,6 @@ class _Filler:
         return sorted(merged, key=lambda option: (types_of(option) == ("null",)) is not null_first)
 
     def plain(self, schema: Mapping[str, Any], path: Path, depth: int) -> Any:
-        if "anyOf" in schema or "oneOf" in schema:  # an alternative that has alternatives of its own
-            return self.value(schema, path, depth + 1)
         names = types_of(schema)
         if "null" in names and path not in self.prefixes:
             return None

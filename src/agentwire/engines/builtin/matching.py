@@ -14,12 +14,15 @@ from typing import Final
 
 import attrs
 
+from agentwire.engines.builtin.references import reference_in
 from agentwire.engines.builtin.slots import assign, native
 from agentwire.engines.builtin.toolbox import Offer
-from agentwire.engines.builtin.words import GENERIC, name_words, stem, word_set, words
+from agentwire.engines.builtin.words import GENERIC, stem, word_set, words
 
-__all__ = ["Named", "best", "closest", "named_in", "permitted"]
+__all__ = ["Hint", "Named", "best", "closest", "named_in", "permitted"]
 
+LONGEST: Final = 1_000
+MOST_HINTS: Final = 4
 MOST_OCCURRENCES: Final = 20
 
 _ANSWERING: Final = word_set(
@@ -47,6 +50,57 @@ class Named:
     end: int
 
 
+@attrs.frozen
+class Hint:
+    """How the words of a clause speak for a tool, before its values are looked at.
+
+    Attributes:
+        offer: the tool.
+        share: the share of the words of its name that are in the clause.
+        telling: how many of these say more than "read" or "file" do.
+        leads: whether the clause begins with a word of the name, or with what the description begins with.
+        lead: that word.
+        overlap: how many words of the description are in the clause.
+    """
+
+    offer: Offer
+    share: float
+    telling: int
+    leads: bool
+    lead: str
+    overlap: int
+
+    @classmethod
+    def of(cls, offer: Offer, lead: str, have: frozenset[str]) -> Hint | None:
+        """The hint for a tool, or None if nothing speaks for it."""
+        matched = [word for word in offer.words if word in have]
+        overlap = len(have.intersection(offer.described))
+        leads = lead in offer.words or lead == (*offer.described, "")[0]
+        if lead in _VERBS and not leads:
+            return None  # "delete the file" is no reason to read it
+        if not (matched or leads or overlap >= 3):
+            return None
+        telling = sum(word not in GENERIC for word in matched)
+        return cls(offer, len(matched) / max(len(offer.words), 1), telling, leads, lead, overlap)
+
+    @property
+    def score(self) -> float:
+        """How much speaks for the tool."""
+        return 4 * self.share + 2 * self.telling + 2 * self.leads + 0.3 * min(self.overlap, 5)
+
+    def fits(self, text: str) -> bool:
+        """Whether the clause has the values that the tool requires, or takes them from earlier outputs."""
+        if reference_in(text, self.offer) is not None:
+            return True
+        return self.offer.kind == "function" and native(self.offer.slots, assign(self.offer.slots, text).values)
+
+    def is_clear(self, text: str) -> bool:
+        """Whether that is enough for a call."""
+        if self.share == 1 and ((self.telling and self.offer.fillable) or (self.leads and self.lead != "run")):
+            return True
+        return (self.share >= 0.5 or self.leads or self.overlap >= 3) and self.fits(text)
+
+
 def permitted(message: str, on_offer: Sequence[Offer]) -> tuple[Offer, ...]:
     """The tools that a message does not forbid ("do not use grep", "without tools")."""
     if _NO_TOOLS.search(message):
@@ -67,25 +121,17 @@ def named_in(text: str, on_offer: Sequence[Offer]) -> list[Named]:
     return apart
 
 
-def best(text: str, on_offer: Sequence[Offer], *, refers: bool = False) -> Offer | None:
-    """The tool that a text clearly matches, or None.
-
-    Args:
-        text: one clause.
-        on_offer: the tools to choose from.
-        refers: the text takes its values from earlier outputs, so that none are missed in it.
-    """
-    said = words(text)
+def best(text: str, on_offer: Sequence[Offer]) -> Offer | None:
+    """The tool that a clause clearly matches, or None."""
+    said = words(text[:LONGEST])
     lead = next((word for word in said if word not in _POLITE), "")
     if not said or lead in _ANSWERING:
         return None
     have = frozenset(map(stem, said))
-    scored = [
-        (score, -order)
-        for order, offer in enumerate(on_offer)
-        if (score := _clear(offer, text, stem(lead), have, refers=refers)) > 0
-    ]
-    return on_offer[-max(scored)[1]] if scored else None
+    hints = [hint for offer in on_offer if (hint := Hint.of(offer, stem(lead), have)) is not None]
+    hints.sort(key=lambda hint: -hint.score)
+    clear = [hint for hint in hints[:MOST_HINTS] if hint.is_clear(text)]
+    return max(clear, key=lambda hint: hint.score + hint.fits(text)).offer if clear else None
 
 
 def closest(text: str, on_offer: Sequence[Offer], called: Sequence[str]) -> Offer:
@@ -117,13 +163,9 @@ def _named(text: str, lowered: str, offer: Offer) -> Named | None:
 
 
 def _occurrences(lowered: str, offer: Offer) -> Iterator[tuple[int, int]]:
-    """Where a tool's name stands in a text, as it is written or in words."""
-    parts = name_words(offer.name)
-    if not parts or parts[0] not in lowered:
-        return
-    plain, spoken = re.escape(offer.name.lower()), r"[ _-]".join(map(re.escape, parts))
-    for form in dict.fromkeys((plain, spoken)):
-        for match in islice(re.finditer(rf"(?<![\w-]){form}(?![\w-])", lowered), MOST_OCCURRENCES):
+    """Where a tool's name stands in a text, the first times."""
+    if offer.parts and offer.parts[0] in lowered:
+        for match in islice(offer.spelled.finditer(lowered), MOST_OCCURRENCES):
             yield match.span()
 
 
@@ -133,25 +175,6 @@ def _counts(text: str, offer: Offer, start: int, end: int) -> bool:
         return True
     in_ticks = text[start - 1 : start] == "`" == text[end : end + 1]
     return in_ticks or bool(_USED.search(lead)) or text[end : end + 6].lower() == " tool" or text[end : end + 1] == "("
-
-
-def _clear(offer: Offer, text: str, lead: str, have: frozenset[str], *, refers: bool) -> float:
-    """How clearly the text asks for this tool; 0 if it does not clearly."""
-    matched = [word for word in offer.words if word in have]
-    telling = [word for word in matched if word not in GENERIC]
-    share = len(matched) / max(len(offer.words), 1)
-    overlap = len(have.intersection(offer.described))
-    leads = lead in offer.words or lead == (*offer.described, "")[0]
-    if lead in _VERBS and not leads:
-        return 0  # "delete the file" is no reason to read it
-    if not (matched or leads or overlap >= 3):
-        return 0
-    chosen = assign(offer.slots, text).values if offer.kind == "function" else {}
-    fit = refers or native(offer.slots, chosen)
-    score = 4 * share + 2 * len(telling) + 2 * leads + 0.3 * min(overlap, 5) + fit
-    if share == 1 and (fit or (telling and offer.fillable) or (leads and lead != "run")):
-        return score
-    return score if fit and (share >= 0.5 or leads or overlap >= 3) else 0
 
 
 def _overlap(offer: Offer, stems: frozenset[str]) -> float:

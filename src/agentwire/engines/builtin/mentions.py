@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, Literal
 
 import attrs
@@ -113,7 +114,8 @@ def mentions(text: str) -> list[Mention]:
     return found
 
 
-def groups(text: str) -> list[Group]:
+@lru_cache(maxsize=256)
+def groups(text: str) -> tuple[Group, ...]:
     """The mentions, those that are enumerated together in one group."""
     made: list[list[Mention]] = []
     for mention in mentions(text):
@@ -122,7 +124,7 @@ def groups(text: str) -> list[Group]:
             made[-1].append(mention)
         else:
             made.append([mention])
-    return [tuple(group) for group in made]
+    return tuple(map(tuple, made))
 
 
 def _akin(one: Mention, other: Mention) -> bool:

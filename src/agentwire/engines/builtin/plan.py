@@ -8,8 +8,8 @@ of what earlier outputs listed, "in parallel" or "three at a time".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Final
 
 import attrs
@@ -20,12 +20,15 @@ from agentwire.engines.builtin.references import Reference, reference_in
 from agentwire.engines.builtin.slots import assign, native
 from agentwire.engines.builtin.toolbox import Offer
 
-__all__ = ["AT_ONCE", "Plan", "Step", "plan_of"]
+__all__ = ["AT_ONCE", "Plan", "Step", "plan_of", "plan_steps"]
 
 AT_ONCE: Final = 8
 """Most calls in one turn."""
-MOST_STEPS: Final = 200
-LONGEST_LIST: Final = 32_768
+MOST_ENTRIES: Final = 100
+MOST_CLAUSES: Final = 60
+MOST_IN_ENTRY: Final = 4
+LONGEST: Final = 16_384
+LONGEST_CLAUSE: Final = 600
 
 _ITEM: Final = re.compile(
     r"(?P<indent>[ \t]{0,16})(?:[-*•+]|\(?\d{1,3}[.)]|step\s\d{1,3}\s?[.:)])\s{1,8}(?P<text>\S.*)", re.IGNORECASE
@@ -87,23 +90,45 @@ class Plan:
 
 
 def plan_of(message: str, on_offer: Sequence[Offer]) -> Plan:
-    """The plan of a message: its list if it has one that asks for tools, otherwise its prose."""
-    message = message[:LONGEST_LIST]
+    """The plan of a message, in one go."""
+    steps = plan_steps(message, on_offer)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            plan: Plan = stop.value
+            return plan
+
+
+def plan_steps(message: str, on_offer: Sequence[Offer]) -> Generator[None, None, Plan]:
+    """The plan of a message: its list if it has one that asks for tools, otherwise its prose.
+
+    It comes in slices, for a caller that must not hold its event loop: a long list and many tools take many.
+    """
+    message = message[:LONGEST]
     on_offer = permitted(message, on_offer)
     if not on_offer:
         return Plan()
     head, entries, tail = _split_list(message)
     if len(entries) > 1:
-        steps = [step for number, text in enumerate(entries, 1) for step in _steps_of(number, text, on_offer)]
+        steps = yield from _each(entries[:MOST_ENTRIES], on_offer)
         if any(step.offer for step in steps):
             steps += _steps_of(len(entries) + 1, tail, on_offer) if _TAIL.match(tail) else []
-            return Plan(tuple(steps[:MOST_STEPS]), written=True)
+            return Plan(tuple(steps), written=True)
         message = f"{head} {', '.join(entries)} {tail}"
-    clauses = _clauses(message)
+    clauses = _clauses(message)[:MOST_CLAUSES]
+    steps = yield from _each(clauses, on_offer)
     if len(clauses) > 1 and (_ORDER.search(_mask(message)) or _FIRST.match(message)):
-        steps = [step for number, text in enumerate(clauses, 1) for step in _steps_of(number, text, on_offer)]
-        return Plan(tuple(steps[:MOST_STEPS]), written=True)
-    return Plan(_unordered(message, clauses, on_offer))
+        return Plan(tuple(steps), written=True)
+    return Plan(_unordered(message, steps, alone=len(clauses) == 1))
+
+
+def _each(texts: Sequence[str], on_offer: Sequence[Offer]) -> Generator[None, None, list[Step]]:
+    steps: list[Step] = []
+    for number, text in enumerate(texts, 1):
+        steps += _steps_of(number, text, on_offer)
+        yield
+    return steps
 
 
 def _split_list(message: str) -> tuple[str, list[str], str]:
@@ -155,7 +180,7 @@ def _clauses(text: str) -> list[str]:
 def _steps_of(number: int, text: str, on_offer: Sequence[Offer]) -> list[Step]:
     """The steps of one entry: one, or one for each tool that it asks for."""
     made: list[Step] = []
-    for clause in _clauses(text) or [text]:
+    for clause in _clauses(text)[:MOST_IN_ENTRY] or [text]:
         made += [_step(number, piece, offer) for piece, offer in _by_tool(clause, on_offer)]
     with_tools = [step for step in made if step.offer is not None]
     if not with_tools:
@@ -169,7 +194,7 @@ def _by_tool(clause: str, on_offer: Sequence[Offer]) -> Iterator[tuple[str, Offe
     named = named_in(clause, on_offer)
     if not named:
         pieces = _verb_pieces(clause, on_offer)
-        yield from pieces or [(clause, _matched(clause, on_offer))]
+        yield from pieces or [(clause, best(clause, on_offer))]
         return
     start = 0
     for this, following in zip(named, [*named[1:], None], strict=True):
@@ -178,17 +203,13 @@ def _by_tool(clause: str, on_offer: Sequence[Offer]) -> Iterator[tuple[str, Offe
         start = end
 
 
-def _matched(clause: str, on_offer: Sequence[Offer]) -> Offer | None:
-    plain = best(clause, on_offer)
-    refers = [offer for offer in on_offer if reference_in(clause, offer) is not None]
-    return best(clause, refers, refers=True) or plain if refers else plain
-
-
 def _verb_pieces(clause: str, on_offer: Sequence[Offer]) -> list[tuple[str, Offer | None]]:
     """Two pieces, if each asks for a tool of its own: "list the files in `src` and read `a.py`"."""
-    for joint in re.finditer(r"\s+and\s+", _mask(clause)):
+    if len(clause) > LONGEST_CLAUSE:
+        return []
+    for joint in islice(re.finditer(r"\s+and\s+", _mask(clause)), MOST_IN_ENTRY):
         first, second = clause[: joint.start()], clause[joint.end() :]
-        one, other = _matched(first, on_offer), _matched(second, on_offer)
+        one, other = best(first, on_offer), best(second, on_offer)
         if one is not None and other is not None and one is not other:
             return [(first, one), (second, other)]
     return []
@@ -215,14 +236,13 @@ def _at_once(text: str) -> int | None:
     return AT_ONCE if _TOGETHER.search(text) else None
 
 
-def _unordered(message: str, clauses: Sequence[str], on_offer: Sequence[Offer]) -> tuple[Step, ...]:
-    """Each tool that any clause asks for, once; one that is asked for alone takes its values from all of the text."""
+def _unordered(message: str, steps: Sequence[Step], *, alone: bool) -> tuple[Step, ...]:
+    """Each tool once; one that is asked for alone takes its values from all of the message, if its clause has none."""
     found: dict[str, Step] = {}
-    for number, clause in enumerate(clauses, 1):
-        for step in _steps_of(number, clause, on_offer):
-            if step.offer is not None:
-                found.setdefault(step.offer.name, step)
-    if len(found) == 1 and len(clauses) > 1:
+    for step in steps:
+        if step.offer is not None:
+            found.setdefault(step.offer.name, step)
+    if len(found) == 1 and not alone:
         (step,) = found.values()
         if step.offer is not None and not native(step.offer.slots, assign(step.offer.slots, step.text).values):
             return (_step(step.number, message, step.offer),)

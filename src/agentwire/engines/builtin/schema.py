@@ -17,7 +17,7 @@ from agentwire.engines.builtin.pattern import Pattern, Steps, Unsupported, compi
 
 __all__ = ["Path", "Schemas", "Unfillable", "bound", "is_number", "listed", "number_fits", "properties_of", "types_of"]
 
-MOST_VISITS: Final = 20_000
+MOST_VISITS: Final = 60_000
 DEEPEST: Final = 24
 
 Path = tuple[str, ...]
@@ -179,7 +179,7 @@ class Schemas:
         return not isinstance(pattern, str) or self.pattern(pattern).matches(value, self.steps)
 
     def _object_fits(self, schema: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
-        if any(name not in value for name in listed(schema, "required")):
+        if any(str(name) not in value for name in listed(schema, "required")):
             return False
         if not bound(schema, "minProperties", 0) <= len(value) <= bound(schema, "maxProperties", len(value)):
             return False

@@ -23,7 +23,7 @@ Want = Literal[
     "path", "url", "query", "command", "proper", "date", "content", "glob", "expression", "email", "answer", "other"
 ]
 
-MOST: Final = 40
+MOST: Final = 24
 DEEPEST: Final = 3
 ENOUGH_FOR_OPTIONAL: Final = 9
 

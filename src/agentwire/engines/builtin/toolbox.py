@@ -6,8 +6,9 @@ forces them, and only where a harmless call can be made; the rest is refused by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 import attrs
@@ -48,9 +49,20 @@ class Offer:
     format: Mapping[str, Any] = attrs.field(factory=dict)
 
     @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The words of the name."""
+        return tuple(name_words(self.name))
+
+    @cached_property
+    def spelled(self) -> re.Pattern[str]:
+        """Where the name stands in a text of lower case, as it is written or in words."""
+        forms = (re.escape(self.name.lower()), r"[ _-]".join(map(re.escape, self.parts)))
+        return re.compile(rf"(?<![\w-])(?:{'|'.join(forms)})(?![\w-])")
+
+    @cached_property
     def words(self) -> tuple[str, ...]:
         """The words of the name that say something, as stems."""
-        return significant(name_words(self.name))
+        return significant(self.parts)
 
     @cached_property
     def slots(self) -> Sequence[Slot]:
@@ -66,7 +78,7 @@ class Offer:
     @cached_property
     def described(self) -> tuple[str, ...]:
         """The words of the description that say something, as stems; the first is usually what it does."""
-        return stems(self.description[:600])
+        return _described(self.description[:600])
 
 
 def offers(tools: Iterable[Tool]) -> tuple[Offer, ...]:
@@ -124,6 +136,11 @@ def _of_raw(raw: Mapping[str, Any], namespace: str | None) -> Sequence[Offer]:
             _mapping(raw.get("format")),
         ),
     )
+
+
+@lru_cache(maxsize=512)
+def _described(description: str) -> tuple[str, ...]:
+    return stems(description)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

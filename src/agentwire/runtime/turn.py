@@ -16,7 +16,7 @@ import trio
 from agentwire.protocol.codec import decode_create_steps, encode_json, to_wire
 from agentwire.protocol.desk import Desk, Outcome, Ticket
 from agentwire.protocol.errors import EngineError, RequestError
-from agentwire.protocol.items import Item, McpCall, OpaqueItem
+from agentwire.protocol.items import Item, McpCall, OpaqueItem, client_call
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
@@ -233,8 +233,8 @@ class Turn:
         await out.abandon("The turn ended before this tool did.")
         if step.overflowed:
             return Finish(step.finish.usage, "max_output_tokens"), None, False
-        calls = out.calls
-        return step.finish, step.error, bool(calls) and all(isinstance(call, McpCall) for call in calls)
+        waits = any(client_call(item) is not None for item in self._output.items())
+        return step.finish, step.error, bool(out.calls) and not waits
 
     async def _run_step(self, step: _Step, ask: Ask, out: TurnOut) -> None:
         async with trio.open_nursery() as step.tools:
@@ -329,7 +329,7 @@ def _late_tools(items: Iterable[Item]) -> Iterator[Tool]:
     """Tools that were offered by an item instead of the request."""
     for item in items:
         if isinstance(item, OpaqueItem) and item.type == "additional_tools":
-            yield OpaqueTool({"type": "namespace", "name": "additional_tools", **item.raw})
+            yield OpaqueTool({**item.raw, "type": "namespace", "name": "additional_tools"})
 
 
 def _failure(error: RequestError) -> Mapping[str, Any]:

@@ -220,6 +220,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"tools": [{"type": "custom", "name": "f", "format": {"type": "grammar", "syntax": "ebnf"}}]},
         "unsupported_value tools[0].format.syntax",
     ),
+    "store": ({"store": "yes"}, "invalid_type store"),
+    "summary": (
+        {"input": [{"type": "reasoning", "summary": [{"type": "reasoning_text", "text": "x"}]}]},
+        "unsupported_value input[0].summary[0].type",
+    ),
+    "user": ({"user": 5}, "invalid_type user"),
+    "client_metadata": ({"client_metadata": []}, "invalid_type client_metadata"),
     "temperature": ({"temperature": 2.1}, "invalid_value temperature"),
     "temperature true": ({"temperature": True}, "invalid_type temperature"),
     "temperature huge": ({"temperature": 10**400}, "invalid_type temperature"),

@@ -304,6 +304,20 @@ def test_annotations_count_within_their_part() -> None:
     assert broken(annotated(0, 0)) == "index"
 
 
+def test_a_part_repeats_its_text() -> None:
+    part = streams.content_part("msg_1", 0, "output_text", "output_text", ["a"])
+    part[-1]["part"] = {"type": "output_text", "text": "b"}
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]}
+    assert broken(whole([framed(item, {"content": []}, part)])) == "content"
+
+
+@pytest.mark.parametrize("content", [[], ["x"], "a", None, [{"type": "output_text", "text": "b"}], [{"text": "a"}]])
+def test_an_item_repeats_its_parts(content: Any) -> None:
+    part = streams.content_part("msg_1", 0, "output_text", "output_text", ["a"])
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "content": content}
+    assert broken(whole([framed(item, {"content": []}, part)])) == "content"
+
+
 def hosted(kind: str, *names: str, **members: Any) -> list[Event]:
     item = {"id": "x_1", "type": kind, **members}
     inside = [event(name, item_id="x_1") for name in names]

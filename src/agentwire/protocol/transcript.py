@@ -249,16 +249,19 @@ def resolve(
     present = {item.id for item in History(parent)}
     whole: list[Item] = []
     for index, item in enumerate(new):
-        found: Item | None = item
         if isinstance(item, ItemReference):
-            param = f"input[{index}].id"
-            if item.id in present:
-                message = f"The conversation has the item {_brief(item.id)} already; leave the reference out."
-                raise RequestError(400, "duplicate_item", message, param=param)
-            found = find(item.id)
-            if found is None:
-                raise RequestError(404, "item_not_found", f"No item {_brief(item.id)} is known here.", param=param)
-        if found is not None:
-            present.add(found.id)
-            whole.append(found)
+            whole.append(_look_up(item.id, present, find, f"input[{index}].id"))
+        else:
+            whole.append(item)
+        present.add(whole[-1].id)
     return tuple(whole)
+
+
+def _look_up(item_id: str, present: set[str | None], find: Callable[[str], Item | None], param: str) -> Item:
+    if item_id in present:
+        message = f"The conversation has the item {_brief(item_id)} already; leave the reference out."
+        raise RequestError(400, "duplicate_item", message, param=param)
+    found = find(item_id)
+    if found is None:
+        raise RequestError(404, "item_not_found", f"No item {_brief(item_id)} is known here.", param=param)
+    return found

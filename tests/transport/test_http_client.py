@@ -431,3 +431,65 @@ async def test_a_proxy_is_asked_for_others(monkeypatch: pytest.MonkeyPatch) -> N
         async with open_http_client("http://upstream.example/v1", limits=Limits()) as client:
             seen = json.loads((await client.request("GET", "/models")).body)
     assert seen["target"] == "http://upstream.example/v1/models"
+
+
+@asynccontextmanager
+async def fickle_server(answers: int, goodbye: bytes = b"") -> AsyncGenerator[tuple[str, list[int]]]:
+    """A server that ends each connection at the request after so many, and how many requests came on each."""
+    seen: list[int] = []
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 21\r\n\r\ndata: x\n\ndata: [DONE]"
+
+    async def handle(stream: NetworkStream) -> None:
+        number = len(seen)
+        seen.append(0)
+        while data := await stream.receive_some():
+            if not data.endswith(b"{}"):
+                continue
+            seen[number] += 1
+            if seen[number] > answers:
+                await stream.send_all(goodbye)
+                return
+            await stream.send_all(reply)
+
+    with trio.fail_after(20):
+        async with await open_listeners("127.0.0.1") as listening, trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: accept_loop(listening, handle, nursery=nursery, limits=Limits()))
+            yield listening.url("http"), seen
+            nursery.cancel_scope.cancel(reason="the test is over")
+
+
+async def payloads(client: HttpClient, *, repeat: bool) -> list[bytes]:
+    async with client.stream_sse("/", json={}, repeat=repeat) as stream:
+        return [payload async for payload in stream]
+
+
+async def test_a_request_that_found_its_kept_connection_given_up_is_sent_again() -> None:
+    async with fickle_server(1) as (url, seen), open_http_client(url, limits=Limits()) as client:
+        for _ in range(3):
+            assert await payloads(client, repeat=True) == [b"x"]
+        assert seen == [2, 2, 1]
+
+
+async def test_every_kept_connection_that_was_given_up_is_tried_but_once() -> None:
+    async with fickle_server(1) as (url, seen), open_http_client(url, limits=Limits()) as client:
+        async with client.stream_sse("/", json={}) as first, client.stream_sse("/", json={}) as second:
+            assert [[p async for p in first], [p async for p in second]] == [[b"x"], [b"x"]]
+        assert await payloads(client, repeat=True) == [b"x"]
+        assert seen == [2, 2, 1]
+
+
+async def test_a_request_is_sent_again_only_where_that_is_allowed_and_nothing_was_answered() -> None:
+    async with fickle_server(1) as (url, seen), open_http_client(url, limits=Limits()) as client:
+        assert await payloads(client, repeat=True) == [b"x"]
+        with pytest.raises(ConnectionEnded, match="ended before the answer did"):
+            await payloads(client, repeat=False)
+        assert seen == [2]
+    async with fickle_server(0) as (url, seen), open_http_client(url, limits=Limits()) as client:
+        with pytest.raises(ConnectionEnded, match="ended before the answer did"):
+            await payloads(client, repeat=True)
+        assert seen == [1]
+    async with fickle_server(1, b"SSH-2.0\r\n\r\n") as (url, seen), open_http_client(url, limits=Limits()) as client:
+        assert await payloads(client, repeat=True) == [b"x"]
+        with pytest.raises(RemoteProtocolError, match="does not speak HTTP"):
+            await payloads(client, repeat=True)
+        assert seen == [2]

@@ -153,9 +153,23 @@ class HttpClient:
 
     @asynccontextmanager
     async def stream_sse(
-        self, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None, method: str = "POST"
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
+        repeat: bool = False,
     ) -> AsyncGenerator[SseStream]:
         """Send a request whose answer is an event stream. Leaving the block before its end closes the connection.
+
+        Args:
+            path: below the base URL.
+            json: as for `request`.
+            headers: besides those of every request.
+            method: the HTTP method.
+            repeat: the request may reach the server twice: send it again if a connection that was kept from an earlier
+                request ends without a byte of an answer. Some servers give kept connections up at any moment.
 
         Raises:
             HttpStatusError: as `request` does.
@@ -163,7 +177,7 @@ class HttpClient:
             RemoteProtocolError: as `request` does, and if the answer is no event stream.
         """
         accepted = {"accept": _EVENT_STREAM, **(headers or {})}
-        async with self._exchange(method, path, json, accepted) as response:
+        async with self._exchange(method, path, json, accepted, repeat=repeat) as response:
             kind = response.headers.get("content-type", _EVENT_STREAM)
             if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
                 raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
@@ -176,18 +190,16 @@ class HttpClient:
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, path: str, json: Any, headers: Mapping[str, str] | None
+        self, method: str, path: str, json: Any, headers: Mapping[str, str] | None, *, repeat: bool = False
     ) -> AsyncGenerator[httpx2.Response]:
         """A response whose head says success, and whose body is still to be read."""
         sent = dict(headers or {})
-        content: bytes | AsyncGenerator[bytes] | None = None
+        body: bytes | None = None
         if json is not None:
             body = json if isinstance(json, bytes) else msgspec.json.encode(json)
             sent |= {"content-type": "application/json", "content-length": str(len(body))}
-            content = body if len(body) <= self._limits.write_bytes else _pieces(body, self._limits.write_bytes)
-        request = self._client.build_request(method, path, content=content, headers=sent)
         with _errors_of(self._server):
-            response = await self._client.send(request, stream=True)
+            response = await self._send(method, path, body, sent, repeat=repeat)
         try:
             if response.status_code >= 300:
                 raise await self._failure(response)
@@ -196,6 +208,24 @@ class HttpClient:
             yield response
         finally:
             await response.aclose()  # noqa: ASYNC102 - httpx2 shields it and waits for nothing
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, repeat: bool
+    ) -> httpx2.Response:
+        """Send a request as often as it takes; every kept connection that fails it is one less."""
+        while True:  # noqa: ASYNC913 - each round sends
+            content: bytes | AsyncGenerator[bytes] | None = body
+            if body is not None and len(body) > self._limits.write_bytes:
+                content = _pieces(body, self._limits.write_bytes)
+            dialled = _Dialled()
+            extensions = {"trace": dialled} if repeat else {}
+            request = self._client.build_request(method, path, content=content, headers=headers, extensions=extensions)
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError) as error:
+                given_up = not isinstance(error, httpx2.RemoteProtocolError) or _is_end(error)
+                if not (repeat and given_up) or dialled.yes:
+                    raise
 
     async def _failure(self, response: httpx2.Response) -> HttpStatusError:
         """The error that an answer is, with as much of its body as comes."""
@@ -287,14 +317,28 @@ def _errors_of(server: str) -> Iterator[None]:
     except httpx2.TimeoutException as error:
         raise ConnectionEnded(cause=f"{server}: {_LATE.get(type(error), 'too slow')}") from error
     except httpx2.RemoteProtocolError as error:
-        # A connection that ends within a response is told apart by its message alone.
-        if str(error).startswith(("Server disconnected", "peer closed connection", "peer unexpectedly closed")):
+        if _is_end(error):
             raise ConnectionEnded(cause=f"{server}: ended before the answer did") from error
         raise RemoteProtocolError(f"{server} does not speak HTTP: {error}") from error
     except httpx2.LocalProtocolError as error:
         raise LocalProtocolError(f"this request cannot be sent: {error}") from error
     except httpx2.TransportError as error:
         raise ConnectionEnded(cause=f"{server}: {_reason(error)}") from error
+
+
+def _is_end(error: httpx2.RemoteProtocolError) -> bool:
+    """Whether a connection ended within a response, which is told apart by its message alone."""
+    return str(error).startswith(("Server disconnected", "peer closed connection", "peer unexpectedly closed"))
+
+
+class _Dialled:
+    """Notes whether a request opened a connection of its own."""
+
+    def __init__(self) -> None:
+        self.yes = False
+
+    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
+        self.yes = self.yes or ".connect_" in event
 
 
 _LATE = {

@@ -73,7 +73,7 @@ class _Filler:
         for wanted in self.wanted(resolved, path):
             if self.schemas.fits(resolved, wanted):
                 return wanted
-        for branch in self.branches(resolved, path):
+        for branch in () if "const" in resolved or "enum" in resolved else self.branches(resolved, path):
             try:
                 made = self.plain(branch, path, depth) if branch is resolved else self.value(branch, path, depth + 1)
             except (Unfillable, Unsupported):

@@ -61,6 +61,7 @@ class Hint:
         leads: whether the clause begins with a word of the name, or with what the description begins with.
         lead: that word.
         overlap: how many words of the description are in the clause.
+        exact: how many words of the name are in the clause letter for letter ("file" is not "files").
     """
 
     offer: Offer
@@ -69,10 +70,11 @@ class Hint:
     leads: bool
     lead: str
     overlap: int
+    exact: int
 
     @classmethod
-    def of(cls, offer: Offer, lead: str, have: frozenset[str]) -> Hint | None:
-        """The hint for a tool, or None if nothing speaks for it."""
+    def of(cls, offer: Offer, lead: str, said: frozenset[str], have: frozenset[str]) -> Hint | None:
+        """The hint for a tool, or None if nothing speaks for it; ``have`` are the stems of what is ``said``."""
         matched = [word for word in offer.words if word in have]
         overlap = len(have.intersection(offer.described))
         leads = lead in offer.words or lead == (*offer.described, "")[0]
@@ -81,12 +83,13 @@ class Hint:
         if not (matched or leads or overlap >= 3):
             return None
         telling = sum(word not in GENERIC for word in matched)
-        return cls(offer, len(matched) / max(len(offer.words), 1), telling, leads, lead, overlap)
+        exact = len(said.intersection(offer.parts))
+        return cls(offer, len(matched) / max(len(offer.words), 1), telling, leads, lead, overlap, exact)
 
     @property
     def score(self) -> float:
         """How much speaks for the tool."""
-        return 4 * self.share + 2 * self.telling + 2 * self.leads + 0.3 * min(self.overlap, 5)
+        return 4 * self.share + 2 * self.telling + 2 * self.leads + self.exact + 0.3 * min(self.overlap, 5)
 
     def fits(self, text: str) -> bool:
         """Whether the clause has the values that the tool requires, or takes them from earlier outputs."""
@@ -127,8 +130,8 @@ def best(text: str, on_offer: Sequence[Offer]) -> Offer | None:
     lead = next((word for word in said if word not in _POLITE), "")
     if not said or lead in _ANSWERING:
         return None
-    have = frozenset(map(stem, said))
-    hints = [hint for offer in on_offer if (hint := Hint.of(offer, stem(lead), have)) is not None]
+    have, literal = frozenset(map(stem, said)), frozenset(said)
+    hints = [hint for offer in on_offer if (hint := Hint.of(offer, stem(lead), literal, have)) is not None]
     hints.sort(key=lambda hint: -hint.score)
     clear = [hint for hint in hints[:MOST_HINTS] if hint.is_clear(text)]
     return max(clear, key=lambda hint: hint.score + hint.fits(text)).offer if clear else None

@@ -13,6 +13,9 @@ from agentwire.testing.cuts import cut_points as cut_points
 from agentwire.testing.cuts import every_byte as every_byte
 from agentwire.testing.cuts import every_frame as every_frame
 from agentwire.testing.faults import Fault as Fault
+from agentwire.testing.invariants import InvariantBroken as InvariantBroken
+from agentwire.testing.invariants import check_all as check_all
+from agentwire.testing.journal import Journal as Journal
 from agentwire.testing.leaks import Leaked as Leaked
 from agentwire.testing.leaks import no_leaks as no_leaks
 from agentwire.testing.network import MemoryListener as MemoryListener
@@ -24,12 +27,15 @@ from agentwire.testing.trace import Trace as Trace
 
 __all__ = [
     "Fault",
+    "InvariantBroken",
+    "Journal",
     "Leaked",
     "MemoryListener",
     "MemoryStream",
     "Network",
     "Record",
     "Trace",
+    "check_all",
     "cut_points",
     "every_byte",
     "every_frame",

@@ -1,0 +1,236 @@
+"""What is true of everything that a server says on one connection, whatever goes wrong.
+
+Each rule is one function, takes what happened, and raises `InvariantBroken` with the events that show it; none has to
+be told what was supposed to happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agentwire.protocol.grammar import Checker, GrammarError
+from agentwire.protocol.order import DONE_TEXT, LATE_EVENTS, SIDE_EVENTS
+from agentwire.testing.exchanges import Lane, Response, lanes
+from agentwire.testing.journal import Entry, Happened, InvariantBroken, entries
+
+__all__ = [
+    "CODES",
+    "contiguous_numbers",
+    "deltas_match_done",
+    "echoes_lane",
+    "exact_codes",
+    "lane_fifo",
+    "legal_order",
+    "nothing_after_terminal",
+    "one_terminal",
+]
+
+CODES: Final[Mapping[str, tuple[int, ...]]] = {
+    "previous_response_not_found": (400,),
+    "invalid_stream_id": (400,),
+    "websocket_stream_limit_reached": (400,),
+    "websocket_connection_limit_reached": (400,),
+    "context_length_exceeded": (400,),
+    "unsupported_parameter": (400,),
+    "unsupported_value": (400,),
+    "missing_required_parameter": (400,),
+    "invalid_type": (400,),
+    "invalid_value": (400,),
+    "unknown_parameter": (400,),
+    "invalid_json": (400,),
+    "unknown_event_type": (400,),
+    "tool_call_not_found": (400,),
+    "tool_output_missing": (400,),
+    "duplicate_tool_output": (400,),
+    "model_not_found": (400, 404),
+    "invalid_api_key": (401,),
+    "rate_limit_exceeded": (429,),
+    "insufficient_quota": (429,),
+    "websocket_queue_full": (429,),
+    "server_error": (500,),
+    "server_is_overloaded": (503,),
+}
+"""The protocol's codes, and the statuses that go with them."""
+
+_ERROR_KEYS: Final = ("type", "code", "message", "param")
+
+
+def one_terminal(happened: Happened, *, complete: bool = True) -> None:
+    """Every response has exactly one terminal event.
+
+    Args:
+        complete: False if the connection may have been cut: then a response may have none yet.
+    """
+    for response in _responses(happened):
+        if len(response.terminals) > 1:
+            raise InvariantBroken("one_terminal", "a response has ended twice", response.terminals)
+        if complete and not response.terminals:
+            raise InvariantBroken("one_terminal", "a response has no end", response.events[-3:])
+
+
+def nothing_after_terminal(happened: Happened) -> None:
+    """After its terminal event nothing comes of a response, but for late answers to a steer or an inject.
+
+    Nor does anything come of a response that was never created.
+    """
+    for lane in lanes(entries(happened)):
+        for stray in lane.strays:
+            if not _is_side(stray):
+                raise InvariantBroken("nothing_after_terminal", "this belongs to no response", [stray])
+        for response in lane.responses:
+            _ends_with_terminal(response)
+
+
+def _ends_with_terminal(response: Response) -> None:
+    if not response.terminals:
+        return
+    end = response.terminals[0]
+    for entry in response.events[response.events.index(end) + 1 :]:
+        if entry.type not in LATE_EVENTS and not _is_side(entry):
+            raise InvariantBroken("nothing_after_terminal", "the response had ended", [end, entry])
+
+
+def contiguous_numbers(happened: Happened) -> None:
+    """The events of a response are numbered from 0, without a gap."""
+    for response in _responses(happened):
+        expected = 0
+        for entry in response.events:
+            number = entry.event.get("sequence_number")
+            if number is None and (entry.type == "error" or _is_side(entry)):
+                continue
+            if number != expected or isinstance(number, bool):
+                message = f"{number!r} where {expected} comes next"
+                raise InvariantBroken("contiguous_numbers", message, response.events[max(0, expected - 1) :][:2])
+            expected += 1
+
+
+def echoes_lane(happened: Happened) -> None:
+    """Every event has the ``stream_id`` of a request that was sent before it, or none where that had none."""
+    asked: set[object] = set()
+    told = entries(happened)
+    recorded = any(entry.who == "client" for entry in told)
+    for entry in told:
+        if "stream_id" in entry.event and not isinstance(entry.event["stream_id"], str) and entry.who == "server":
+            raise InvariantBroken("echoes_lane", "stream_id is a string or absent", [entry])
+        lane = entry.event.get("stream_id")
+        if entry.who == "client":
+            asked.add(lane)
+        elif entry.who == "server" and recorded and lane not in asked and not (lane is None and _is_of_none(entry)):
+            raise InvariantBroken("echoes_lane", f"nobody has asked on lane {lane!r}", [entry])
+
+
+def _is_of_none(entry: Entry) -> bool:
+    """It may belong to the connection instead of a lane."""
+    return entry.type == "error" or _is_side(entry)
+
+
+def lane_fifo(happened: Happened) -> None:
+    """On a lane one response runs at a time, none without a request, and in the order of the requests.
+
+    A request may be refused out of turn. Which request a response answers is told by what it repeats of it:
+    ``previous_response_id``, ``instructions``, ``metadata`` and ``model``, as far as both have them.
+    """
+    for lane in lanes(entries(happened)):
+        _one_at_a_time(lane)
+        if lane.requests:
+            _answered_in_order(lane)
+
+
+def _one_at_a_time(lane: Lane) -> None:
+    for before, after in zip(lane.responses, lane.responses[1:], strict=False):
+        if not before.terminals:
+            raise InvariantBroken("lane_fifo", "two responses run on one lane", [before.events[0], after.events[0]])
+
+
+def _answered_in_order(lane: Lane) -> None:
+    waiting: list[Entry] = []
+    unanswered = 0
+    for entry in lane.order:
+        if entry.who == "client":
+            waiting.append(entry)
+            unanswered += 1
+            continue
+        unanswered -= 1
+        if unanswered < 0:
+            raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
+        if entry.type == "error":
+            continue
+        while waiting and not _answers(entry, waiting[0]):
+            waiting.pop(0)
+        if not waiting:
+            raise InvariantBroken("lane_fifo", "this answers none of the requests that wait", [*lane.requests, entry])
+        waiting.pop(0)
+
+
+def _answers(created: Entry, request: Entry) -> bool:
+    response = created.event.get("response")
+    if request.type != "response.create" or not isinstance(response, Mapping):
+        return True  # a steer is answered by a response that it did not describe
+    members = ("previous_response_id", "instructions", "metadata", "model")
+    return all(
+        response[key] == request.event[key]
+        for key in members
+        if request.event.get(key) is not None and response.get(key) is not None
+    )
+
+
+def legal_order(happened: Happened, *, complete: bool = True) -> None:
+    """What the server sends is legal, by the tables of `agentwire.protocol.order`.
+
+    Args:
+        complete: False if the connection may have been cut.
+    """
+    checker = Checker(lanes=True)
+    last: list[Entry] = []
+    try:
+        for entry in entries(happened):
+            if entry.who == "server":
+                last = [*last[-2:], entry]
+                checker.feed(entry.event)
+        if complete:
+            checker.finish()
+    except GrammarError as error:
+        raise InvariantBroken("legal_order", str(error), last) from error
+
+
+def deltas_match_done(happened: Happened) -> None:
+    """What came in pieces is what the ``done`` event repeats."""
+    for response in _responses(happened):
+        written: dict[tuple[Any, ...], str] = {}
+        for entry in response.events:
+            stem, _, kind = entry.type.rpartition(".")
+            if f"{stem}.done" not in DONE_TEXT:
+                continue
+            where = (stem, *(entry.event.get(f"{part}_index") for part in ("output", "content", "summary")))
+            if kind == "delta":
+                written[where] = written.get(where, "") + str(entry.event.get("delta"))
+            elif kind == "done":
+                pieces, whole = written.pop(where, ""), entry.event.get(DONE_TEXT[entry.type])
+                if pieces and pieces != whole:
+                    raise InvariantBroken("deltas_match_done", f"the pieces say {pieces!r}", [entry])
+
+
+def exact_codes(happened: Happened) -> None:
+    """Every error has a status, a code and all its members; a known code has the status that the protocol gives it."""
+    for entry in entries(happened):
+        if entry.who != "server" or entry.type != "error":
+            continue
+        status, error = entry.event.get("status"), entry.event.get("error")
+        if not isinstance(error, Mapping) or any(key not in error for key in _ERROR_KEYS):
+            raise InvariantBroken("exact_codes", f"an error has the members {', '.join(_ERROR_KEYS)}", [entry])
+        code = error["code"]
+        if not isinstance(code, str) or not code or not isinstance(status, int):
+            raise InvariantBroken("exact_codes", "an error has a status and a code", [entry])
+        if status not in CODES.get(code, (status,)):
+            expected = " or ".join(map(str, CODES[code]))
+            raise InvariantBroken("exact_codes", f"{code} goes with status {expected}", [entry])
+
+
+def _responses(happened: Happened) -> list[Response]:
+    return [response for lane in lanes(entries(happened)) for response in lane.responses]
+
+
+def _is_side(entry: Entry) -> bool:
+    """An event of the connection, or an extension: it need not belong to a response."""
+    return entry.type in SIDE_EVENTS or ":" in entry.type

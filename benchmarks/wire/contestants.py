@@ -19,7 +19,7 @@ import msgspec
 
 PIECE = "a piece of text, as models give them "
 LAST = '{"type":"response.completed"}'
-BURST_PAUSE, PACE = 0.05, 0.02  # seconds between two ticks of the one shared ticker
+BURST_PAUSE, PACE = 0.002, 0.02  # seconds between two ticks of the one shared ticker
 
 _encode = msgspec.json.Encoder().encode
 
@@ -170,6 +170,40 @@ def serve_trio_websocket(listener: socket.socket) -> None:
     trio.run(main)
 
 
+def serve_trio_floor(listener: socket.socket) -> None:
+    """No server: Trio waking a task and that task writing a ready frame to its socket, which nothing on Trio undercuts."""
+    import base64
+    import hashlib
+    import os
+
+    import trio
+
+    accept = base64.b64encode(hashlib.sha1(b"dGhlIHNhbXBsZSBub25jZQ==258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    hello = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n" % accept
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            ticker = TrioTicker(nursery)
+
+            async def handler(stream: trio.SocketStream) -> None:
+                descriptor, body = stream.socket.fileno(), event(1000)
+                frame = bytes((0x81, 126, *len(body).to_bytes(2, "big"))) + body
+                last = bytes((0x81, len(LAST))) + LAST.encode()
+                await stream.receive_some()
+                await stream.send_all(hello)
+                while request := await stream.receive_some():
+                    ticks, burst, pause = stream_of(request[6:])
+                    for _ in range(ticks):
+                        await ticker.wait(pause)
+                        for _ in range(burst):
+                            os.write(descriptor, frame)
+                    await stream.send_all(last)
+
+            await trio.serve_listeners(handler, [trio.SocketListener(trio.socket.from_stdlib_socket(listener))])
+
+    trio.run(main)
+
+
 def serve_agentwire(listener: socket.socket) -> None:
     """agentwire, the whole path: engine, turn, window, writer; with the collector set as the bundled server does."""
     import trio
@@ -199,6 +233,7 @@ def serve_agentwire(listener: socket.socket) -> None:
 
 CONTESTANTS: dict[str, Callable[[socket.socket], None]] = {
     "agentwire": serve_agentwire,
+    "trio floor, no server": serve_trio_floor,
     "trio-websocket": serve_trio_websocket,
     "websockets+uvloop": serve_websockets,
     "uvicorn-sansio+uvloop": serve_uvicorn,

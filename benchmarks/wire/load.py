@@ -36,6 +36,12 @@ def ask(sock: socket.socket, model: str) -> None:
     sock.sendall(bytes((0x81, 0x80 | len(body), 0, 0, 0, 0)) + body)
 
 
+def wait_for_first(socks: Sequence[socket.socket]) -> None:
+    """Wait until every stream has begun; reads nothing."""
+    for sock in socks:
+        sock.recv(1, socket.MSG_PEEK)
+
+
 def drain(socks: Sequence[socket.socket]) -> None:
     """Read until every stream has ended.
 

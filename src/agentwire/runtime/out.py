@@ -108,7 +108,21 @@ class TurnOut:
         part = self._part
         if part is None or part.kind is not TEXT:
             part = self._open_part(TEXT)
-        await self._delta(part, piece)
+        if not self._delta_at_once(part, piece):
+            await self._delta(part, piece)
+
+    def _delta_at_once(self, part: OpenPart, piece: str) -> bool:
+        """The usual case, a plain piece and room for it, on the path of every event: no coroutine for each layer."""
+        if self._due or not piece or type(piece) is not str or self._window.total_bytes >= self._max_bytes:
+            return False
+        try:
+            encoded = _encode_string(piece)
+        except UnicodeEncodeError:
+            return False
+        if not self._window.put_if_room(part.head, part.middle + encoded + part.tail):
+            return False
+        part.pieces.append(piece)
+        return True
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal; see `Out`."""

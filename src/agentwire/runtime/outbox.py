@@ -63,6 +63,12 @@ class Outbox:
         self._replay.clear()
         self._replies.clear()
 
+    def offer(self, event: bytes, ending: bytes) -> bool:
+        """Send the only event there is at once, if the wire is idle; False, and nothing done, if it has to wait."""
+        if self._ring or self._replies or self._replay or self._wire is None:
+            return False
+        return self._wire.offer(event, ending)
+
     def ready(self, window: Window) -> None:
         """This window has something to send, and had nothing before."""
         self._ring.append(window)

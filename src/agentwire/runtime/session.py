@@ -270,9 +270,15 @@ class Session:
 
     def _open_window(self, ticket: Ticket) -> Window:
         limits, lane = self._service.limits, ticket.lane.name
-        ready = self.outbox.ready if self._transport == "websocket" else _unheard
+        on_socket = self._transport == "websocket"
         keep = limits.replay_bytes if isinstance(self.policy, Resume) else 0
-        window = Window(limit=limits.window_bytes, ready=ready, ending=_ending(lane), keep=keep)
+        window = Window(
+            limit=limits.window_bytes,
+            ready=self.outbox.ready if on_socket else _unheard,
+            offer=self.outbox.offer if on_socket else None,
+            ending=_ending(lane),
+            keep=keep,
+        )
         if keep:
             self._replay.add(ticket, window)
         return window

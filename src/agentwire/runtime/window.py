@@ -37,17 +37,27 @@ class Window:
     Args:
         limit: bytes that may wait for the reader; then producers wait. One event larger than that passes alone.
         ready: called (without awaiting) whenever an event comes into a window that had nothing waiting.
+        offer: asked first whether it takes such an event at once, past the window.
         ending: what closes each event's JSON on the wire: ``}``, with the lane's name in front of it where it has one.
         keep: bytes to keep of what was read, so that `rewind` can go back to it; the oldest events go first.
     """
 
-    def __init__(self, *, limit: int, ready: Callable[[Window], None], ending: bytes = b"}", keep: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int,
+        ready: Callable[[Window], None],
+        offer: Callable[[bytes, bytes], bool] | None = None,
+        ending: bytes = b"}",
+        keep: int = 0,
+    ) -> None:
         self.ending = ending
         self.closed = False
         self.total_bytes = 0
         self.next_number = 0
         self._limit = limit
         self._ready = ready
+        self._offer = offer if not keep else None  # what is kept must pass through
         self._keep = keep
         self._kept = 0
         self._events: list[bytes] = []
@@ -69,23 +79,34 @@ class Window:
         The two parts are JSON without the closing brace: ``{"type":"...","sequence_number":`` and ``,"delta":"..."``.
         A cancelled wait appends nothing and takes no number.
         """
-        size = len(head) + len(tail)
-        if self._waiting and self._waiting + size > self._limit:
-            await self._room(size)
-        elif self._streak >= _BURST:
-            self._streak = 0
-            await trio.lowlevel.checkpoint()
+        while not self.put_if_room(head, tail):
+            if self._streak < _BURST:
+                self._streak = 0
+                await self._producers.park()
+            else:
+                self._streak = 0
+                await trio.lowlevel.checkpoint()
+
+    def put_if_room(self, head: bytes, tail: bytes) -> bool:
+        """What `put` does when it need not wait; False, and nothing done, if it must."""
+        waiting = self._waiting
+        if (waiting and waiting + len(head) + len(tail) > self._limit) or self._streak >= _BURST:
+            return False
         self.put_nowait(head, tail)
+        return True
 
     def put_nowait(self, head: bytes, tail: bytes) -> None:
         """Append without asking for room: for the few events that must come at once, such as an error."""
         event = b"%b%d%b" % (head, self.next_number, tail)
         self.next_number += 1
-        self._events.append(event)
         self._streak += 1
         size = len(event)
         self.total_bytes += size
         waiting = self._waiting
+        if not waiting and self._offer is not None and self._offer(event, self.ending):
+            self._base += 1
+            return
+        self._events.append(event)
         self._waiting = waiting + size
         if not waiting:
             self._announce()
@@ -103,11 +124,6 @@ class Window:
         self._ready(self)
         if self._readers:
             self._readers.unpark_all()
-
-    async def _room(self, size: int) -> None:
-        self._streak = 0
-        while self._waiting and self._waiting + size > self._limit:
-            await self._producers.park()
 
     def collect(self, parts: list[bytes], framing: Framing, budget: int) -> int:
         """Frame what waits into ``parts``, at least one event and about ``budget`` bytes; returns the frames' bytes."""

@@ -21,6 +21,7 @@ _FIN, _MASKED, _RESERVED = 0x80, 0x80, 0x70
 _LONGEST_CONTROL = 125
 
 _HEADERS = [bytes((_FIN | TEXT, length)) for length in range(126)]
+_HEADERS += [struct.pack("!BBH", _FIN | TEXT, 126, length) for length in range(126, 1024)]
 _XOR = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
 _SHORT = 512  # up to here one big integer is faster than four translations (measured)
 
@@ -41,7 +42,7 @@ class Control(NamedTuple):
 
 def server_header(length: int) -> bytes:
     """The header of an unmasked, unfragmented text frame of ``length`` bytes."""
-    if length < 126:
+    if length < 1024:
         return _HEADERS[length]
     if length < 65536:
         return struct.pack("!BBH", _FIN | TEXT, 126, length)
@@ -135,7 +136,9 @@ class FrameParser:
             start = 4 if length == 126 else 10
             if len(buffer) < start:
                 return None
-            length = int.from_bytes(buffer[2:start], "big")
+            code, length = length, int.from_bytes(buffer[2:start], "big")
+            if length < (126 if code == 126 else 65536):
+                self._fail("a payload length must be written in its shortest form")
         if self._masked:
             start += 4
             if len(buffer) < start:

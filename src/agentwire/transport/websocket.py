@@ -106,7 +106,9 @@ class WebSocketWire:
         self._filter = filtered
         self._library = library
         self._limits = limits
-        self.kick = filtered.kick  # see `Wire.kick`; on the path of every event, so without a call between
+        # See `Wire.kick` and `Wire.offer`; on the path of every event, so without a call between.
+        self.kick = filtered.kick
+        self.offer = filtered.offer
 
     async def receive(self) -> bytes:
         """The next message; raises `ConnectionEnded` at the end and `RemoteProtocolError` for the peer's faults."""

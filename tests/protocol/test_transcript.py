@@ -224,6 +224,21 @@ def test_a_call_without_its_answer_is_refused() -> None:
     assert refusal(None, say("x"), call("a"), say("y")) == ("tool_output_missing", "input")
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [
+        FunctionCall("c1", "f", '{"pa', status="incomplete"),
+        OpaqueItem({"type": "shell_call", "call_id": "c1", "status": "incomplete"}),
+    ],
+)
+def test_a_call_that_was_cut_off_may_be_answered_and_need_not_be(cut: Item) -> None:
+    answer: Item = FunctionCallOutput("c1", "x")
+    if isinstance(cut, OpaqueItem):
+        answer = OpaqueItem({"type": "shell_call_output", "call_id": "c1"})
+    check_pairing(Node.root("r1", (), (cut,)), [Message("user", "go on")])
+    check_pairing(Node.root("r1", (), (cut,)), [answer])
+
+
 def test_a_second_answer_is_refused() -> None:
     parent = Node.root("r", [], [call("a")])
     assert refusal(parent, answer("a"), answer("a")) == ("duplicate_tool_output", "input[1]")

@@ -13,7 +13,7 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY, shorten
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.items import CLIENT_CALLS, Item, ItemReference, answered_call, client_call
+from agentwire.protocol.items import CLIENT_CALLS, Item, ItemReference, OpaqueItem, answered_call, client_call
 
 __all__ = ["History", "Memo", "Node", "check_pairing", "resolve"]
 
@@ -162,7 +162,8 @@ def check_pairing(parent: Node | None, new: Sequence[Item], *, generate: bool = 
     """Check that in the conversation, with these new items, calls and answers match one to one.
 
     Args:
-        parent: what is continued, if anything; its unanswered calls must be answered now.
+        parent: what is continued, if anything; its unanswered calls must be answered now (a call that is
+            ``incomplete`` may be).
         new: the request's items. A history sent in full must pair within itself.
         generate: False for a warm-up, which may leave calls open for the turn after it.
 
@@ -173,10 +174,17 @@ def check_pairing(parent: Node | None, new: Sequence[Item], *, generate: bool = 
     pairing = _Pairing(parent, dict(parent.unanswered) if parent is not None else {})
     for index, item in enumerate(new):
         pairing.take(item, f"input[{index}]")
-    if pairing.waiting and generate:
-        call, item = next(iter(pairing.waiting.items()))
+    owed = [(call, item) for call, item in pairing.waiting.items() if not _was_cut_off(item)]
+    if owed and generate:
+        call, item = owed[0]
         message = f"No tool output found for {_words(item.type)} {_brief(call)}."
         raise RequestError(400, "tool_output_missing", message, param="input")
+
+
+def _was_cut_off(call: Item) -> bool:
+    """True for a call that a limit cut short: it may be answered, and need not be, as nobody can run half a call."""
+    status = call.raw.get("status") if isinstance(call, OpaqueItem) else getattr(call, "status", None)
+    return status == "incomplete"
 
 
 @attrs.define

@@ -174,8 +174,8 @@ class Window:
         return kept
 
     def has(self, number: int) -> bool:
-        """True if `rewind` can go to this number."""
-        return self._base <= number <= self.next_number
+        """True if `rewind` can go to this number; never in a window that keeps nothing."""
+        return self._keep > 0 and self._base <= number <= self.next_number
 
     def rewind(self, number: int, ready: Callable[[Window], None]) -> None:
         """Another reader reads from the event with this sequence number; ``ready`` is called for what comes after.

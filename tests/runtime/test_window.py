@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from agentwire.runtime.window import Window
+
+HEAD = b'{"type":"x","sequence_number":'
+
+
+def plain(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
+    frames = [event + ending for event in events]
+    parts += frames
+    return sum(map(len, frames))
+
+
+class Reader:
+    """Reads a window, and counts how often it was told that there is something."""
+
+    def __init__(self, limit: int = 1000, keep: int = 0) -> None:
+        self.told = 0
+        self.window = Window(limit=limit, ready=self._ready, keep=keep)
+
+    def _ready(self, window: Window) -> None:
+        assert window is self.window
+        self.told += 1
+
+    def read(self, budget: int = 1 << 30) -> list[int]:
+        parts: list[bytes] = []
+        self.window.collect(parts, plain, budget)
+        return [json.loads(part)["sequence_number"] for part in parts]
+
+
+def fill(window: Window, events: int, size: int = 100) -> None:
+    for _ in range(events):
+        window.put_nowait(HEAD, b',"x":"%b"' % (b"." * (size - len(HEAD) - 7)))
+
+
+async def test_events_are_numbered_and_closed_in_order() -> None:
+    window = Window(limit=1000, ready=lambda _: None, ending=b',"stream_id":"a"}')
+    await window.put(HEAD, b',"delta":"1"')
+    window.put_nowait(HEAD, b"")
+    parts: list[bytes] = []
+    assert window.collect(parts, plain, 1 << 20) == len(b"".join(parts))
+    assert [json.loads(part) for part in parts] == [
+        {"type": "x", "sequence_number": 0, "delta": "1", "stream_id": "a"},
+        {"type": "x", "sequence_number": 1, "stream_id": "a"},
+    ]
+
+
+async def test_the_reader_is_told_once_until_it_has_read_everything() -> None:
+    reader = Reader()
+    fill(reader.window, 3)
+    assert reader.told == 1
+    assert reader.read(150) == [0, 1]
+    fill(reader.window, 1)
+    assert reader.told == 1  # it still had something
+    assert reader.read() == [2, 3]
+    assert not reader.window.pending
+    fill(reader.window, 1)
+    assert reader.told == 2
+
+
+async def test_events_put_together_are_told_of_together() -> None:
+    reader = Reader()
+    reader.window.put_together((HEAD, b""), (HEAD, b""))
+    assert reader.told == 1
+    assert reader.window.statistics().waiting_bytes == sum(len(HEAD) + 1 for _ in range(2))
+    reader.window.put_together((HEAD, b""))
+    assert reader.told == 1
+    assert reader.read() == [0, 1, 2]
+    assert reader.window.statistics().waiting_bytes == 0
+
+
+async def test_a_producer_waits_for_room(autojump_clock: trio.testing.MockClock) -> None:
+    reader = Reader(limit=250)
+    done: list[int] = []
+
+    async def produce() -> None:
+        for number in range(4):
+            await reader.window.put(HEAD, b',"x":"%b"' % (b"." * 60))
+            done.append(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(produce)
+        await wait_all_tasks_blocked()
+        assert done == [0, 1]
+        assert reader.window.statistics().tasks_waiting == 1
+        assert reader.read(1) == [0]
+        await wait_all_tasks_blocked()
+        assert done == [0, 1, 2]
+        assert reader.read() == [1, 2]
+    assert done == [0, 1, 2, 3]
+
+
+async def test_an_event_larger_than_the_window_passes_alone(autojump_clock: trio.testing.MockClock) -> None:
+    reader = Reader(limit=100)
+    with trio.fail_after(1):
+        await reader.window.put(HEAD, b"." * 5000)
+    with trio.move_on_after(1) as scope:
+        await reader.window.put(HEAD, b"")
+    assert scope.cancelled_caught
+
+
+async def test_a_cancelled_wait_takes_no_number(autojump_clock: trio.testing.MockClock) -> None:
+    reader = Reader(limit=100)
+    fill(reader.window, 1)
+    with trio.move_on_after(1):
+        await reader.window.put(HEAD, b"." * 50)
+    assert reader.read() == [0]
+    await reader.window.put(HEAD, b"")
+    assert reader.read() == [1]
+
+
+async def test_many_producers_share_the_room(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever waits: numbers have no gap, and never more waits than there is room for."""
+    reader = Reader(limit=300)
+
+    async def produce(size: int) -> None:
+        for _ in range(20):
+            await reader.window.put(HEAD, b'"' + b"." * size)
+
+    async with trio.open_nursery() as nursery:
+        for size in (10, 60, 100):
+            nursery.start_soon(produce, size)
+        read: list[int] = []
+        while len(read) < 60:
+            await wait_all_tasks_blocked()
+            assert reader.window.statistics().waiting_bytes <= 300 + 2 * 30  # the numbers themselves do not count
+            parts: list[bytes] = []
+            reader.window.collect(parts, plain, 1)
+            read += [int(part[len(HEAD) :].partition(b'"')[0]) for part in parts]
+    assert read == list(range(60))
+
+
+async def test_a_producer_that_never_waits_lets_others_run() -> None:
+    reader = Reader(limit=1 << 30)
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(2000):
+            await reader.window.put(HEAD, b"")
+        assert others >= 10
+        nursery.cancel_scope.cancel(reason="seen")
+
+
+async def test_drained_waits_for_the_reader(autojump_clock: trio.testing.MockClock) -> None:
+    reader = Reader()
+    fill(reader.window, 3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader.window.drained)
+        await wait_all_tasks_blocked()
+        reader.read(150)
+        await wait_all_tasks_blocked()
+        assert nursery.child_tasks
+        reader.read()
+    with trio.fail_after(1):
+        await reader.window.drained()
+
+
+async def test_readable_until_closed(autojump_clock: trio.testing.MockClock) -> None:
+    reader = Reader()
+    answers: list[bool] = []
+
+    async def read() -> None:
+        while await reader.window.readable():
+            answers.append(True)
+            reader.read()
+        answers.append(False)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        fill(reader.window, 2)
+        await wait_all_tasks_blocked()
+        fill(reader.window, 1)
+        await wait_all_tasks_blocked()
+        reader.window.close()
+    assert answers == [True, True, False]
+    assert reader.window.closed
+
+
+async def test_nothing_is_kept_unless_it_shall_be() -> None:
+    reader = Reader()
+    fill(reader.window, 5)
+    reader.read()
+    assert reader.window.statistics().kept_events == 0
+    for number in (4, 5):
+        with pytest.raises(ValueError, match=f"event {number} is not kept"):
+            reader.window.rewind(number, lambda _: None)
+
+
+@pytest.mark.parametrize("number", range(6))
+async def test_what_is_kept_is_read_again(number: int) -> None:
+    reader = Reader(keep=10_000)
+    fill(reader.window, 5)
+    reader.read(250)
+    reader.window.rewind(number, lambda _: None)
+    assert reader.window.pending is (number < 5)
+    assert reader.window.statistics().waiting_events == 5 - number
+    assert reader.read() == list(range(number, 5))
+
+
+async def test_after_a_rewind_somebody_else_is_told() -> None:
+    reader = Reader(keep=10_000)
+    told: list[Window] = []
+    fill(reader.window, 1)
+    reader.read()
+    reader.window.rewind(1, told.append)
+    fill(reader.window, 1)
+    assert (reader.told, told) == (1, [reader.window])
+
+
+async def test_a_rewind_over_the_limit_makes_producers_wait(autojump_clock: trio.testing.MockClock) -> None:
+    reader = Reader(limit=250, keep=10_000)
+    for _ in range(5):
+        fill(reader.window, 1)
+        reader.read()
+    reader.window.rewind(0, lambda _: None)
+    with trio.move_on_after(1) as scope:
+        await reader.window.put(HEAD, b"")
+    assert scope.cancelled_caught
+    reader.read()
+    await reader.window.put(HEAD, b"")
+
+
+async def test_a_rewind_to_the_end_ends_the_wait_for_a_drain(autojump_clock: trio.testing.MockClock) -> None:
+    """The new reader has everything already."""
+    reader = Reader(keep=10_000)
+    fill(reader.window, 2)
+    reader.read()
+    reader.window.rewind(0, lambda _: None)
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.window.drained)
+            await wait_all_tasks_blocked()
+            assert nursery.child_tasks
+            reader.window.rewind(2, lambda _: None)
+
+
+async def test_what_is_kept_is_bounded() -> None:
+    reader = Reader(keep=250)
+    fill(reader.window, 5)
+    reader.read()
+    assert reader.window.size <= 250
+    assert [number for number in range(7) if reader.window.has(number)] == [3, 4, 5]
+    with pytest.raises(ValueError, match="event 2 is not kept"):
+        reader.window.rewind(2, lambda _: None)
+
+
+async def test_what_waits_is_never_forgotten() -> None:
+    reader = Reader(limit=10_000, keep=150)
+    fill(reader.window, 10)
+    assert reader.read(350) == [0, 1, 2, 3]
+    assert reader.window.forget() == 101
+    assert reader.window.forget() == 0
+    assert reader.read() == [4, 5, 6, 7, 8, 9]
+
+
+@given(
+    st.integers(1, 400),
+    st.lists(st.one_of(st.integers(1, 5), st.tuples(st.just("read"), st.integers(1, 500)), st.just("rewind"))),
+    st.data(),
+)
+def test_a_reader_that_comes_back_misses_nothing(
+    keep: int, steps: list[int | str | tuple[str, int]], data: st.DataObject
+) -> None:
+    """Whatever is put, read and read again: from where it was rewound to, the reader sees every number once."""
+    reader = Reader(limit=1 << 30, keep=keep)
+    put = due = 0
+    for step in steps:
+        if isinstance(step, int):
+            fill(reader.window, step)
+            put += step
+        elif step == "rewind":
+            due = data.draw(st.sampled_from([number for number in range(put + 1) if reader.window.has(number)]))
+            reader.window.rewind(due, lambda _: None)
+        else:
+            assert isinstance(step, tuple)
+            numbers = reader.read(step[1])
+            assert numbers == list(range(due, due + len(numbers)))
+            due += len(numbers)
+        shown = reader.window.statistics()
+        assert shown.waiting_events == put - due
+        assert shown.waiting_bytes == sum(map(len, reader.window._events[reader.window._cursor :]))
+    assert reader.read() == list(range(due, put))

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RequestError
+from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response
 
 __all__ = ["Fate", "RequestLost", "ResponseError", "TurnOverflow"]
@@ -38,7 +39,14 @@ class RequestLost(ConnectionEnded):
         end: how the connection ended.
         fate: how far the request had come.
         response_id: of the response that had begun, if one had.
+
+    Attributes:
+        items: the output items that were finished, as far as they were read.
+        text: the text that had come, as far as it was read.
     """
+
+    items: tuple[Item, ...] = ()
+    text: str = ""
 
     def __init__(self, end: ConnectionEnded, *, fate: Fate, response_id: str | None = None) -> None:
         super().__init__(sent=end.sent, received=end.received, cause=end.cause)

@@ -1,0 +1,45 @@
+"""The client: connect to a server, ask for turns, and let a model work with tools."""
+
+from __future__ import annotations
+
+from agentwire.client.asking import Input as Input
+from agentwire.client.asking import ToolLike as ToolLike
+from agentwire.client.client import Client as Client
+from agentwire.client.client import connect as connect
+from agentwire.client.outcomes import CallUnanswerable as CallUnanswerable
+from agentwire.client.outcomes import RunLost as RunLost
+from agentwire.client.outcomes import RunSummary as RunSummary
+from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
+from agentwire.client.run import Run as Run
+from agentwire.client.run import RunStatistics as RunStatistics
+from agentwire.client.steps import ReasoningDelta as ReasoningDelta
+from agentwire.client.steps import ServerToolFinished as ServerToolFinished
+from agentwire.client.steps import Step as Step
+from agentwire.client.steps import TextDelta as TextDelta
+from agentwire.client.steps import ToolFinished as ToolFinished
+from agentwire.client.steps import ToolStarted as ToolStarted
+from agentwire.client.steps import TurnFinished as TurnFinished
+from agentwire.client.steps import TurnStarted as TurnStarted
+from agentwire.client.turn import Turn as Turn
+
+__all__ = [
+    "CallUnanswerable",
+    "Client",
+    "Input",
+    "ReasoningDelta",
+    "Run",
+    "RunLost",
+    "RunStatistics",
+    "RunSummary",
+    "ServerToolFinished",
+    "Step",
+    "TextDelta",
+    "ToolFinished",
+    "ToolLike",
+    "ToolStarted",
+    "Turn",
+    "TurnFinished",
+    "TurnStarted",
+    "TurnsExhausted",
+    "connect",
+]

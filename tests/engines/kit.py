@@ -81,7 +81,7 @@ async def step(engine: Engine, ask: Ask, server_tools: Collection[str] = ()) -> 
 
 
 async def loop(
-    engine: Engine, request: Any, tools: Mapping[str, Callable[..., str]], turns: int = 80, **fields: Any
+    engine: Engine, request: Any, runners: Mapping[str, Callable[..., str]], /, turns: int = 80, **fields: Any
 ) -> list[Step]:
     """An agent's loop: answer every call, until a turn makes none."""
     steps: list[Step] = []
@@ -92,14 +92,14 @@ async def loop(
         history = done.history
         if not done.out.calls:
             return steps
-        request = [output_of(call, tools) for call in done.out.calls]
+        request = [output_of(call, runners) for call in done.out.calls]
     raise AssertionError(f"the loop did not end within {turns} turns")
 
 
-def output_of(call: FunctionCall | CustomToolCall | McpCall, tools: Mapping[str, Callable[..., str]]) -> Json:
+def output_of(call: FunctionCall | CustomToolCall | McpCall, runners: Mapping[str, Callable[..., str]]) -> Json:
     """Run a call and make the item that answers it."""
     assert isinstance(call, FunctionCall)
-    return answer(call, tools[call.name](**json.loads(call.arguments)))
+    return answer(call, runners[call.name](**json.loads(call.arguments)))
 
 
 def answer(call: Item, text: Any) -> Json:

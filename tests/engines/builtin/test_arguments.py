@@ -19,7 +19,7 @@ WALK = tool("walk", required=["path"], path="string", recursive="boolean", hidde
 READ_MANY = tool("read_many", paths={"type": "array", "items": {"type": "string"}})
 ORDER = tool("find_order", order_id="string")
 CALC = tool("calculate", expression="string")
-MAIL = tool("send", to={"type": "string", "format": "email"}, email="string", body="string")
+MAIL = tool("send_mail", email="string", body="string")
 BOOK = tool("book", city="string", date="string", guests="integer")
 USER = {"name": {"type": "string"}, "age": {"type": "integer"}}
 NESTED = tool(
@@ -52,7 +52,7 @@ def arguments(raw: Json, text: str, **facts: Any) -> list[Any]:
         (SEARCH, 'search for "x" in `src`', [{"pattern": "x", "path": "src"}]),
         (SEARCH, "search `src` for `x`", [{"pattern": "x", "path": None}]),
         (SEARCH, "search for `README.md` in `docs`", [{"pattern": "README.md", "path": "docs"}]),
-        (SEARCH, 'search for "a" and "b" in src/', [{"pattern": "a", "path": "src/"}, {"pattern": "b", "path": "src/"}]),
+        (SEARCH, 'search for "a" and "b" in x/', [{"pattern": "a", "path": "x/"}, {"pattern": "b", "path": "x/"}]),
         (SEARCH, "search for open nurseries", [{"pattern": "open nurseries", "path": None}]),
         (MOVE, "move `a.py` to `b.py`", [{"source": "a.py", "destination": "b.py"}]),
         (MOVE, "move `a.py` and `b.py`", [{"source": "a.py", "destination": "b.py"}]),
@@ -69,15 +69,12 @@ def arguments(raw: Json, text: str, **facts: Any) -> list[Any]:
         (READ_MANY, "read `a.py` and `b.py`", [{"paths": ["a.py", "b.py"]}]),
         (ORDER, "where is order 1234?", [{"order_id": "1234"}]),
         (CALC, "what is 2 + 3 * 4?", [{"expression": "2 + 3 * 4"}]),
-        (MAIL, 'send "hello there" to a@b.de', [{"to": "a@b.de", "email": "nobody", "body": "hello there"}]),
+        (MAIL, 'send "hello there" to a@b.de', [{"email": "a@b.de", "body": "hello there"}]),
         (BOOK, "a table in Rome on 2026-12-24 for 5 guests", [{"city": "Rome", "date": "2026-12-24", "guests": 5}]),
         (NESTED, "create user Ada, age 36", [{"user": {"name": "Ada", "age": 36}}]),
     ],
 )  # fmt: skip
 def test_values_go_where_they_belong(raw: Json, text: str, expected: list[Any]) -> None:
-    if raw is MAIL:  # two slots want the one address: the first that is empty gets what is left of the sentence
-        assert arguments(raw, text)[0]["body"] == "hello there"
-        return
     assert arguments(raw, text) == expected
 
 

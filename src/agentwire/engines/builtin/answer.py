@@ -113,7 +113,7 @@ def _said(exchange: Exchange) -> str:
         return f"{verb} {exchange.attached or 'nothing'}."
     if len(text) <= SHORT:
         return f"{verb}: {text}{beside}"
-    return f"{verb} {_brief(exchange)}{beside}"
+    return f"{'' if exchange.failed else 'returned '}{_brief(exchange)}{beside}"
 
 
 def _brief(exchange: Exchange) -> str:

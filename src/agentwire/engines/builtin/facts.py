@@ -40,11 +40,14 @@ def fact_name(text: str) -> str:
 def facts_of_text(text: str) -> dict[str, Any]:
     """What a text says in the form "name: value", "name = value" or "name is value"."""
     found: dict[str, Any] = {}
-    for match in _SAID.finditer(text[:LONGEST]):
+    text = text[:LONGEST]
+    match = _SAID.search(text)
+    while match is not None and len(found) < MOST:
         name = fact_name(match["name"])
         value = _SENTENCE.split(match["value"], maxsplit=1)[0].strip("`\"' ")
-        if name and value and len(found) < MOST:
+        if name and value:
             found[name] = _scalar(value)
+        match = _SAID.search(text, match.end() if name else match.start("value"))
     return found
 
 

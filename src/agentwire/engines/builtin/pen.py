@@ -22,7 +22,7 @@ __all__ = ["Pen", "count_tokens", "pieces"]
 
 LONGEST_PIECE: Final = 32
 
-_PIECE: Final = re.compile(rf"\s*\S{{1,{LONGEST_PIECE}}}(?:\s+(?=\Z|\s))?|\s+")
+_PIECE: Final = re.compile(rf"\s*\S{{1,{LONGEST_PIECE}}}|\s+")
 
 
 def pieces(text: str) -> Iterator[str]:

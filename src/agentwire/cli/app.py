@@ -35,6 +35,9 @@ app: Final = App(
 """The command; `main` runs it."""
 
 app.command("agentwire.cli.serve:serve", name="serve", help="Serve the Responses API, over WebSocket and HTTP.")
+app.command(
+    "agentwire.cli.demo:demo", name="demo", help="Watch an agent at work, its plug pulled, and what the wire saves."
+)
 app.command("agentwire.cli.version:version", name="version", help="Show what is installed.")
 
 

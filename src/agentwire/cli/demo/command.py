@@ -1,0 +1,68 @@
+"""``agentwire demo``: an agent at work, its plug pulled, and what the wire saves; everything on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from agentwire.cli.demo.compare import LinkModel, compare
+from agentwire.cli.demo.figures import as_json
+from agentwire.cli.demo.plug import pull_the_plug
+from agentwire.cli.demo.survey import survey
+from agentwire.cli.demo.view import View
+from agentwire.cli.demo.words import model_of_the_link, show_comparison
+from agentwire.cli.demo.workspace import Workspace, find_root
+from agentwire.cli.failures import OK, UserError
+from agentwire.engines.builtin import NOTICE
+
+__all__ = ["demo"]
+
+LINKS: Final = (LinkModel(rtt=0.0), LinkModel(rtt=0.04, bits=20e6))
+QUICK_LINKS: Final = (LinkModel(rtt=0.0), LinkModel(rtt=0.01, bits=100e6))
+ROUNDS: Final = 3
+FEWEST: Final = 30
+"""Files that a folder must hold, or a search is over before anybody can pull the plug."""
+COMPARING: Final = 25.0
+"""Seconds that all rounds together should take: so the whole takes less than a minute on a busy machine, too."""
+
+
+def demo(*, json: bool = False, root: str | None = None, quick: bool = False) -> int:
+    """Watch an agent work over one WebSocket, see its plug pulled, and what the wire saves.
+
+    Nothing but this machine is needed: the server, the engine (fixed rules, no language model), the agent, its tools
+    and the link between them run in this process. It takes less than a minute.
+
+    Args:
+        json: print everything that was measured as one JSON object, and nothing else.
+        root: folder that the agent surveys; the repository around the current folder if left out.
+        quick: no pauses for the eye, a short link, one round: a few seconds in all.
+    """
+    place = find_root(Path.cwd()) if root is None else Path(root).resolve()
+    if not place.is_dir():
+        raise UserError(f"--root: there is no folder {root}")
+    workspace = Workspace(place)
+    if workspace.size < FEWEST:
+        raise UserError(f"--root: {place} holds too few files for a survey; {FEWEST} or more are needed")
+    view = View.of(quiet=json)
+    view.line(f"agentwire demo: everything on this machine. The engine is {NOTICE}.")
+    found = trio.run(_demo, workspace, view, quick)
+    if json:
+        print(msgspec.json.format(msgspec.json.encode(found)).decode())
+    return OK
+
+
+async def _demo(workspace: Workspace, view: View, quick: bool) -> dict[str, Any]:
+    began = trio.current_time()
+    report = await survey(workspace, view, quick=quick)
+    acts = await pull_the_plug(workspace, view)
+    view.heading("What the wire saves", "the same survey over five transports, measured now")
+    view.line(model_of_the_link())
+    links, rounds = (QUICK_LINKS, 1) if quick else (LINKS, ROUNDS)
+    comparison = await compare(workspace, view, links, rounds=rounds, seconds=COMPARING)
+    show_comparison(comparison, view)
+    seconds = trio.current_time() - began
+    view.line(f"\nAll of it took {seconds:.0f} s. The same as JSON: agentwire demo --json", style="dim")
+    return as_json(report, acts, comparison, seconds)

@@ -185,22 +185,16 @@ class Link:
         """Ping a silent server, give up a dead one, and end responses that broke without an end."""
         limits = self.limits
         while True:
-            now = trio.current_time()
-            silence = now - self._wire.last_heard
-            if silence >= limits.ping_timeout:
+            now, heard = trio.current_time(), self._wire.last_heard
+            dead, silent = heard + limits.ping_timeout, heard + limits.ping_interval
+            if now >= dead:
                 await self._wire.abort(f"no sign of life for {limits.ping_timeout:g} s")
-            elif silence >= limits.ping_interval:
+                return
+            if now >= silent:
                 self._wire.ping()
+                silent = now + limits.ping_interval
             self._switch.expire(now - limits.close_grace)
-            await trio.sleep_until(self._next_beat(now, silence))
-
-    def _next_beat(self, now: float, silence: float) -> float:
-        limits = self.limits
-        if silence < limits.ping_interval:
-            ping = limits.ping_interval - silence
-        else:
-            ping = min(limits.ping_interval, max(limits.ping_timeout - silence, 0))
-        return now + min(ping, limits.close_grace)
+            await trio.sleep_until(min(dead, silent, now + limits.close_grace))
 
     def _end(self, end: ConnectionEnded) -> None:
         if self.ended is not None:

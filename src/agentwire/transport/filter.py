@@ -8,6 +8,7 @@ producer for one non-blocking send while the wire is idle, the writer task for e
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import attrs
 import trio
@@ -19,7 +20,10 @@ from agentwire.runtime.window import Framing
 from agentwire.transport.frames import CLOSE, PING, FrameParser, Message
 from agentwire.transport.refusal import AnswerReader
 
-__all__ = ["FilterStatistics", "FilterStream"]
+__all__ = ["INVALID_HANDSHAKE", "FilterStatistics", "FilterStream"]
+
+INVALID_HANDSHAKE: Final = "the handshake is not valid"
+"""How a connection ends that the library gave up before it was open."""
 
 _COALESCE = 50e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
 _CHUNK = 65536
@@ -153,7 +157,7 @@ class FilterStream(trio.abc.Stream):
         """The library is done with the stream: say what is queued if it goes out at once, and close."""
         if not self._writing and self._control and self.ended is None:
             self._write_eagerly(self._now())
-        self.fail("closed")
+        self.fail("closed" if self._queueing else INVALID_HANDSHAKE)
         await trio.aclose_forcefully(self._stream)
 
     # Coming in

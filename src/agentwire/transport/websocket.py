@@ -23,7 +23,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import ByteSource, ByteStream
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.window import Framing
-from agentwire.transport.filter import FilterStatistics, FilterStream
+from agentwire.transport.filter import INVALID_HANDSHAKE, FilterStatistics, FilterStream
 from agentwire.transport.frames import FrameParser, client_frame, server_header
 
 __all__ = [
@@ -164,17 +164,21 @@ async def open_server_wire(
     """Accept the upgrade whose judged and clean request head is ``head``; closes ``stream`` in the end.
 
     Raises:
-        trio.TooSlowError: the handshake took longer than ``limits.handshake``.
+        ConnectionEnded: the client went away during the handshake, or took longer than ``limits.handshake``.
     """
     parser = FrameParser(masked=True, max_message=limits.message_bytes)
     filtered = FilterStream(stream, parser=parser, limits=limits, framing=server_framing, preface=head)
     async with _transport(filtered) as nursery:
-        with trio.fail_after(limits.handshake):
+        library = None
+        extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
+        with trio.move_on_after(limits.handshake), suppress(trio_websocket.ConnectionClosed):
             request = await trio_websocket.wrap_server_stream(nursery, filtered)
             filtered.expect_frames()
-            extra = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]
             library = await request.accept(extra_headers=extra)
-            filtered.queue_sends()
+        if library is None:
+            filtered.fail(f"the handshake took more than {limits.handshake:g} s")  # counts if nothing else did
+            raise filtered.story()
+        filtered.queue_sends()
         yield WebSocketWire(filtered, library, limits)
 
 
@@ -236,7 +240,7 @@ async def _shake_hands(
     if opened and filtered.ended is None:
         return opened[0]
     _raise_refusal(filtered)
-    if filtered.answer is None:
+    if filtered.ended is not None and filtered.ended.cause == INVALID_HANDSHAKE:
         raise RemoteProtocolError("the server's 101 is not a valid answer to the WebSocket handshake")
     raise filtered.story()
 

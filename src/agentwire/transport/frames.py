@@ -19,6 +19,7 @@ _DATA = frozenset((CONTINUATION, TEXT, BINARY))
 _CONTROL = frozenset((CLOSE, PING, PONG))
 _FIN, _MASKED, _RESERVED = 0x80, 0x80, 0x70
 _LONGEST_CONTROL = 125
+_NEVER_SENT = frozenset((1004, 1005, 1006))
 
 _HEADERS = [bytes((_FIN | TEXT, length)) for length in range(126)]
 _HEADERS += [struct.pack("!BBH", _FIN | TEXT, 126, length) for length in range(126, 1024)]
@@ -82,13 +83,16 @@ class FrameParser:
     Args:
         masked: True on a server (clients mask), False on a client.
         max_message: the longest message taken, in bytes, over all its fragments.
+
+    Attributes:
+        lost: True after a fault of the framing: nothing more can be read.
     """
 
     def __init__(self, *, masked: bool, max_message: int) -> None:
         self._masked = masked
         self._max_message = max_message
         self._buffer = bytearray()
-        self._lost = False
+        self.lost = False
         self._discarding = False
         # The message that is being read, when it did not come whole in one frame.
         self._partial = bytearray()
@@ -108,7 +112,7 @@ class FrameParser:
         Raises:
             RemoteProtocolError: the peer broke a rule; feed on to find its close frame.
         """
-        if self._lost:
+        if self.lost:
             return
         self._buffer += data
         while self._buffer:
@@ -136,9 +140,7 @@ class FrameParser:
             start = 4 if length == 126 else 10
             if len(buffer) < start:
                 return None
-            code, length = length, int.from_bytes(buffer[2:start], "big")
-            if length < (126 if code == 126 else 65536):
-                self._fail("a payload length must be written in its shortest form")
+            length = self._long_length(start)
         if self._masked:
             start += 4
             if len(buffer) < start:
@@ -146,6 +148,15 @@ class FrameParser:
         if opcode in _CONTROL:
             return self._control(opcode, start, length)
         return self._data(bool(first & _FIN), start, length)
+
+    def _long_length(self, end: int) -> int:
+        """A length that does not fit into its seven bits."""
+        length = int.from_bytes(self._buffer[2:end], "big")
+        if length < (126 if end == 4 else 65536):
+            self._fail("a payload length must be written in its shortest form")
+        if length >> 63:
+            self._fail("a payload length has 63 bits")
+        return length
 
     def _judge_header(self, first: int, second: int, opcode: int) -> None:
         if first & _RESERVED:
@@ -160,11 +171,11 @@ class FrameParser:
         elif (opcode == CONTINUATION) is not self._fragmented:
             self._fail("fragments out of order")
 
-    def _fail(self, reason: str) -> NoReturn:
-        self._lost = True
+    def _fail(self, reason: str, close_code: int = 1002) -> NoReturn:
+        self.lost = True
         self._buffer.clear()
         self._partial.clear()
-        raise RemoteProtocolError(reason)
+        raise RemoteProtocolError(reason, close_code=close_code)
 
     def _control(self, opcode: int, start: int, length: int) -> Control | None:
         end = start + length
@@ -172,8 +183,21 @@ class FrameParser:
             return None
         raw = bytes(self._buffer[:end])
         del self._buffer[:end]
-        payload = raw[start:]
-        return Control(raw, opcode, unmask(payload, raw[start - 4 : start]) if self._masked else payload)
+        payload = unmask(raw[start:], raw[start - 4 : start]) if self._masked else raw[start:]
+        if opcode == CLOSE and payload:
+            self._judge_close(payload)
+        return Control(raw, opcode, payload)
+
+    def _judge_close(self, payload: bytes) -> None:
+        if len(payload) == 1:
+            self._fail("a close frame has no payload, or a code in two bytes and a reason")
+        code = int.from_bytes(payload[:2], "big")
+        if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in _NEVER_SENT:
+            self._fail(f"close code {code} must not be sent")
+        try:
+            payload[2:].decode()
+        except UnicodeDecodeError:
+            self._fail("the reason of a close frame must be UTF-8", 1007)
 
     def _data(self, final: bool, start: int, length: int) -> Message | None:
         buffer = self._buffer

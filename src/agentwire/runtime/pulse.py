@@ -71,8 +71,10 @@ class Pulse:
                     self._beat_connection(connection, nursery)
                     if index % _BATCH == 0:
                         await trio.lowlevel.checkpoint()
-                for session, silences in tuple(self._sessions.items()):
+                for index, (session, silences) in enumerate(tuple(self._sessions.items()), 1):
                     self._beat_session(session, silences)
+                    if index % _BATCH == 0:
+                        await trio.lowlevel.checkpoint()
 
     def _beat_connection(self, connection: Connection, nursery: trio.Nursery) -> None:
         now, limits, wire = trio.current_time(), self._limits, connection.wire

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from agentwire.engines.chat import open_chat_engine
+from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.items import Item, Message
 from agentwire.protocol.transcript import Memo
 from agentwire.runtime.contracts import Ask, Engine, Finish
@@ -111,7 +112,8 @@ class Upstream:
         raw: the bodies that it was sent.
         headers: of each request.
         paths: of each request.
-        gone: how each client went that went before its answer was complete.
+        gone: how the first client went that went before its answer was complete.
+        left: set then.
     """
 
     scripts: deque[Script]
@@ -139,14 +141,22 @@ class Upstream:
         script = self.scripts.popleft() if len(self.scripts) > 1 else self.scripts[0]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, connection, nursery)
-            await script(connection)
+            try:
+                await script(connection)
+            except ConnectionEnded as ended:  # seen while writing
+                self._note(ended.cause)
             nursery.cancel_scope.cancel(reason="answered")
 
     async def _watch(self, connection: HttpConnection, nursery: trio.Nursery) -> None:
-        self.gone.append(await connection.wait_disconnect())
-        self.left.set()
+        how = await connection.wait_disconnect()
         await connection.abort("the client is gone")
+        self._note(how)
         nursery.cancel_scope.cancel(reason="the client is gone")
+
+    def _note(self, how: str) -> None:
+        if not self.left.is_set():
+            self.gone.append(how)
+            self.left.set()
 
 
 @asynccontextmanager

@@ -1,0 +1,188 @@
+"""Tool calls from the pieces in which they stream in, whatever a server makes of indexes, ids and names.
+
+The first call that is not complete is passed on as it comes; pieces of others wait for it, so that each call goes out
+whole and in order. Free-text and namespaced calls, which have another form for the client, go out when they are whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from agentwire.engines.chat.chunks import CallDelta
+from agentwire.engines.chat.offers import Offer, Offers
+from agentwire.protocol.errors import RemoteProtocolError
+from agentwire.protocol.ids import Sources
+from agentwire.runtime.contracts import Out
+
+__all__ = ["Calls"]
+
+LONGEST_ID: Final = 64
+
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@attrs.define(eq=False)
+class _Call:
+    """One call while it comes in."""
+
+    said_id: str = ""
+    name: str = ""
+    pieces: list[str] = attrs.field(factory=list)
+    opened: bool = False
+    ended: bool = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    def is_whole(self) -> bool:
+        """Whether the arguments are a JSON object already."""
+        if not (self.pieces and self.pieces[-1].rstrip().endswith("}")):
+            return False  # most of the time: to read them all takes longer
+        try:
+            _object(self.text)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+
+class Calls:
+    """The tool calls of one answer.
+
+    Args:
+        out: where they go.
+        offers: what the model may call.
+        sources: ids for items.
+        known: whether a call id is in the conversation already; such an id is not used again.
+        most: bytes that all arguments together may have.
+    """
+
+    def __init__(self, out: Out, offers: Offers, sources: Sources, *, known: Callable[[str], bool], most: int) -> None:
+        self._out = out
+        self._offers = offers
+        self._sources = sources
+        self._known = known
+        self._most = most
+        self._by_index: dict[int | None, _Call] = {}
+        self._waiting: deque[_Call] = deque()
+        self._ids: set[str] = set()
+        self.begun = False
+
+    async def take(self, delta: CallDelta) -> None:
+        """A piece of a call. Waits while the client is slow.
+
+        Raises:
+            RemoteProtocolError: the pieces make no calls, or too large ones.
+        """
+        piece = delta.arguments
+        call = self._call_of(delta, piece)
+        call.name = call.name or delta.name
+        call.said_id = call.said_id or delta.id or ""
+        if call.ended:
+            if piece.strip():
+                raise RemoteProtocolError(f"it sent arguments of {call.name} after their end")
+            return
+        if piece:
+            self._keep(call, piece)
+        while self._waiting[0] is not call and self._waiting[0].is_whole():
+            await self._end(self._waiting.popleft())
+        if call is self._waiting[0]:
+            await self._advance(call, piece)
+
+    def _keep(self, call: _Call, piece: str) -> None:
+        self._most -= len(piece)
+        if self._most < 0:
+            raise RemoteProtocolError("the arguments of its tool calls are too large")
+        call.pieces.append(piece)
+
+    async def end(self, *, cut: bool = False) -> None:
+        """There are no more pieces, or none before something else; ``cut``: the model was stopped in the middle.
+
+        What was cut off within a call that has not gone out yet is dropped, for a client might take it for whole.
+
+        Raises:
+            RemoteProtocolError: a call has no name.
+        """
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not cut or call.is_whole():
+                await self._end(call)
+
+    def _call_of(self, delta: CallDelta, piece: str) -> _Call:
+        """The call that a piece belongs to; a new one if it looks like the beginning of one."""
+        call = self._by_index.get(delta.index)
+        if call is not None and not (delta.name and call.name and self._is_another(call, delta, piece)):
+            return call
+        self.begun = True
+        call = self._by_index[delta.index] = _Call()
+        self._waiting.append(call)
+        return call
+
+    def _is_another(self, call: _Call, delta: CallDelta, piece: str) -> bool:
+        """Some servers give all calls one index, or none; then the ids differ, or the last call is whole."""
+        if delta.id and call.said_id:
+            return delta.id != call.said_id
+        return bool(piece.strip()) and call.is_whole()
+
+    async def _advance(self, call: _Call, piece: str) -> None:
+        """Pass on what has come of the first call that waits, if it is one that can go out in pieces."""
+        if not call.name:
+            return
+        offer = self._offers.find(call.name)
+        if call.opened:
+            await self._out.arguments(piece)
+        elif not offer.custom and offer.namespace is None:
+            call.opened = True
+            await self._out.open_call(offer.name, call_id=self._id_of(call))
+            await self._out.arguments(call.text)
+
+    async def _end(self, call: _Call) -> None:
+        if not call.name:
+            raise RemoteProtocolError("it sent a tool call without a name")
+        call.ended = True
+        offer = self._offers.find(call.name)
+        if call.opened:
+            if not call.text.strip():
+                await self._out.arguments("{}")
+            await self._out.close_call()
+        elif offer.namespace is not None:
+            await self._out.item(self._namespaced(call, offer))
+        elif offer.custom:
+            await self._out.call(offer.name, _free_text(call.text), call_id=self._id_of(call), custom=True)
+        else:
+            await self._out.call(offer.name, _some(call.text), call_id=self._id_of(call))
+
+    def _namespaced(self, call: _Call, offer: Offer) -> dict[str, Any]:
+        call_id = self._id_of(call) or self._sources.new_id("call")
+        item = {"call_id": call_id, "name": offer.name, "namespace": offer.namespace, "status": "completed"}
+        if offer.custom:
+            text = _free_text(call.text)
+            return {"type": "custom_tool_call", "id": self._sources.new_id("ctc"), **item, "input": text}
+        return {"type": "function_call", "id": self._sources.new_id("fc"), **item, "arguments": _some(call.text)}
+
+    def _id_of(self, call: _Call) -> str | None:
+        """The server's own id, which it may want to see again; a fresh one if it is no id or was used before."""
+        said = call.said_id
+        if not 0 < len(said) <= LONGEST_ID or said in self._ids or self._known(said):
+            return None
+        self._ids.add(said)
+        return said
+
+
+def _some(text: str) -> str:
+    return text if text.strip() else "{}"
+
+
+def _free_text(arguments: str) -> str:
+    """The input of a free-text tool; a model that wrote no JSON wrote the input itself."""
+    try:
+        told = msgspec.json.decode(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    value = told.get("input") if isinstance(told, dict) else None
+    return value if isinstance(value, str) else arguments

@@ -1,0 +1,174 @@
+"""The `chat` engine: one step of a turn is one streamed chat completion.
+
+It keeps nothing but the connections: what was rendered of a conversation rests with the conversation. When a step is
+cancelled, the stream is left, which closes its connection, and the model's server stops.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import attrs
+
+from agentwire.engines.chat.answer import Answer, UpstreamFault
+from agentwire.engines.chat.calls import Calls
+from agentwire.engines.chat.faults import broken_off, no_call, rubbish, status_fault, stream_fault, unreachable
+from agentwire.engines.chat.forced import Demand
+from agentwire.engines.chat.messages import Prompt, render
+from agentwire.engines.chat.offers import Offers
+from agentwire.engines.chat.request import body_of, settings_of
+from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.protocol.response import Usage
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
+
+__all__ = ["open_chat_engine"]
+
+_log = logging.getLogger("agentwire.engine")
+
+TokensName = Literal["max_tokens", "max_completion_tokens"]
+
+
+@asynccontextmanager
+async def open_chat_engine(
+    base_url: str,
+    *,
+    key: str | None = None,
+    model: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    tokens_name: TokensName = "max_tokens",
+    limits: Limits | None = None,
+) -> AsyncGenerator[Engine]:
+    """Open an engine in front of a server that speaks the Chat Completions API.
+
+    Nothing is sent before the first turn. The engine may be used by any number of turns at once, until the block is
+    left, which closes its connections. A step that is cancelled closes the connection that it used.
+
+    Text, reasoning, refusals and tool calls are streamed as they come. Custom tools and those in namespaces go up as
+    functions and come back as what they are; tools of other types are not offered. ``tool_choice`` is enforced: a
+    model that owes a call and writes text is asked once more, under a JSON schema made from the tools.
+
+    The engine raises `EngineError`: 400, 404 or 429 for what the server has against the request, with its own words;
+    502 or 503 if the server cannot be reached, fails, breaks off or refuses this server's key.
+
+    Args:
+        base_url: such as ``http://127.0.0.1:8080/v1``; ``/chat/completions`` is added.
+        key: for ``Authorization: Bearer``; never shown to a client nor written to a log.
+        model: the name that the server knows its model by; each request's own if left out.
+        headers: for every request.
+        tokens_name: what the server calls the bound on generated tokens. Nearly all know ``max_tokens``, but OpenAI's
+            own newer models take ``max_completion_tokens`` alone.
+        limits: deadlines and sizes.
+
+    Raises:
+        ValueError: ``base_url`` is no HTTP URL, or the key can stand in no header.
+    """
+    limits = limits or Limits()
+    sent = dict(headers or {})
+    if key is not None:
+        sent["authorization"] = f"Bearer {_checked(key)}"
+    async with open_http_client(base_url, headers=sent, limits=limits) as http:
+        yield _ChatEngine(http, _server_of(base_url), model, tokens_name, limits)
+
+
+@attrs.frozen(eq=False)
+class _ChatEngine:
+    """The engine itself; see `open_chat_engine`."""
+
+    http: HttpClient = attrs.field(repr=False)
+    server: str
+    model: str | None
+    tokens_name: TokensName
+    limits: Limits = attrs.field(repr=False)
+
+    async def __call__(self, ask: Ask, out: Out) -> Finish:
+        """Answer one step."""
+        prompt = render(ask.items, ask.memo)
+        offers = Offers.of((*ask.tools, *prompt.rendered.late), ask.tool_choice, step=ask.step)
+        settings = settings_of(ask, offers, model=self.model, tokens_name=self.tokens_name)
+        try:
+            return await _Step(self, ask, out, prompt, offers, settings).run()
+        except RemoteProtocolError as error:
+            raise rubbish(self.server, error) from error
+
+    async def read(self, body: bytes, answer: Answer) -> None:
+        """One exchange: the body up, the whole stream down.
+
+        Raises:
+            EngineError: it failed.
+            RemoteProtocolError: what came is no chat completion.
+        """
+        begun = False
+        try:
+            async with self.http.stream_sse("/chat/completions", json=body, repeat=True) as stream:
+                begun = True
+                while batch := await stream.batch():
+                    for payload in batch:
+                        await answer.take(payload)
+        except HttpStatusError as error:
+            raise status_fault(self.server, error) from error
+        except UpstreamFault as fault:
+            raise stream_fault(self.server, fault.told) from fault
+        except ConnectionEnded as error:
+            if not begun:
+                raise unreachable(self.server, error) from error
+            if answer.finish_reason is None:
+                raise broken_off(self.server, error) from error
+        if answer.finish_reason is None:
+            raise broken_off(self.server)
+
+
+@attrs.frozen
+class _Step:
+    """One step of a turn: an exchange, and a second one if the model owes a call after the first."""
+
+    engine: _ChatEngine
+    ask: Ask
+    out: Out
+    prompt: Prompt
+    offers: Offers
+    settings: Mapping[str, Any]
+
+    async def run(self) -> Finish:
+        answer = self._answer()
+        await self.engine.read(body_of(self.settings, self.prompt.messages(self.ask.instructions)), answer)
+        return await (self._demand(answer.usage) if answer.failed_to_call else answer.end())
+
+    async def _demand(self, used: Usage | None) -> Finish:
+        """Ask again, for nothing but the call; what the model wrote instead of it is dropped."""
+        _log.info("%s did not enforce tool_choice: asked again, under a schema", self.engine.server)
+        demand = Demand(self.offers)
+        messages = self.prompt.messages(self.ask.instructions, demand.instructions())
+        answer = self._answer(used)
+        try:
+            await self.engine.read(body_of(demand.settings(self.settings), messages), answer)
+        except EngineError as error:
+            raise no_call(self.engine.server, error) from error
+        said, owed = answer.held_text, answer.failed_to_call
+        answer.drop_text()
+        if owed:
+            await answer.call(*demand.read(said))
+        return await answer.end()
+
+    def _answer(self, used: Usage | None = None) -> Answer:
+        most = self.engine.limits.response_bytes
+        calls = Calls(self.out, self.offers, self.ask.sources, known=self.prompt.rendered.knows, most=most)
+        return Answer(self.out, calls, must_call=self.offers.mode == "required", most=most, used=used)
+
+
+def _checked(key: str) -> str:
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("the key for the model's server must be printable ASCII without blanks")
+    return key
+
+
+def _server_of(base_url: str) -> str:
+    """Scheme, host and port: what a client may be told, unlike a user name or a query."""
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,127 @@
+"""What goes wrong at the model's server, as the client is told.
+
+A fault of the request stays the client's (400, 404, 429, with what the server said); a fault of this server's key or
+address, and of the model's server itself, is a 502 or 503 that names the model's server and tells no secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.transport.http_client import HttpStatusError
+
+__all__ = ["broken_off", "no_call", "rubbish", "status_fault", "stream_fault", "unreachable"]
+
+_log = logging.getLogger("agentwire.engine")
+
+LONGEST_MESSAGE: Final = 1000
+
+_OURS: Final = (401, 403, 407)
+_OVERLOADED: Final = (503, 529)
+_THE_CLIENTS: Final[Mapping[int, tuple[int, str]]] = {
+    400: (400, "invalid_request"),
+    402: (429, "insufficient_quota"),
+    404: (404, "model_not_found"),
+    413: (400, "request_too_large"),
+    422: (400, "invalid_request"),
+    429: (429, "rate_limit_exceeded"),
+}
+_NO_SUCH_PATH: Final = ("", "not found", "file not found", "404 page not found")
+_TOO_LONG: Final = ("context length", "context size", "context window", "context_length")
+
+
+def status_fault(server: str, error: HttpStatusError) -> EngineError:
+    """The model's server answered with an HTTP error.
+
+    Args:
+        server: its scheme, host and port.
+        error: its answer.
+    """
+    said, code = _said(error.body)
+    wait = error.headers.get("retry-after", "")
+    return _fault(server, error.status, said, code, f" Try again in {wait} s." if wait.isdecimal() else "")
+
+
+def stream_fault(server: str, told: Any) -> EngineError:
+    """The model's server reported an error in the middle of its answer; ``told`` is what it had under ``error``."""
+    said, code = _dig(told)
+    status = told.get("code") if isinstance(told, Mapping) else None
+    return _fault(server, status if isinstance(status, int) else 500, said, code, "")
+
+
+def unreachable(server: str, error: ConnectionEnded) -> EngineError:
+    """No answer began."""
+    return EngineError(_sentence(server, error.cause), code="upstream_unreachable", status=502)
+
+
+def broken_off(server: str, error: ConnectionEnded | None = None) -> EngineError:
+    """The answer ended in the middle."""
+    cause = "" if error is None else error.cause
+    return EngineError(
+        _sentence(server, cause or "ended its answer without saying that it had finished"),
+        code="upstream_disconnected",
+        status=502,
+    )
+
+
+def rubbish(server: str, error: RemoteProtocolError | str) -> EngineError:
+    """The answer is none of a chat server."""
+    return EngineError(_sentence(server, str(error)), code="upstream_protocol_error", status=502)
+
+
+def no_call(server: str, error: EngineError) -> EngineError:
+    """The model owed a call, and the second request, which this engine made of its own, failed."""
+    if error.status != 400:
+        return error
+    message = f"A tool had to be called; {server} did not enforce that, and it refused a JSON schema: {error.message}"
+    return EngineError(message, code="tool_choice_unsupported", status=502)
+
+
+def _fault(server: str, status: int, said: str, code: str | None, hint: str) -> EngineError:
+    if status in _OURS:
+        _log.warning("%s refused this server's key (HTTP %d)", server, status)
+        message = (
+            f"The model's server {server} refused this server's own key (HTTP {status}); the client's is not used."
+        )
+        return EngineError(message, code="upstream_unauthorized", status=502)
+    if status == 404 and said.lower().rstrip(".") in _NO_SUCH_PATH:
+        message = f"The model's server {server} has nothing at this address (HTTP 404); is its base URL right?"
+        return EngineError(message, code="upstream_not_found", status=502)
+    ours, usual = _THE_CLIENTS.get(status, (503 if status in _OVERLOADED else 502, "upstream_error"))
+    if ours == 400 and any(words in said.lower() for words in _TOO_LONG):
+        code = "context_length_exceeded"
+    message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
+    message += "" if message.endswith((".", "!", "?")) else "."
+    return EngineError(message + hint, code=code or usual, status=ours)
+
+
+def _said(body: bytes) -> tuple[str, str | None]:
+    """The message and the code in an error's body, whichever of the usual shapes it has."""
+    try:
+        return _dig(msgspec.json.decode(body))
+    except (ValueError, RecursionError):
+        text = body.decode(errors="replace").strip()
+        return ("" if text.startswith("<") else text[:LONGEST_MESSAGE]), None
+
+
+def _dig(told: Any) -> tuple[str, str | None]:
+    if isinstance(told, str):
+        return told[:LONGEST_MESSAGE].strip(), None
+    if not isinstance(told, Mapping):
+        return "", None
+    if isinstance(told.get("error"), str | Mapping):
+        return _dig(told["error"])
+    message = next((text for name in ("message", "detail", "msg") if isinstance(text := told.get(name), str)), "")
+    code = next((text for name in ("code", "type") if isinstance(text := told.get(name), str) and text), None)
+    return message[:LONGEST_MESSAGE].strip(), code
+
+
+def _sentence(server: str, what: str) -> str:
+    """``what``, with the server's name in front of it unless it has it already."""
+    text = what if what.startswith(server) else f"{server}: {what}"
+    return f"The model's server failed: {text.rstrip('.')}."

@@ -1,0 +1,295 @@
+"""A conversation's items as the messages of a chat server, in JSON.
+
+What was rendered is kept with the conversation and appended to, never rebuilt: a turn costs its new items, and two
+requests of one conversation share their bytes, as the server's prompt cache wants it. How often a conversation was cut
+into turns makes no difference to its bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import attrs
+import msgspec
+
+from agentwire.engines.chat.names import chat_name
+from agentwire.engines.chat.parts import attachments, content_of, plain
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.items import (
+    CustomToolCall,
+    CustomToolCallOutput,
+    FunctionCall,
+    FunctionCallOutput,
+    Item,
+    McpCall,
+    Message,
+    OpaqueItem,
+    answered_call,
+    client_call,
+)
+from agentwire.protocol.tools import OpaqueTool
+from agentwire.protocol.transcript import Memo
+
+__all__ = ["Prompt", "Rendered", "render"]
+
+_log = logging.getLogger("agentwire.engine")
+
+NO_ANSWER = "(no output)"
+
+
+@attrs.frozen(eq=False)
+class Rendered:
+    """The messages of a conversation up to one of its items; a chain, so that forks share what they have in common.
+
+    Attributes:
+        before: the messages before these.
+        json: these messages, with commas between them.
+        items: how many items of the conversation are in all the messages together.
+        lead: what the system says before the first message of anybody else.
+        late: tools that were offered by an item.
+        calls: the ids of the calls in these messages.
+    """
+
+    before: Rendered | None = attrs.field(default=None, repr=False)
+    json: bytes = attrs.field(default=b"", repr=False)
+    items: int = 0
+    lead: tuple[str, ...] = ()
+    late: tuple[OpaqueTool, ...] = ()
+    calls: frozenset[str] = frozenset()
+
+    def chain(self) -> Iterator[Rendered]:
+        """This piece and those before it, newest first."""
+        piece: Rendered | None = self
+        while piece is not None:
+            yield piece
+            piece = piece.before
+
+    def knows(self, call_id: str) -> bool:
+        """Whether a call of that id is in the conversation already."""
+        return any(call_id in piece.calls for piece in self.chain())
+
+
+@attrs.frozen
+class Prompt:
+    """A whole conversation, ready to be sent.
+
+    Attributes:
+        rendered: what will not change any more.
+        tail: a message of the assistant at the end, to which the next turn may add; empty if there is none.
+    """
+
+    rendered: Rendered
+    tail: bytes = b""
+
+    def messages(self, *system: str | None) -> bytes:
+        """The JSON of ``messages``, without its brackets.
+
+        Args:
+            system: what the system says first; together with what the conversation begins with it is one message,
+                because many models know only one, and only at the start.
+        """
+        said = [text for text in (*system, *self.rendered.lead) if text]
+        pieces = [piece.json for piece in self.rendered.chain() if piece.json]
+        pieces.reverse()
+        if said:
+            pieces.insert(0, encode_json({"role": "system", "content": "\n\n".join(said)}))
+        if self.tail:
+            pieces.append(self.tail)
+        return b",".join(pieces)
+
+
+def render(items: Sequence[Item], memo: Memo) -> Prompt:
+    """Render a conversation, beginning where the memo says that the last turn had come to.
+
+    Raises:
+        EngineError: 400 ``unsupported_content``: there is something in it that no chat server can be told.
+    """
+    done = memo.value if isinstance(memo.value, Rendered) and memo.value.items <= len(items) else Rendered()
+    fresh = [*islice(reversed(items), len(items) - done.items)]
+    fresh.reverse()
+    writer = _Writer(done, fresh)
+    prompt = writer.finish()
+    memo.value = prompt.rendered
+    return prompt
+
+
+@attrs.define
+class _Answer:
+    """What came of a call."""
+
+    text: str
+    attached: list[dict[str, Any]] = attrs.field(factory=list)
+
+
+@attrs.define
+class _Group:
+    """What the assistant did between two inputs: one message."""
+
+    start: int
+    texts: list[str] = attrs.field(factory=list)
+    calls: list[dict[str, Any]] = attrs.field(factory=list)
+    answers: list[_Answer] = attrs.field(factory=list)
+
+    def call(self, call_id: str, name: str, arguments: str, answer: _Answer) -> None:
+        function = {"name": name, "arguments": _arguments(arguments)}
+        self.calls.append({"id": call_id, "type": "function", "function": function})
+        self.answers.append(answer)
+
+    def messages(self) -> Iterator[dict[str, Any]]:
+        """The message, then each call's answer; images cannot stand in those and come after them."""
+        text = "\n\n".join(self.texts)
+        if self.calls:
+            yield {"role": "assistant", "content": text, "tool_calls": self.calls}
+        elif text:
+            yield {"role": "assistant", "content": text}
+        attached: list[dict[str, Any]] = []
+        for call, answer in zip(self.calls, self.answers, strict=True):
+            yield {"role": "tool", "tool_call_id": call["id"], "content": answer.text}
+            attached += answer.attached
+        if attached:
+            yield {"role": "user", "content": attached}
+
+
+class _Writer:
+    """Goes through the new items once; a call is written together with its answer, wherever that stands."""
+
+    def __init__(self, done: Rendered, fresh: Sequence[Item]) -> None:
+        self._done = done
+        self._pieces: list[bytes] = []
+        self._calls: set[str] = set()
+        self._lead = list(done.lead)
+        self._late = list(done.late)
+        self._group: _Group | None = None
+        self._answers = _answers_in(fresh)
+        self._at = done.items
+        for self._at, item in enumerate(fresh, done.items):
+            self._take(item)
+        self._end = done.items + len(fresh)
+
+    def finish(self) -> Prompt:
+        """Everything is written but a last message of the assistant, which may yet get calls or more text."""
+        group, end = self._group, self._end
+        tail = b""
+        if group is not None and not group.calls:
+            end, tail = group.start, b",".join(map(encode_json, group.messages()))
+        else:
+            self._close()
+        done, lead, late = self._done, tuple(self._lead), tuple(self._late)
+        if not self._pieces:
+            return Prompt(attrs.evolve(done, items=end, lead=lead, late=late), tail)
+        json, calls = b",".join(self._pieces), frozenset(self._calls)
+        return Prompt(Rendered(done if done.json else None, json, end, lead, late, calls), tail)
+
+    def _take(self, item: Item) -> None:
+        if isinstance(item, Message):
+            self._message(item)
+        elif isinstance(item, FunctionCall):
+            self._call(item, item.call_id, chat_name(item.name, item.namespace), item.arguments)
+        elif isinstance(item, CustomToolCall):
+            arguments = encode_json({"input": item.input}).decode()
+            self._call(item, item.call_id, chat_name(item.name, item.namespace), arguments)
+        elif isinstance(item, McpCall):
+            self._server_call(item)
+        elif answered_call(item) is not None:
+            self._close()
+        elif isinstance(item, OpaqueItem):
+            self._opaque(item)
+        else:
+            _log.debug("an item of type %s is not shown to a chat server", item.type)
+
+    def _message(self, message: Message) -> None:
+        if message.role == "assistant":
+            if text := message.text:
+                self._open().texts.append(text)
+            return
+        self._close()
+        if message.role == "user":
+            self._put({"role": "user", "content": content_of(message.content)})
+        elif self._pieces or self._done.json:
+            self._put({"role": "system", "content": plain(message.content)})
+        else:
+            self._lead.append(plain(message.content))
+
+    def _call(self, item: Item, call_id: str, name: str, arguments: str) -> None:
+        answers = self._answers.get(call_id)
+        answer = answers.popleft() if answers else _Answer(NO_ANSWER)
+        self._open().call(call_id, name, arguments, answer)
+
+    def _server_call(self, item: McpCall) -> None:
+        """A call of the server's own, with its answer: the message ends here, so that what follows only adds to it."""
+        text = item.output if item.output is not None else NO_ANSWER
+        if item.error is not None:
+            text = item.error if isinstance(item.error, str) else encode_json(item.error).decode()
+        self._open().call(item.id or f"call_{self._at}", chat_name(item.name), item.arguments, _Answer(text))
+        self._close()
+
+    def _opaque(self, item: OpaqueItem) -> None:
+        call_id = client_call(item)
+        if call_id is not None:
+            arguments = encode_json(_without_ids(item.raw)).decode()
+            self._call(item, call_id, chat_name(item.type.removesuffix("_call")), arguments)
+        elif item.type == "additional_tools":
+            self._close()
+            self._late.append(OpaqueTool(item.raw))
+        else:
+            _log.debug("an item of type %.64r is not shown to a chat server", item.type)
+
+    def _open(self) -> _Group:
+        if self._group is None:
+            self._group = _Group(self._at)
+        return self._group
+
+    def _close(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            self._calls.update(call["id"] for call in group.calls)
+            for message in group.messages():
+                self._put(message)
+
+    def _put(self, message: Mapping[str, Any]) -> None:
+        self._pieces.append(encode_json(message))
+
+
+def _answers_in(items: Sequence[Item]) -> dict[str, deque[_Answer]]:
+    """The answers by the calls that they are for; one id may be used again once it was answered."""
+    found: dict[str, deque[_Answer]] = {}
+    for item in items:
+        call_id = answered_call(item)
+        if call_id is not None:
+            found.setdefault(call_id, deque()).append(_answer(item))
+    return found
+
+
+def _answer(item: Item) -> _Answer:
+    if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
+        return _Answer(plain(item.output), attachments(item.output))
+    assert isinstance(item, OpaqueItem)
+    output = item.raw.get("output")
+    if isinstance(output, str):
+        return _Answer(output)
+    if isinstance(output, Mapping) and isinstance(output.get("image_url"), str):  # a screenshot
+        return _Answer("", [{"type": "image_url", "image_url": {"url": output["image_url"]}}])
+    return _Answer(encode_json(_without_ids(item.raw)).decode())
+
+
+def _without_ids(raw: Mapping[str, Any]) -> dict[str, Any]:
+    left_out = ("type", "id", "call_id", "status", "approval_request_id")
+    return {name: value for name, value in raw.items() if name not in left_out}
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _arguments(text: str) -> str:
+    """Arguments that are a JSON object, whatever a model wrote: servers read them again, and fail on anything else."""
+    if not text.strip():
+        return "{}"
+    try:
+        _OBJECT.decode(text)
+    except (ValueError, RecursionError):
+        return encode_json({"arguments": text}).decode()
+    return text

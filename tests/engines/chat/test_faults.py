@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from agentwire.engines.chat.faults import broken_off, no_call, rubbish, status_fault, stream_fault, unreachable
+from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.transport.http_client import HttpStatusError
+
+SERVER = "http://model:8080"
+
+
+def fault(status: int, body: Any = b"", **headers: str) -> EngineError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return status_fault(SERVER, HttpStatusError(status, raw, headers))
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "code"),
+    [
+        (400, 400, "invalid_request"),
+        (402, 429, "insufficient_quota"),
+        (404, 404, "model_not_found"),
+        (413, 400, "request_too_large"),
+        (422, 400, "invalid_request"),
+        (429, 429, "rate_limit_exceeded"),
+        (503, 503, "upstream_error"),
+        (529, 503, "upstream_error"),
+        (500, 502, "upstream_error"),
+        (502, 502, "upstream_error"),
+        (307, 502, "upstream_error"),
+        (418, 502, "upstream_error"),
+    ],
+)
+def test_each_status_with_the_servers_own_words(status: int, told: int, code: str) -> None:
+    error = fault(status, {"error": {"message": "so it is"}})
+    assert (error.status, error.code) == (told, code)
+    assert error.message == f"The model's server {SERVER} answered with an error (HTTP {status}): so it is."
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_a_refused_key_is_our_own_affair_and_nothing_of_it_is_told(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        error = fault(status, {"error": {"message": "Incorrect API key provided: sk-secret"}})
+    assert (error.status, error.code) == (502, "upstream_unauthorized")
+    assert SERVER in error.message
+    assert "this server's own key" in error.message
+    assert "sk-secret" not in error.message + caplog.text
+    assert str(status) in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "why not", "code": "because"}},
+        {"error": {"message": "why not", "code": 400, "type": "because"}},
+        {"object": "error", "message": "why not", "type": "because", "code": 400},
+        {"error": {"error": {"message": "why not", "code": "because"}}},
+    ],
+)
+def test_messages_and_codes_wherever_servers_put_them(body: Any) -> None:
+    error = fault(400, body)
+    assert error.message.endswith(": why not.")
+    assert error.code == "because"
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": "why not"}, {"detail": "why not"}, b"why not", {"error": None, "msg": "why not"}, "why not"]
+)
+def test_messages_without_a_code(body: Any) -> None:
+    error = fault(400, body)
+    assert error.message.endswith(": why not.")
+    assert error.code == "invalid_request"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Bad Gateway</html>", [], 3, {"detail": [1]}, {"error": {}}, b"{"])
+def test_bodies_without_a_message(body: Any) -> None:
+    error = fault(502, body)
+    assert error.message.startswith(f"The model's server {SERVER} answered with an error (HTTP 502)")
+    assert "<" not in error.message
+
+
+def test_long_messages_are_cut() -> None:
+    assert len(fault(400, {"error": {"message": "x" * 5000}}).message) < 1200
+    assert len(fault(400, b"x" * 5000).message) < 1200
+
+
+def test_a_context_that_is_too_long_has_the_code_that_clients_know() -> None:
+    llama = "request (9031 tokens) exceeds the available context size (4096 tokens), try increasing it"
+    vllm = "This model's maximum context length is 4096 tokens."
+    for said in (llama, vllm):
+        error = fault(400, {"error": {"message": said, "type": "x"}})
+        assert (error.status, error.code) == (400, "context_length_exceeded")
+        assert not error.message.endswith("..")
+
+
+def test_a_wrong_address_is_our_own_affair() -> None:
+    for body in (b"", {"detail": "Not Found"}, {"error": {"message": "File Not Found"}}, b"404 page not found\n"):
+        error = fault(404, body)
+        assert (error.status, error.code) == (502, "upstream_not_found")
+        assert "is its base URL right?" in error.message
+
+
+def test_how_long_to_wait_is_said() -> None:
+    assert fault(429, {"error": "slow"}, **{"retry-after": "7"}).message.endswith(": slow. Try again in 7 s.")
+    assert fault(429, {"error": "slow"}, **{"retry-after": "Wed, 21 Oct"}).message.endswith(": slow.")
+
+
+def test_errors_in_the_middle_of_a_stream() -> None:
+    busy = stream_fault(SERVER, {"message": "too many", "code": 429})
+    assert (busy.status, busy.code) == (429, "rate_limit_exceeded")
+    broken = stream_fault(SERVER, {"message": "cuda", "type": "internal"})
+    assert (broken.status, broken.code) == (502, "internal")
+    assert stream_fault(SERVER, "boom").message.endswith("(HTTP 500): boom.")
+    assert stream_fault(SERVER, True).status == 502
+
+
+def test_connections() -> None:
+    refused = unreachable(SERVER, ConnectionEnded(cause=f"{SERVER}: connection refused"))
+    assert refused.message == f"The model's server failed: {SERVER}: connection refused."
+    assert (refused.status, refused.code) == (502, "upstream_unreachable")
+    gone = broken_off(SERVER, ConnectionEnded(cause=f"{SERVER}: ended before the answer did"))
+    assert (gone.status, gone.code) == (502, "upstream_disconnected")
+    assert "ended before the answer did" in gone.message
+    assert "without saying that it had finished" in broken_off(SERVER).message
+    wrong = rubbish(SERVER, RemoteProtocolError("it sent nonsense"))
+    assert (wrong.status, wrong.code) == (502, "upstream_protocol_error")
+    assert wrong.message == f"The model's server failed: {SERVER}: it sent nonsense."
+
+
+def test_a_refusal_of_our_own_second_request_is_not_the_clients() -> None:
+    ours = no_call(SERVER, EngineError("no response_format here", status=400, code="x"))
+    assert (ours.status, ours.code) == (502, "tool_choice_unsupported")
+    assert ours.message.endswith("no response_format here")
+    busy = EngineError("busy", status=429)
+    assert no_call(SERVER, busy) is busy

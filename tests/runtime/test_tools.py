@@ -112,6 +112,28 @@ def test_strict_is_refused_where_it_cannot_be() -> None:
     assert tool(store).spec.strict is False
 
 
+@pytest.mark.parametrize(
+    ("hint", "words"), [(Any, "a value of any type"), (list, "no single type"), (tuple[int, str], "no single type")]
+)
+def test_every_obstacle_to_strictness_is_named(hint: Any, words: str) -> None:
+    def take(value: int) -> int:
+        return value
+
+    take.__annotations__["value"] = hint
+    with pytest.raises(LocalProtocolError, match=words):
+        tool(strict=True)(take)
+
+
+def test_a_default_without_json_is_not_shown() -> None:
+    marker: Any = object()
+
+    def take(value: int = marker, place: Place = Place("a")) -> bool:
+        return value is marker
+
+    assert schema_of(take)["properties"] == {"value": {"type": "integer"}, "place": {"$ref": "#/$defs/Place"}}
+    assert run_tool(take).output == "true"
+
+
 def test_parameters_may_have_the_names_of_schema_keywords() -> None:
     def odd(default: int, properties: str, enum: bool, items: list[int]) -> str:
         return f"{default} {properties} {enum} {items}"
@@ -404,6 +426,18 @@ async def test_a_keyboard_interrupt_passes() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         await Toolbox.of([interrupt]).run("interrupt", "{}", call_id="c", limits=LIMITS)
+
+
+async def test_a_keyboard_interrupt_passes_through_a_tools_own_tasks() -> None:
+    async def interrupt() -> NoReturn:
+        raise KeyboardInterrupt
+
+    async def work() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        await Toolbox.of([work]).run("work", "{}", call_id="c", limits=LIMITS)
 
 
 async def test_a_deadline_cancels_the_tool_and_tells_the_model(autojump_clock: trio.testing.MockClock) -> None:

@@ -55,10 +55,12 @@ class Lanes:
 
     Args:
         limit: how many named lanes a connection may ever have (Responses WebSocket guide: 32).
+        running: how many requests a server runs at once; those that name no lane get no more lanes than that.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, running: int) -> None:
         self._limit = limit
+        self._most_own = min(limit, running - 1)
         self._lanes: dict[str | None, Lane] = {None: Lane(None)}
         self._own: list[Lane] = []
         self._waiters: deque[_Waiter] = deque()
@@ -104,10 +106,7 @@ class Lanes:
         try:
             await waiter.event.wait()
         except trio.Cancelled:
-            if waiter.lane is not None:
-                self.release(waiter.lane)
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self._waiters.remove(waiter)  # it is still there: who is given a lane is no longer cancelled here
             raise
         if waiter.lane is None:
             assert self._end is not None
@@ -153,7 +152,7 @@ class Lanes:
         for lane in (self._lanes[None], *self._own):
             if lane.free:
                 return lane
-        if len(self._lanes) > self._limit:
+        if len(self._own) >= self._most_own or len(self._lanes) > self._limit:
             return None
         number = len(self._own) + 1
         while f"auto-{number}" in self._lanes:

@@ -80,7 +80,7 @@ class Link:
         self.address = address
         self.limits = limits
         self.ended: ConnectionEnded | None = None
-        self.lanes = Lanes(limits.lanes)
+        self.lanes = Lanes(limits.lanes, limits.running)
         self._wire = wire
         self._outgoing = Outgoing(limits.queued_bytes)
         self._switch = Switch(self.lanes)
@@ -183,16 +183,16 @@ class Link:
 
     async def _beat(self) -> None:
         """Ping a silent server, give up a dead one, and end responses that broke without an end."""
-        limits = self.limits
+        limits, pinged = self.limits, trio.current_time()
         while True:
             now, heard = trio.current_time(), self._wire.last_heard
-            dead, silent = heard + limits.ping_timeout, heard + limits.ping_interval
+            dead, silent = heard + limits.ping_timeout, max(heard, pinged) + limits.ping_interval
             if now >= dead:
                 await self._wire.abort(f"no sign of life for {limits.ping_timeout:g} s")
                 return
             if now >= silent:
                 self._wire.ping()
-                silent = now + limits.ping_interval
+                pinged, silent = now, now + limits.ping_interval
             self._switch.expire(now - limits.close_grace)
             await trio.sleep_until(min(dead, silent, now + limits.close_grace))
 

@@ -76,7 +76,7 @@ class Signature:
             LocalProtocolError: a parameter cannot be described to a model, or not strictly.
         """
         parameters, call_parameter = _parameters(function, name)
-        struct = _struct(parameters, name)
+        struct = _struct(parameters)
         schema = _schema(struct, parameters, name)
         if strict is None:
             optional = any(parameter.default is not parameter.empty for parameter, _ in parameters)
@@ -139,7 +139,7 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         ) from error
 
 
-def _struct(parameters: _Parameters, name: str) -> type[msgspec.Struct]:
+def _struct(parameters: _Parameters) -> type[msgspec.Struct]:
     """Fields get neutral names, so that no parameter can clash with a member of the struct."""
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for index, (parameter, hint) in enumerate(parameters):
@@ -148,10 +148,7 @@ def _struct(parameters: _Parameters, name: str) -> type[msgspec.Struct]:
         else:
             fields.append((f"p{index}", hint | msgspec.UnsetType, msgspec.UNSET))
     names = {f"p{index}": parameter.name for index, (parameter, _) in enumerate(parameters)}
-    try:
-        return msgspec.defstruct("arguments", fields, rename=names, kw_only=True, forbid_unknown_fields=True)
-    except TypeError as error:
-        raise LocalProtocolError(f"tool {name!r} has a parameter without JSON: {error}") from error
+    return msgspec.defstruct("arguments", fields, rename=names, kw_only=True, forbid_unknown_fields=True)
 
 
 def _schema(struct: type[msgspec.Struct], parameters: _Parameters, name: str) -> dict[str, Any]:

@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from agentwire import protocol as protocol
     from agentwire._version import __version__ as __version__
+    from agentwire.client.client import Client as Client
+    from agentwire.client.client import connect as connect
+    from agentwire.client.outcomes import RunLost as RunLost
+    from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
+    from agentwire.client.run import Run as Run
+    from agentwire.client.turn import Turn as Turn
+    from agentwire.link.outcome import Fate as Fate
+    from agentwire.link.outcome import RequestLost as RequestLost
+    from agentwire.link.outcome import ResponseError as ResponseError
     from agentwire.protocol.errors import AgentwireError as AgentwireError
     from agentwire.protocol.errors import CloseFrame as CloseFrame
     from agentwire.protocol.errors import ConnectionEnded as ConnectionEnded
@@ -28,9 +37,14 @@ if TYPE_CHECKING:
     from agentwire.runtime.contracts import Out as Out
     from agentwire.runtime.policies import Cancel as Cancel
     from agentwire.runtime.policies import Resume as Resume
+    from agentwire.runtime.tools.local import ToolCall as ToolCall
+    from agentwire.runtime.tools.local import ToolError as ToolError
+    from agentwire.runtime.tools.local import tool as tool
     from agentwire.server.auth import Keys as Keys
     from agentwire.server.server import Server as Server
     from agentwire.server.server import serve as serve
+    from agentwire.transport.dial import ConnectFailed as ConnectFailed
+    from agentwire.transport.websocket import HandshakeRefused as HandshakeRefused
 
 PACKAGES: Final = ("protocol",)
 """Subpackages that can be reached as attributes without being imported first."""
@@ -55,6 +69,20 @@ EXPORTS: Final = {
     "Resume": "agentwire.runtime.policies",
     "Usage": "agentwire.protocol.response",
     "Response": "agentwire.protocol.response",
+    "Client": "agentwire.client.client",
+    "connect": "agentwire.client.client",
+    "Run": "agentwire.client.run",
+    "Turn": "agentwire.client.turn",
+    "RunLost": "agentwire.client.outcomes",
+    "TurnsExhausted": "agentwire.client.outcomes",
+    "Fate": "agentwire.link.outcome",
+    "RequestLost": "agentwire.link.outcome",
+    "ResponseError": "agentwire.link.outcome",
+    "ToolCall": "agentwire.runtime.tools.local",
+    "ToolError": "agentwire.runtime.tools.local",
+    "tool": "agentwire.runtime.tools.local",
+    "ConnectFailed": "agentwire.transport.dial",
+    "HandshakeRefused": "agentwire.transport.websocket",
     "__version__": "agentwire._version",
 }
 """Public name -> module that defines it."""

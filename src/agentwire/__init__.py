@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from agentwire.client.outcomes import RunLost as RunLost
     from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
     from agentwire.client.run import Run as Run
-    from agentwire.client.turn import Turn as Turn
     from agentwire.link.outcome import Fate as Fate
     from agentwire.link.outcome import RequestLost as RequestLost
     from agentwire.link.outcome import ResponseError as ResponseError
@@ -72,7 +71,6 @@ EXPORTS: Final = {
     "Client": "agentwire.client.client",
     "connect": "agentwire.client.client",
     "Run": "agentwire.client.run",
-    "Turn": "agentwire.client.turn",
     "RunLost": "agentwire.client.outcomes",
     "TurnsExhausted": "agentwire.client.outcomes",
     "Fate": "agentwire.link.outcome",

@@ -100,3 +100,7 @@ def test_a_line_on_what_is_done_next() -> None:
 def test_a_call_is_written_as_one_would() -> None:
     assert named_call(Exchange("f", '{"path":"a.py","limit":5}')) == 'f(path="a.py", limit=5)'
     assert len(named_call(Exchange("f", "x" * 5_000))) < 220
+
+
+def test_half_a_surrogate_pair_in_arguments_is_shown_all_the_same() -> None:
+    assert named_call(Exchange("f", "\ud800")) == "f('\\ud800')"

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 import trio
 
-__all__ = ["COMMAND", "Ran", "ServeProcess", "environment", "run_command", "serving"]
+__all__ = ["COMMAND", "Ran", "ServeProcess", "environment", "run_command", "serving", "wait_until"]
 
 COMMAND = (sys.executable, "-m", "agentwire")
 
@@ -25,6 +25,12 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without anything that the command reads, and with ``more``."""
     kept = {name: value for name, value in os.environ.items() if name not in _KEEP_OUT}
     return {**kept, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", **(more or {})}
+
+
+async def wait_until(holds: Callable[[], object]) -> None:
+    """Wait until something is so, which tells nobody that it is."""
+    while not holds():  # noqa: ASYNC110 - that is why
+        await trio.sleep(0.005)
 
 
 @attrs.frozen

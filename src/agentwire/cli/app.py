@@ -25,20 +25,49 @@ EPILOGUE: Final = """\
 Exit codes: 0 done, 1 failed, 2 wrong use (options, files, addresses), 130 interrupted.
 """
 
+ABOUT: Final = "A runtime for the WebSocket mode of the Responses API: a server, a client, and a demonstration of both."
+
+# The first line of each is for the list of commands. They are here because commands are loaded when they are called.
+CHAT: Final = """\
+Talk to a model in the terminal, over one WebSocket.
+
+agentwire chat [URL] [MESSAGE...]: with a message, it is answered once; without one, every line of stdin is a message.
+Without a URL, a server of its own is started on this machine, with the built-in engine, which is no language model.
+
+Answers go to stdout, everything else to stderr. Ctrl-C cancels the answer; between answers, it ends the conversation.
+"""
+DEMO: Final = """\
+Watch an agent at work, its plug pulled, and what the wire saves.
+
+Nothing but this machine is needed: the server, the engine (fixed rules, no language model), the agent, its tools and
+the link between them run in this process. It takes less than a minute.
+"""
+SERVE: Final = """\
+Serve the Responses API, over WebSocket and HTTP on one port.
+
+Without --engine or --upstream it serves the built-in engine, which is no language model: it follows fixed rules, calls
+tools that the message names, and needs nothing. Any name for the model is accepted.
+
+The first line on stdout says where it listens: listening ws=URL http=URL. SIGINT or SIGTERM lets running turns finish
+(see --limit drain=SECONDS); a second one stops at once. Both ways the exit code is 0.
+"""
+VERSION: Final = """\
+Show what is installed, as a bug report needs it.
+"""
+
 app: Final = App(
     name="agentwire",
-    help="A runtime for the WebSocket mode of the Responses API: a server, a client, and a demonstration of both.",
+    help=ABOUT,
     help_epilogue=EPILOGUE,
     version=__version__,
     default_parameter=Parameter(show_default=False, negative=(), consume_multiple=True),
 )
 """The command; `main` runs it."""
 
-app.command("agentwire.cli.serve:serve", name="serve", help="Serve the Responses API, over WebSocket and HTTP.")
-app.command(
-    "agentwire.cli.demo:demo", name="demo", help="Watch an agent at work, its plug pulled, and what the wire saves."
-)
-app.command("agentwire.cli.version:version", name="version", help="Show what is installed.")
+app.command("agentwire.cli.serve:serve", name="serve", help=SERVE)
+app.command("agentwire.cli.chat:chat", name="chat", help=CHAT)
+app.command("agentwire.cli.demo:demo", name="demo", help=DEMO)
+app.command("agentwire.cli.version:version", name="version", help=VERSION)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:

@@ -42,13 +42,10 @@ GC_THRESHOLDS: Final = (50_000, 50, 1_000)  # collections cost as much as there 
 
 
 def serve(options: ServeOptions = ServeOptions()) -> int:  # noqa: B008 - frozen
-    """Serve the Responses API, over WebSocket and HTTP on one port.
+    """Serve until a signal; see ``agentwire serve --help``.
 
-    Without --engine or --upstream it serves the built-in engine, which is no language model: it follows fixed rules,
-    calls tools that the message names, and needs nothing. Any name for the model is accepted.
-
-    The first line on stdout says where it listens: listening ws=URL http=URL. SIGINT or SIGTERM lets running turns
-    finish (see --limit drain=SECONDS); a second one stops at once. Both ways the exit code is 0.
+    Raises:
+        UserError: an option cannot be followed.
     """
     plan = Plan.of(options)
     logging.basicConfig(stream=sys.stderr, level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -30,10 +30,7 @@ COMPARING: Final = 25.0
 
 
 def demo(*, json: bool = False, root: str | None = None, quick: bool = False) -> int:
-    """Watch an agent work over one WebSocket, see its plug pulled, and what the wire saves.
-
-    Nothing but this machine is needed: the server, the engine (fixed rules, no language model), the agent, its tools
-    and the link between them run in this process. It takes less than a minute.
+    """Show the demonstration; see ``agentwire demo --help``.
 
     Args:
         json: print everything that was measured as one JSON object, and nothing else.

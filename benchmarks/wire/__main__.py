@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.wire.contestants import BURST_PAUSE, CONTESTANTS, PACE
-from benchmarks.wire.load import ask, connect, drain, wait_for_first
+from benchmarks.wire.load import ask, connect, drain
 
 MODES = {
     # name: connections, ticks, events a tick, seconds between ticks
@@ -68,14 +68,15 @@ def measure(port: int, pid: int, mode: str) -> float:
     socks = [connect(port) for _ in range(connections)]
     try:
         for sock in socks:
-            ask(sock, f"2:{burst}:{pause}")
-        drain(socks)
-        for sock in socks:
             ask(sock, f"{ticks}:{burst}:{pause}")
-        wait_for_first(socks)
-        before = cpu_seconds(pid)  # what a turn costs to begin is not what an event costs
-        drain(socks)
-        return (cpu_seconds(pid) - before) * 1e6 / (connections * ticks * burst)
+        spent: list[float] = []
+        first, last = connections * burst * ticks // 10, connections * burst * ticks * 9 // 10
+
+        def note() -> None:
+            spent.append(cpu_seconds(pid))
+
+        drain(socks, {first: note, last: note})  # what a turn costs to begin and to end is not what an event costs
+        return (spent[1] - spent[0]) * 1e6 / (last - first)
     finally:
         for sock in socks:
             sock.close()

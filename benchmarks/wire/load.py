@@ -6,13 +6,14 @@ import json
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 HANDSHAKE = (
     b"GET /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 LAST = b'"response.completed"'
+EVENT = b'"response.output_text.delta"'
 DEADLINE = 60.0
 
 
@@ -36,21 +37,20 @@ def ask(sock: socket.socket, model: str) -> None:
     sock.sendall(bytes((0x81, 0x80 | len(body), 0, 0, 0, 0)) + body)
 
 
-def wait_for_first(socks: Sequence[socket.socket]) -> None:
-    """Wait until every stream has begun; reads nothing."""
-    for sock in socks:
-        sock.recv(1, socket.MSG_PEEK)
-
-
-def drain(socks: Sequence[socket.socket]) -> None:
+def drain(socks: Sequence[socket.socket], reached: Mapping[int, Callable[[], None]] | None = None) -> None:
     """Read until every stream has ended.
 
+    Args:
+        socks: one stream each.
+        reached: what to call when so many text events have come over all of them.
+
     Raises:
-        TimeoutError: one did not, in time.
+        TimeoutError: a stream did not end, in time.
         RuntimeError: a server closed one.
     """
     poll, tails = select.poll(), {sock.fileno(): b"" for sock in socks}
     by_number = {sock.fileno(): sock for sock in socks}
+    marks, events = sorted((reached or {}).items()), 0
     for number in tails:
         poll.register(number, select.POLLIN)
     deadline = time.monotonic() + DEADLINE
@@ -62,8 +62,11 @@ def drain(socks: Sequence[socket.socket]) -> None:
             if not data:
                 raise RuntimeError("the server closed a connection")
             tail = tails[number] + data
+            events += tail.count(EVENT)
             if LAST in tail:
                 poll.unregister(number)
                 del tails[number]
             else:
-                tails[number] = tail[-len(LAST) :]
+                tails[number] = tail[tail.rfind(b"}") + 1 :][-len(LAST) :]
+        while marks and events >= marks[0][0]:
+            marks.pop(0)[1]()

@@ -61,6 +61,7 @@ class SocketByteStream(NetworkStream):
     def __init__(self, stream: trio.SocketStream, *, peer: str | None = None) -> None:
         self._stream = stream
         self._socket = stream.socket
+        self._descriptor = stream.socket.fileno()
         self.peer = peer_name(stream.socket) if peer is None else peer
 
     @property
@@ -75,14 +76,13 @@ class SocketByteStream(NetworkStream):
             trio.BrokenResourceError: the peer is gone.
             trio.ClosedResourceError: we closed it.
         """
-        descriptor = self._socket.fileno()
-        if descriptor < 0:
-            raise trio.ClosedResourceError("this stream is closed")
         try:
-            return os.write(descriptor, data)
+            return os.write(self._descriptor, data)
         except BlockingIOError:
             return 0
         except OSError as error:
+            if self._descriptor < 0:
+                raise trio.ClosedResourceError("this stream is closed") from None
             raise trio.BrokenResourceError(f"the peer is gone: {error.strerror}") from error
 
     async def wait_send(self, data: bytes | memoryview) -> int:
@@ -118,6 +118,7 @@ class SocketByteStream(NetworkStream):
 
     async def aclose(self) -> None:
         """Close the socket; the kernel goes on to send what it has taken."""
+        self._descriptor = -1  # before the number can belong to somebody else
         await self._stream.aclose()
 
 

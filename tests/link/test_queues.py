@@ -106,3 +106,22 @@ async def test_a_reader_that_is_cancelled_takes_nothing(autojump_clock: MockCloc
         await inbox.get()
     assert scope.cancelled_caught
     assert await inbox.get() == b"a"
+
+
+async def test_a_reader_of_a_full_inbox_lets_others_run(autojump_clock: MockClock) -> None:
+    inbox = Inbox(1000)
+    for _ in range(1000):
+        inbox.put(b"x")
+    ran = 0
+
+    async def count() -> None:
+        nonlocal ran
+        while inbox.waiting_bytes:
+            ran += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        for _ in range(1000):
+            await inbox.get()
+    assert ran >= 10

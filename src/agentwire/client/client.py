@@ -11,14 +11,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agentwire.client.asking import Input, Offer, ToolLike, build_request
-from agentwire.client.run import Run
+from agentwire.client.run import Plan, Run, open_run
 from agentwire.client.turn import Turn
-from agentwire.link import Connector, Fate, Link, LinkStatistics, RequestLost, open_link
-from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
+from agentwire.link import Connector, Link, LinkStatistics, open_link
+from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Response
-from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.policies import Cancel, Policy
 
 __all__ = ["Client", "connect"]
@@ -157,37 +156,19 @@ class Client:
             RequestLost: the connection has ended; nothing was sent.
             ...: reading the run raises what `Run` says.
         """
-        for name, bound in (("max_turns", max_turns), ("concurrency", concurrency)):
-            if bound < 1:
-                raise LocalProtocolError(f"{name} must be at least 1, not {bound}")
         offer = Offer.of((*self._tools, *tools))
         fields |= {"instructions": instructions, "previous_response_id": previous_response_id}
         fields |= {"store": store, "stream_id": stream_id}
-        link = self.link
-        request = build_request(input, model=model or self._model, offer=offer, limits=link.limits, fields=fields)
-        try:
-            lane = await link.lanes.acquire(stream_id, after=previous_response_id)
-        except ConnectionEnded as end:
-            raise RequestLost(end, fate=Fate.NEVER_SENT) from None
-        try:
-            async with open_flat_nursery() as nursery:
-                run = Run(
-                    link,
-                    lane,
-                    request,
-                    offer.toolbox,
-                    nursery,
-                    policy=self.policy,
-                    max_turns=max_turns,
-                    concurrency=concurrency,
-                )
-                nursery.start_soon(run.drive, name="run")
-                try:
-                    yield run
-                finally:
-                    nursery.cancel_scope.cancel(reason="the run was left")
-        finally:
-            link.lanes.release(lane)
+        request = build_request(input, model=model or self._model, offer=offer, limits=self.link.limits, fields=fields)
+        plan = Plan(
+            request=request,
+            toolbox=offer.toolbox,
+            policy=self.policy,
+            max_turns=max_turns,
+            concurrency=concurrency,
+        )
+        async with open_run(self.link, plan) as run:
+            yield run
 
 
 @asynccontextmanager

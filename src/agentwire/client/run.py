@@ -6,7 +6,8 @@ the run, not to the socket: what a lost connection means for them is the policy'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from typing import Self
 
 import attrs
@@ -25,7 +26,7 @@ from agentwire.client.steps import (
 )
 from agentwire.client.turn import Turn
 from agentwire.link import Fate, Lane, Link, RequestLost
-from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
 from agentwire.protocol.events import (
     Event,
     OutputItemDone,
@@ -38,10 +39,11 @@ from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import AUTO
+from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.policies import Policy, Resume
 from agentwire.runtime.tools import Toolbox, ToolResult
 
-__all__ = ["Run", "RunStatistics"]
+__all__ = ["Plan", "Run", "RunStatistics", "open_run"]
 
 
 @attrs.frozen
@@ -54,6 +56,33 @@ class RunStatistics:
     steps_waiting: int
 
 
+def _at_least_one(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if value < 1:
+        raise LocalProtocolError(f"{attribute.name} must be at least 1, not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a run is to do.
+
+    Attributes:
+        request: the first turn's request; the others have the same settings.
+        toolbox: the functions that are run here.
+        policy: what a lost connection means for them.
+        max_turns: most turns of the model.
+        concurrency: most functions that run at once.
+
+    Raises:
+        LocalProtocolError: a bound is less than 1.
+    """
+
+    request: CreateRequest
+    toolbox: Toolbox
+    policy: Policy
+    max_turns: int = attrs.field(validator=_at_least_one)
+    concurrency: int = attrs.field(validator=_at_least_one)
+
+
 class Run:
     """A run; made by `Client.run`. Iterate it for its steps, from one task, or `finish` it.
 
@@ -64,29 +93,16 @@ class Run:
         turns: model turns that have begun.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        lane: Lane,
-        request: CreateRequest,
-        toolbox: Toolbox,
-        nursery: trio.Nursery,
-        *,
-        policy: Policy,
-        max_turns: int,
-        concurrency: int,
-    ) -> None:
+    def __init__(self, link: Link, lane: Lane, plan: Plan, nursery: trio.Nursery) -> None:
         self.text = ""
         self.response: Response | None = None
         self.usage = Usage()
         self.turns = 0
         self._link = link
         self._lane = lane
-        self._request = request
-        self._policy = policy
-        self._max_turns = max_turns
+        self._plan = plan
         self._steps = Steps(link.limits.run_steps)
-        self._calls = Calls(nursery, toolbox, link.limits, concurrency, self._steps.put_nowait)
+        self._calls = Calls(nursery, plan.toolbox, link.limits, plan.concurrency, self._steps.put_nowait)
         self._error: Exception | None = None
 
     # For whoever started it
@@ -171,13 +187,13 @@ class Run:
         """When the connection is lost, do with the tools what the policy says."""
         end = await self._link.wait_ended()
         reason = f"the connection was lost: {end}"
-        if isinstance(self._policy, Resume):
-            await trio.sleep(self._policy.within)
-            reason = f"not resumed within {self._policy.within:g} s: {end}"
+        if isinstance(self._plan.policy, Resume):
+            await trio.sleep(self._plan.policy.within)
+            reason = f"not resumed within {self._plan.policy.within:g} s: {end}"
         self._calls.cancel(reason)
 
     async def _turns(self) -> None:
-        request = self._request
+        request = self._plan.request
         while True:
             response = await self._turn(request)
             await self._calls.idle()
@@ -186,9 +202,9 @@ class Run:
             outputs = [output for call in calls if (output := self._calls.output(call)) is not None]
             if len(outputs) < len(calls):
                 raise self._lost(await self._link.wait_ended(), Fate.FINISHED, response.id)
-            if self.turns >= self._max_turns:
-                raise TurnsExhausted(self._max_turns, self.summary())
-            request = _continue(self._request, response.id, outputs)
+            if self.turns >= self._plan.max_turns:
+                raise TurnsExhausted(self._plan.max_turns, self.summary())
+            request = _continue(self._plan.request, response.id, outputs)
 
     async def _turn(self, request: CreateRequest) -> Response:
         """One turn of the model; tools that it calls run on after it."""
@@ -240,6 +256,31 @@ class Run:
 
     def _lost(self, end: ConnectionEnded, fate: Fate, response_id: str | None) -> RunLost:
         return RunLost(end, fate=fate, response_id=response_id, summary=self.summary())
+
+
+@asynccontextmanager
+async def open_run(link: Link, plan: Plan) -> AsyncGenerator[Run]:
+    """Start a run on a lane of its own; `Client.run` says what leaving it means.
+
+    Raises:
+        RequestLost: the connection has ended; nothing was sent.
+        LocalProtocolError: the request names one lane too many.
+    """
+    request = plan.request
+    try:
+        lane = await link.lanes.acquire(request.stream_id, after=request.previous_response_id)
+    except ConnectionEnded as end:
+        raise RequestLost(end, fate=Fate.NEVER_SENT) from None
+    try:
+        async with open_flat_nursery() as nursery:
+            run = Run(link, lane, plan, nursery)
+            nursery.start_soon(run.drive, name="run")
+            try:
+                yield run
+            finally:
+                nursery.cancel_scope.cancel(reason="the run was left")
+    finally:
+        link.lanes.release(lane)
 
 
 def _is_whole(call: FunctionCall | CustomToolCall) -> bool:

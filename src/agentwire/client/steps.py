@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_BURST = 64  # steps between two checkpoints of a watcher who never has to wait
+
+
 @attrs.frozen
 class TurnStarted:
     """The model's turn ``number`` (from 1) has begun."""
@@ -96,6 +99,7 @@ class Steps:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._steps: deque[Step] = deque()
+        self._streak = 0
         self._closed = False
         self._unwatched = False
         self._room = trio.lowlevel.ParkingLot()
@@ -129,10 +133,15 @@ class Steps:
 
     async def get(self) -> Step | None:
         """The next step; None after the last one. Cancelled, it takes none."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._streak += 1
+        if self._streak >= _BURST:
+            self._streak = 0
+            await trio.lowlevel.checkpoint()
         while not self._steps:
             if self._closed:
                 return None
+            self._streak = 0
             await self._news.park()
         self._room.unpark()
         return self._steps.popleft()

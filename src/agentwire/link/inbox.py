@@ -11,6 +11,8 @@ import trio
 
 __all__ = ["Inbox"]
 
+_BURST = 64  # frames between two checkpoints of a reader that never has to wait
+
 
 class Inbox:
     """Frames of one request.
@@ -23,6 +25,7 @@ class Inbox:
         self.waiting_bytes = 0
         self._limit = limit
         self._frames: deque[bytes] = deque()
+        self._streak = 0
         self._closed = False
         self._error: Exception | None = None
         self._readers = trio.lowlevel.ParkingLot()
@@ -57,19 +60,20 @@ class Inbox:
     async def get(self) -> bytes | None:
         """The next frame; None at the end.
 
-        Cancelled, it takes none. Raises what `close` was given.
+        Cancelled, it takes none. Raises what `close` was given. Lets other tasks run at least once in so many frames.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        waited = False
+        self._streak += 1
+        if self._streak >= _BURST:
+            self._streak = 0
+            await trio.lowlevel.checkpoint()
         while not self._frames:
             if self._closed:
                 if self._error is not None:
                     raise self._error
                 return None
+            self._streak = 0
             await self._readers.park()
-            waited = True
         frame = self._frames.popleft()
         self.waiting_bytes -= len(frame)
-        if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
         return frame

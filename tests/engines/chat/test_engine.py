@@ -198,7 +198,8 @@ async def test_a_whole_answer_in_one_chunk() -> None:
 
 async def test_only_the_first_of_several_answers_counts() -> None:
     other = {"choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}]}
-    done = await answer_to(says(other, delta(content="mine"), stop()))
+    bare = {"choices": [{"index": 0}]}
+    done = await answer_to(says(other, bare, delta(content="mine"), stop()))
     assert (done.text, done.finish.incomplete) == ("mine", None)
 
 

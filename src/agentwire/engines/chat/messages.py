@@ -144,7 +144,7 @@ class _Group:
         text = "\n\n".join(self.texts)
         if self.calls:
             yield {"role": "assistant", "content": text, "tool_calls": self.calls}
-        elif text:
+        else:
             yield {"role": "assistant", "content": text}
         attached: list[dict[str, Any]] = []
         for call, answer in zip(self.calls, self.answers, strict=True):

@@ -1,0 +1,87 @@
+"""A real model behind the server: llama.cpp answers the official Python SDK, over the WebSocket and over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from agentwire.engines.chat import open_chat_engine
+from agentwire.protocol.errors import EngineError
+from agentwire.protocol.transcript import Memo
+from agentwire.server.server import Server, serve
+from tests import peers
+from tests.engines.chat.kit import step
+
+pytestmark = [pytest.mark.peer, pytest.mark.socket, pytest.mark.timeout(300)]
+
+
+@asynccontextmanager
+async def llama_behind_a_server() -> AsyncGenerator[Server]:
+    with trio.fail_after(240):
+        async with (
+            peers.llama_server() as upstream,
+            open_chat_engine(upstream["url"]) as engine,
+            trio.open_nursery() as nursery,
+        ):
+            yield await nursery.start(partial(serve, engine, models=[upstream["model"]]))
+            nursery.cancel_scope.cancel(reason="the test is over")
+
+
+def check_text(report: dict[str, Any]) -> None:
+    (turn,) = report["turns"]
+    assert turn["status"] in ("completed", "incomplete")  # the model may have more to say than it was allowed
+    assert "response.output_text.delta" in turn["events"]
+    assert report["text"]
+    assert report["usage"]["input_tokens"] > 0
+    assert report["usage"]["output_tokens"] > 1
+
+
+def check_conversation(report: dict[str, Any]) -> None:
+    asked, answered = report["turns"]
+    assert asked["status"] == answered["status"] == "completed"
+    assert "response.function_call_arguments.delta" in asked["events"]
+    assert report["call"]["name"] == "get_weather"
+    assert isinstance(report["call"]["arguments"]["city"], str)
+    assert report["text"]
+    assert report["usage"]["total_tokens"] > 0
+
+
+async def test_text_and_a_forced_call_over_the_websocket_and_a_stream_over_http(openai_python: Path) -> None:
+    async with llama_behind_a_server() as server:
+        ask = partial(peers.converse, openai_python, "openai_ws.py", server.http_url, "--timeout", "100")
+        check_text(await ask("--text-only"))
+        check_conversation(await ask("--tool-choice", "required", "--store", "false"))
+        check_text(await peers.converse(openai_python, "openai_http.py", server.http_url, "--stream", "--text-only"))
+        assert "failed" not in server.statistics().turns
+
+
+async def test_an_answer_that_follows_a_schema_and_one_that_is_cut_off() -> None:
+    number = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+    form = {"type": "json_schema", "name": "sum", "schema": number, "strict": True}
+    with trio.fail_after(240):
+        async with peers.llama_server() as upstream, open_chat_engine(upstream["url"]) as engine:
+            formed = await step(engine, "What is 1 + 2?", text={"format": form}, max_output_tokens=64)
+            assert isinstance(json.loads(formed.text)["sum"], int)
+            assert formed.finish.incomplete is None
+            memo = Memo()
+            cut = await step(engine, "Tell me a long story.", memo=memo, max_output_tokens=16)
+            assert cut.finish.incomplete == "max_output_tokens"
+            history = (*cut.ask.items, *cut.items)
+            more = await step(engine, "Go on.", memo=memo, history=history, max_output_tokens=16)
+            assert more.finish.usage is not None
+            assert more.finish.usage.cached_tokens > 0  # the same bytes again, for the model's server too
+
+
+async def test_a_conversation_that_is_too_long_for_the_model_says_so() -> None:
+    with trio.fail_after(240):
+        async with peers.llama_server() as upstream, open_chat_engine(upstream["url"]) as engine:
+            with pytest.raises(EngineError, match="context size") as caught:
+                await step(engine, "word " * 9_000)
+    assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")

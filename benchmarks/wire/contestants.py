@@ -171,7 +171,7 @@ def serve_trio_websocket(listener: socket.socket) -> None:
 
 
 def serve_trio_floor(listener: socket.socket) -> None:
-    """No server: Trio waking a task and that task writing a ready frame to its socket, which nothing on Trio undercuts."""
+    """No server: Trio wakes a task, and the task writes a ready frame to its socket; nothing on Trio undercuts this."""
     import base64
     import hashlib
     import os

@@ -184,6 +184,9 @@ class ByteStream(Protocol):
     async def wait_send(self, data: bytes | memoryview) -> int:
         """Wait until at least one byte is taken; returns how many. Cancelling it loses nothing that is not counted."""
 
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything; cancelled, nobody knows how much was sent."""
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """The next bytes; empty at the end."""
 

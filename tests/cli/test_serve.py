@@ -22,6 +22,7 @@ from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.limits import Limits
 from agentwire.transport.http_client import HttpStatusError, SseStream, open_http_client
 from tests.cli.kit import ServeProcess, run_command, serving
+from tests.engines.chat import kit as upstream
 
 pytestmark = pytest.mark.socket
 
@@ -151,6 +152,19 @@ async def test_an_engine_of_the_users_own(folder: Path, name: str) -> None:
         async with serving("--port", "0", "--engine", f"mine:{name}", cwd=folder) as server:
             assert server.lines[1] == f"engine: mine:{name}"
             assert text_of(await ask(server.where["http"], "hey")) == "LOUD HEY"
+
+
+async def test_an_upstream_of_chat_completions() -> None:
+    async with upstream.upstream(upstream.text("from ", "upstream")) as chat:
+        options = ("--port", "0", "--upstream", chat.url, "--upstream-model", "small")
+        async with serving(*options, env={"AGENTWIRE_UPSTREAM_KEY": "its-key"}) as server:
+            assert server.lines[1] == f"engine: chat completions of {chat.url}"
+            assert text_of(await ask(server.where["http"], "hey")) == "from upstream"
+            async with open_http_client(server.where["http"], limits=Limits()) as http:
+                models = json.loads((await http.request("GET", "/models")).body)
+    assert [model["id"] for model in models["data"]] == ["small"]
+    assert chat.body["model"] == "small"
+    assert chat.headers[0]["authorization"] == "Bearer its-key"
 
 
 async def test_tools_that_the_server_runs(folder: Path) -> None:

@@ -13,8 +13,8 @@ import shlex
 import signal
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from agentwire.cli.options import ServeOptions, read_limits
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
+from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import LocalTool
 from agentwire.server import Keys, Server
 from agentwire.server import serve as serve_engine
@@ -123,36 +124,39 @@ class Source:
     models: tuple[str, ...]
 
 
-@asynccontextmanager
-async def _open_source(plan: Plan) -> AsyncGenerator[Source]:
+async def _open_source(plan: Plan, stack: AsyncExitStack) -> Source:
+    """Where answers come from, until the stack is left."""
     options = plan.options
     if options.upstream is not None:
-        from agentwire.engines.chat import open_chat_engine
+        return await _open_upstream(options.upstream, plan, stack)
+    if options.engine in (None, "builtin"):
+        from agentwire.engines import NOTICE, builtin
 
-        key, model = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, options.upstream_model
-        try:
-            upstream = open_chat_engine(options.upstream, key=key, model=model, limits=plan.limits)
-            async with upstream as engine:
-                yield Source(engine, f"chat completions of {options.upstream}", (model or "default",))
-        except ValueError as error:
-            raise UserError(f"--upstream: {error}") from error
-    elif options.engine in (None, "builtin"):
-        from agentwire.engines.builtin import NOTICE, builtin
+        return Source(builtin(), NOTICE, ("builtin",))
+    assert options.engine is not None
+    return Source(await stack.enter_async_context(open_named_engine(options.engine)), options.engine, ("default",))
 
-        yield Source(builtin(), NOTICE, ("builtin",))
-    else:
-        assert options.engine is not None
-        async with open_named_engine(options.engine) as engine:
-            yield Source(engine, options.engine, ("default",))
+
+async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
+    from agentwire.engines.chat import open_chat_engine
+
+    key, model = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, plan.options.upstream_model
+    try:
+        opening = open_chat_engine(url, key=key, model=model, limits=plan.limits)
+        return Source(await stack.enter_async_context(opening), f"chat completions of {url}", (model or "default",))
+    except ValueError as error:
+        raise UserError(f"--upstream: {error}") from error
 
 
 async def _serve(plan: Plan) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with _open_source(plan) as source, trio.open_nursery() as nursery:
-            server = await _start(plan, source, nursery)
-            _announce(server, plan, source)
-            _tune_gc()
-            nursery.start_soon(_obey, signals, server, nursery.cancel_scope)
+        async with AsyncExitStack() as stack:
+            source = await _open_source(plan, stack)
+            async with open_flat_nursery() as nursery:
+                server = await _start(plan, source, nursery)
+                _announce(server, plan, source)
+                _tune_gc()
+                nursery.start_soon(_obey, signals, server, nursery.cancel_scope)
 
 
 async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:

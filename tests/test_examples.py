@@ -1,0 +1,84 @@
+"""The programs in examples/ do what their first lines say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.cli.kit import environment, serving
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+pytestmark = pytest.mark.socket
+
+
+async def run_example(name: str, *arguments: str, python: Path | str = sys.executable) -> str:
+    """What an example prints, within a minute; it must end well."""
+    with trio.fail_after(60):
+        ran = await trio.run_process(
+            [python, EXAMPLES / name, *arguments],
+            env=environment(),
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stdout.decode()
+    return ran.stdout.decode()
+
+
+async def test_minimal_engine() -> None:
+    said = (await run_example("minimal_engine.py")).splitlines()
+    assert said[0].startswith("serving ws://127.0.0.1:")
+    assert said[1] == "who! is! a! pretty! bird! "
+
+
+async def test_agent() -> None:
+    async with serving("--port", "0") as server:
+        said = await run_example("agent.py", server.where["http"])
+    files = {file.name for file in EXAMPLES.glob("*.py")}
+    for file in files:
+        assert f'read_file {{"path":"{file}"}}' in said
+    assert f"made from {len(files) + 1} tool outputs" in said
+
+
+async def test_agent_with_a_task_of_its_own() -> None:
+    async with serving("--port", "0") as server:
+        said = await run_example("agent.py", server.where["ws"], "Read `agent.py`.")
+    assert said.startswith('read_file {"path":"agent.py"}: ')
+    assert "2 turns" in said
+
+
+async def test_server_tools() -> None:
+    said = await run_example("server_tools.py")
+    assert 'the server ran look_up({"fruit":"apples"}): 12' in said
+    assert 'the server ran order({"fruit":"pears","pieces":40}): 40 pears are on the way (order mcp_' in said
+
+
+@pytest.mark.peer
+async def test_openai_sdk(openai_python: Path) -> None:
+    async with serving("--port", "0") as server:
+        said = await run_example("openai_sdk.py", server.where["http"], python=openai_python)
+    assert said.startswith('get_weather({"city":"Paris"})\n')
+    assert "sunny" in said
+
+
+async def test_cut_anywhere() -> None:
+    options = ["-q", "-p", "no:cacheprovider"]
+    with trio.fail_after(60):
+        ran = await trio.run_process(
+            [sys.executable, "-m", "pytest", *options, EXAMPLES / "test_cut_anywhere.py"],
+            env=environment(),
+            capture_stdout=True,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stdout.decode()
+    assert b" passed" in ran.stdout
+
+
+def test_none_is_left_out() -> None:
+    tested = {"minimal_engine.py", "agent.py", "server_tools.py", "openai_sdk.py", "test_cut_anywhere.py"}
+    assert {file.name for file in EXAMPLES.glob("*.py")} == tested

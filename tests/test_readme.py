@@ -1,0 +1,113 @@
+"""What README.md says works as it stands there: every program is run, every command is one that exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from agentwire.cli.app import app
+from tests import peers
+from tests.cli.kit import environment, serving
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PYTHON = [code for kind, code in BLOCKS if kind == "python"]
+SDK, AGENT, EMBEDDED, PROOF = PYTHON
+(NODE,) = [code for kind, code in BLOCKS if kind == "js"]
+COMMANDS = [
+    line[2:].partition("#")[0].strip() for kind, code in BLOCKS if kind == "console" for line in code.splitlines()
+]
+ADDRESS = "http://127.0.0.1:8000/v1"
+
+
+async def run_program(*command: Path | str, cwd: Path) -> str:
+    """What a program prints, within a minute; it must end well."""
+    with trio.fail_after(60):
+        ran = await trio.run_process(
+            command, cwd=cwd, env=environment(), capture_stdout=True, stderr=subprocess.STDOUT, check=False
+        )
+    assert ran.returncode == 0, ran.stdout.decode()
+    return ran.stdout.decode()
+
+
+@asynccontextmanager
+async def program(code: str, path: Path) -> AsyncGenerator[Path]:
+    """A program in a file, beside a server that it finds where the text says."""
+    assert ADDRESS in code
+    async with serving("--port", "0") as server:
+        write(path, code.replace(ADDRESS, server.where["http"]))
+        yield path
+
+
+def write(path: Path, code: str) -> None:
+    path.write_text(code, encoding="utf-8")
+
+
+@pytest.mark.peer
+@pytest.mark.socket
+async def test_the_python_sdk(openai_python: Path, tmp_path: Path) -> None:
+    async with program(SDK, tmp_path / "sdk.py") as path:
+        assert await run_program(openai_python, path, cwd=tmp_path) == "hello from the wire"
+
+
+@pytest.mark.peer
+@pytest.mark.socket
+async def test_the_node_sdk(node: Path, tmp_path: Path) -> None:
+    (tmp_path / "node_modules").symlink_to(peers.HOME / "node" / "node_modules")
+    async with program(NODE, tmp_path / "sdk.mjs") as path:
+        assert await run_program(node, path, cwd=tmp_path) == "hello from the wire"
+
+
+@pytest.mark.socket
+async def test_the_agent(tmp_path: Path) -> None:
+    async with program(AGENT, tmp_path / "agent.py") as path:
+        said = await run_program(sys.executable, path, cwd=tmp_path)
+    assert 'weather(city="Paris")' in said
+    assert 'weather(city="Oslo")' in said
+
+
+@pytest.mark.socket
+async def test_the_embedded_server(tmp_path: Path) -> None:
+    write(tmp_path / "server.py", EMBEDDED)
+    assert await run_program(sys.executable, "server.py", cwd=tmp_path) == "who! is! a! pretty! bird! \n"
+
+
+async def test_the_proof(tmp_path: Path) -> None:
+    proof = tmp_path / "test_proof.py"
+    write(proof, PROOF)
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", proof)
+    said = await run_program(*command, cwd=tmp_path)
+    assert int(re.search(r"(\d+) passed", said)[1]) > 20  # type: ignore[index]
+    write(proof, PROOF.replace("locked.remove(env)", "pass"))
+    with pytest.raises(AssertionError, match="failed"):
+        await run_program(*command, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_exists(command: str) -> None:
+    name, *arguments = shlex.split(command)
+    match name:
+        case "agentwire":
+            app.parse_args(arguments, exit_on_error=False, print_error=False)
+        case "make":
+            assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        case "python" | "pytest":
+            assert (ROOT / arguments[0]).is_file()
+        case _:
+            assert command == "pip install ."
+
+
+def test_links_within_the_repository_lead_somewhere() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link

@@ -47,6 +47,7 @@ def _parameters() -> xllamacpp.CommonParams:
     found.n_parallel = 2
     found.cpuparams.n_threads = 2
     found.cpuparams_batch.n_threads = 2
+    found.cpuparams.poll = found.cpuparams_batch.poll = 0  # threads that wait must not starve what they wait for
     found.ui = False
     found.warmup = False
     found.sampling.temp = 0.0

@@ -67,18 +67,20 @@ class Peer:
         self.stream = stream
         self.pongs: list[bytes] = []
         self._events: deque[Event] = deque()
+        self._sending = trio.Lock()
 
     async def say(self, *events: Event) -> None:
         """Send events in one write."""
-        await self.stream.send_all(b"".join(map(self.connection.send, events)))
+        await self.raw(b"".join(map(self.connection.send, events)))
 
     async def say_text(self, text: str) -> None:
         await self.say(TextMessage(data=text))
 
     async def raw(self, *parts: bytes) -> None:
         """Send any bytes, one write each."""
-        for part in parts:
-            await self.stream.send_all(part)
+        async with self._sending:
+            for part in parts:
+                await self.stream.send_all(part)
 
     async def hear(self) -> Event:
         """The next event; pings are answered, pongs kept aside.
@@ -206,9 +208,16 @@ async def joined(
     """Our end as a server or as a client, and the peer at the other; both have shaken hands."""
     client, other = streams
     peer = Peer(client if server else other, client=server)
+    shaken = trio.Event()
+
+    async def shake_hands() -> None:
+        await (peer.shake_hands() if server else peer.accept())
+        shaken.set()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.shake_hands if server else peer.accept)
+        nursery.start_soon(shake_hands)
         opened: Any = server_wire(other, limits) if server else client_wire(client, limits)
         async with opened as ours:
+            await shaken.wait()
             yield ours, peer
             await trio.aclose_forcefully(peer.stream)

@@ -8,6 +8,7 @@ producer for one non-blocking send while the wire is idle, the writer task for e
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -19,6 +20,7 @@ from agentwire.runtime.contracts import ByteSource, ByteStream
 from agentwire.runtime.window import Framing
 from agentwire.transport.frames import CLOSE, PING, FrameParser, Message
 from agentwire.transport.refusal import AnswerReader
+from agentwire.transport.streams import close_now
 
 __all__ = ["INVALID_HANDSHAKE", "FilterStatistics", "FilterStream"]
 
@@ -27,6 +29,7 @@ INVALID_HANDSHAKE: Final = "the handshake is not valid"
 
 _COALESCE = 50e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
 _CHUNK = 65536
+_BAD_GATEWAY = 1014  # a close code that the library takes for a fault
 _INBOX = 64  # messages taken between two turns of the task that reads them
 
 
@@ -82,11 +85,16 @@ class FilterStream(trio.abc.Stream):
         self.answer = AnswerReader(limits.head_bytes) if client else None
         self.handshake_over = trio.Event()
         self._ping_frame = b"\x89\x80\0\0\0\0" if client else b"\x89\0"
+        self._empty_close = b"\x88\x80\0\0\0\0" if not client else b"\x88\0"
         self._frames_in = False
+        self._silent = False
         self._closing = False
+        self._said_goodbye = trio.Event()
+        self._over = trio.Event()
         # What comes in.
         self._inbox: deque[bytes] = deque()
         self._through = bytearray()
+        self._library_idle = trio.Event()
         self._arrived = trio.Event()
         self._taken = trio.Event()
         # What goes out.
@@ -126,7 +134,9 @@ class FilterStream(trio.abc.Stream):
             self.fail("the peer asks for answers that it does not read")
             raise trio.BrokenResourceError
         self._control += data
-        self._closing = self._closing or data[0] & 0x0F == CLOSE
+        if data[0] & 0x0F == CLOSE:
+            self._closing = True
+            self._said_goodbye.set()
         self.kick()
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -143,7 +153,9 @@ class FilterStream(trio.abc.Stream):
             if self._through:
                 through = bytes(self._through)
                 self._through.clear()
+                self._library_idle = trio.Event()
                 return through
+            self._library_idle.set()
             data = await self._read()
             if not data:
                 return b""
@@ -154,11 +166,16 @@ class FilterStream(trio.abc.Stream):
             await self._filter(data)
 
     async def aclose(self) -> None:
-        """The library is done with the stream: say what is queued if it goes out at once, and close."""
-        if not self._writing and self._control and self.ended is None:
-            self._write_eagerly(self._now())
-        self.fail("closed" if self._queueing else INVALID_HANDSHAKE)
-        await trio.aclose_forcefully(self._stream)
+        """The library is done with the stream: what it has said still goes out, within the grace, then we close."""
+        try:
+            if self._queueing:
+                with trio.move_on_after(self._limits.close_grace):
+                    if self.sent is not None:  # it may have heard the peer's goodbye while ours is on its way here
+                        await self._said_goodbye.wait()
+                    await self.flush()
+        finally:
+            self.fail("closed" if self._queueing else INVALID_HANDSHAKE)
+            await close_now(self._stream)
 
     # Coming in
 
@@ -199,7 +216,7 @@ class FilterStream(trio.abc.Stream):
         """
         try:
             for found in self._parser.feed(data):
-                if type(found) is not Message:
+                if not isinstance(found, Message):
                     self._pass_control(found.raw, found.opcode, found.payload)
                     continue
                 self._messages_in += 1
@@ -213,14 +230,16 @@ class FilterStream(trio.abc.Stream):
             self._arrived.set()
 
     def _pass_control(self, raw: bytes, opcode: int, payload: bytes) -> None:
-        if opcode == PING and self._closing:
-            return  # the library would answer, and must not after a close frame
+        if self.received is not None or (opcode == PING and (self._silent or self._closing)):
+            return  # after a close frame nothing counts; and the library must not answer after its own
         if opcode == CLOSE:
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
             self.received = CloseFrame(code, payload[2:].decode(errors="replace"))
             self._parser.discard()
             self._closing = True
             self._arrived.set()
+            if code == _BAD_GATEWAY:
+                raw = self._empty_close
         self._through += raw
 
     async def receive(self) -> bytes:
@@ -260,8 +279,18 @@ class FilterStream(trio.abc.Stream):
         if now - self._written < _COALESCE:
             return False
         parts: list[bytes] = []
-        self._framing(parts, (event,), ending)
-        self._send_now(b"".join(parts), now)
+        size = self._framing(parts, (event,), ending)
+        try:
+            sent = self._stream.send_nowait(b"".join(parts))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.fail("connection reset by the peer")
+            return True
+        self._written = now
+        self._bytes_out += sent
+        self._writes += 1
+        if sent < size:
+            self._residue = b"".join(parts)[sent:]
+            self._work.set()
         return True
 
     def ping(self) -> None:
@@ -341,24 +370,49 @@ class FilterStream(trio.abc.Stream):
 
     async def flush(self) -> None:
         """Wait until everything that is ready has been written (the writer must be running)."""
-        while self.ended is None and (self._writing or self._residue or not self._flushed.is_set()):
-            self._flushed = trio.Event()
+        while self.ended is None and (self._writing or self._residue or self._control or self._has_messages()):
+            if self._flushed.is_set():
+                self._flushed = trio.Event()
             self._work.set()
             await self._flushed.wait()
 
+    def _has_messages(self) -> bool:
+        return not self._closing and self._source is not None and self._source.pending
+
     # The end
 
-    def say_no_more(self) -> None:
-        """Keep no more messages: we are about to close."""
+    def fall_silent(self) -> None:
+        """We are about to close: keep no more messages, and answer no more pings."""
+        self._silent = True
         self._parser.discard()
         self._inbox.clear()
         self._taken.set()
+
+    async def library_idle(self) -> None:
+        """Wait until the library has dealt with all that it was given: a ping after its close frame would break it."""
+        while self.ended is None and not self._library_idle.is_set():
+            await self._library_idle.wait()
+
+    async def see_out(self) -> None:
+        """Write out our close frame, as soon as the library has said it, and wait until the connection is over.
+
+        A peer that broke the rules cannot be understood any more: it is told that nothing else will come, and has to
+        go first, because closing in front of what it still sends could cost it our close frame.
+        """
+        await self._said_goodbye.wait()
+        await self.flush()
+        if self.violation is not None and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._stream.send_eof()
+        await self._over.wait()
 
     def fail(self, cause: str) -> None:
         """The connection is over, for this reason; the first one counts. Wakes everybody; the caller closes."""
         if self.ended is None:
             self.ended = ConnectionEnded(sent=self.sent, received=self.received, cause=cause)
-            for event in (self._arrived, self._taken, self._work, self._flushed, self.handshake_over):
+            for event in (self._arrived, self._taken, self._work, self._flushed, self._library_idle):
+                event.set()
+            for event in (self.handshake_over, self._said_goodbye, self._over):
                 event.set()
 
     def story(self) -> ConnectionEnded:

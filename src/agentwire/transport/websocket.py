@@ -141,13 +141,18 @@ class WebSocketWire:
 
         Cancellation cuts it short: the socket is closed all the same.
         """
+        filtered, grace = self._filter, self._limits.close_grace
         try:
-            with trio.move_on_after(self._limits.close_grace):
-                self._filter.say_no_more()
-                await self._filter.flush()
-                if self._filter.sent is None and self._filter.received is None:
-                    self._filter.sent = CloseFrame(code, reason)
-                await self._library.aclose(code, reason or None)
+            with trio.move_on_after(grace):
+                filtered.fall_silent()
+                with trio.move_on_after(grace / 2):  # there may always be more to say
+                    await filtered.flush()
+                await filtered.library_idle()
+                if filtered.sent is None and filtered.received is None:
+                    filtered.sent = CloseFrame(code, reason)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._library.aclose, code, reason or None)
+                    await filtered.see_out()
         finally:
             await self.abort(f"closed with {code} {reason}".rstrip())
 

@@ -287,10 +287,10 @@ async def open_http_client(
         yield HttpClient(client, limits)
 
 
-async def _pieces(body: bytes, size: int) -> AsyncGenerator[bytes]:  # noqa: ASYNC124 - httpx2 takes no other iterator
-    """A body in pieces, so that the deadline on a write is one on progress."""
+async def _pieces(body: bytes, size: int) -> AsyncGenerator[bytes]:  # noqa: ASYNC124, ASYNC900, ASYNC911
+    """A body in pieces, so that the deadline on a write is one on progress; httpx2 takes no other iterator."""
     for start in range(0, len(body), size):
-        yield body[start : start + size]
+        yield body[start : start + size]  # noqa: ASYNC911 - it waits for nothing
 
 
 @asynccontextmanager

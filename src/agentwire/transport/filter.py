@@ -175,7 +175,7 @@ class FilterStream(trio.abc.Stream):
                     await self.flush()
         finally:
             self.fail("closed" if self._queueing else INVALID_HANDSHAKE)
-            await close_now(self._stream)
+            await close_now(self._stream)  # noqa: ASYNC102 - waits for nothing
 
     # Coming in
 

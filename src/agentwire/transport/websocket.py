@@ -154,7 +154,7 @@ class WebSocketWire:
                     nursery.start_soon(self._library.aclose, code, reason or None)
                     await filtered.see_out()
         finally:
-            await self.abort(f"closed with {code} {reason}".rstrip())
+            await self.abort(f"closed with {code} {reason}".rstrip())  # noqa: ASYNC102 - waits for nothing
 
     async def abort(self, cause: str) -> None:
         """Cut the connection off now."""

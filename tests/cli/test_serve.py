@@ -68,6 +68,15 @@ number = 3
 def wants_an_argument(x):
     return loud
 
+async def coroutine():
+    return loud
+
+def fails():
+    raise RuntimeError("no weights")
+
+def nothing():
+    return None
+
 def star(*words):
     "No schema can say this."
 """
@@ -258,6 +267,10 @@ CANNOT = {
     "no name": (("--engine", "mine:silent"), "no 'silent' in module mine"),
     "no engine": (("--engine", "mine:number"), "mine:number is no engine"),
     "wrong signature": (("--engine", "mine:wants_an_argument"), "is no engine"),
+    "gives a coroutine": (("--engine", "mine:coroutine"), "is no engine"),
+    "fails": (("--engine", "mine:fails"), "calling 'mine:fails' failed in"),
+    "no signature": (("--engine", "builtins:dict"), "is no engine"),
+    "gives nothing": (("--engine", "mine:nothing"), "is no engine"),
     "broken module": (("--engine", "broken:x"), "broken.py, line 3: AttributeError"),
     "garbled module": (("--engine", "garbled:x"), "garbled.py, line 1: SyntaxError"),
     "needy module": (("--engine", "needy:x"), "needy.py, line 1: ModuleNotFoundError"),
@@ -271,6 +284,7 @@ CANNOT = {
     "no toml": (("--config", "mine.py"), "mine.py is no TOML"),
     "unknown key": (("--config", "unknown.toml"), "no option 'prot'; there are"),
     "wrong type": (("--config", "wrong.toml"), "port: Expected `int"),
+    "two wrong keys": (("--config", "unknown.toml", "--limit", "lanes=0"), "no option 'prot'"),
     "unknown bound": (("--config", "bound.toml"), "no bound 'lane'; there are"),
     "limits no table": (("--config", "table.toml"), "limits must be a table"),
     "bound not positive": (("--limit", "lanes=0"), "Limits.lanes must be greater than 0"),
@@ -324,6 +338,13 @@ async def test_a_port_that_is_taken_is_one_line_and_exit_code_2() -> None:
     assert (ran.code, ran.out) == (2, "")
     assert f"cannot listen on 127.0.0.1:{port}" in ran.err
     assert ran.err.count("\n") == 1
+
+
+async def test_a_list_in_the_file_may_be_a_single_name(folder: Path) -> None:
+    (folder / "agentwire.toml").write_text('tools = "mine:add"\nport = 0\n', encoding="utf-8")
+    with trio.fail_after(60):
+        async with serving("--config", "agentwire.toml", cwd=folder, lines=4) as server:
+            assert server.lines[2] == "tools run by this server: add"
 
 
 async def test_keys_in_the_environment_that_are_none() -> None:

@@ -62,15 +62,15 @@ def _module(name: str, what: str) -> Any:
         raise _broken(name, what, error) from error
 
 
-def _broken(name: str, what: str, error: Exception) -> UserError:
-    """The module is there, but its own code failed: where, for its author."""
+def _broken(name: str, what: str, error: Exception, *, doing: str = "importing module") -> UserError:
+    """What was named is there, but its own code failed: where, for its author."""
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
     else:
         frames = traceback.extract_tb(error.__traceback__)
         own = next(frame for frame in frames if frame.filename not in _IMPORTERS and frame.filename[0] != "<")
         where = f"{own.filename}, line {own.lineno}"
-    return UserError(f"{what}: importing module {name!r} failed in {where}: {type(error).__name__}: {error}")
+    return UserError(f"{what}: {doing} {name!r} failed in {where}: {type(error).__name__}: {error}")
 
 
 def _place(name: str) -> str:
@@ -112,7 +112,7 @@ async def open_named_engine(path: str) -> AsyncGenerator[Engine]:
     if not callable(found):
         raise wrong
     if _required(found) == 0:
-        found = found()
+        found = _made_by(found, path)
     if isinstance(found, AbstractAsyncContextManager):
         async with found as engine:
             yield engine
@@ -124,8 +124,18 @@ async def open_named_engine(path: str) -> AsyncGenerator[Engine]:
         raise wrong
 
 
-def _required(function: Callable[..., Any]) -> int:
-    """How many positional arguments it must be given."""
-    parameters = inspect.signature(function).parameters.values()
+def _made_by(factory: Callable[[], Any], path: str) -> Any:
+    try:
+        return factory()
+    except Exception as error:
+        raise _broken(path, "--engine", error, doing="calling") from error
+
+
+def _required(function: Callable[..., Any]) -> int | None:
+    """How many positional arguments it must be given; None if nobody can tell."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return None
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(one.kind in positional and one.default is one.empty for one in parameters)

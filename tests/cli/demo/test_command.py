@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 import agentwire
-from tests.cli.kit import run_command
+from tests.cli.kit import COMMAND, environment, run_command
 
 pytestmark = pytest.mark.socket
 
@@ -87,6 +91,25 @@ async def test_plain_lines_without_a_terminal() -> None:
         assert part in ran.out
     calls = [line for line in ran.out.splitlines() if line.startswith("turn ")]
     assert len(calls) >= 20
+
+
+async def test_ctrl_c_ends_it_without_a_traceback() -> None:
+    run = partial(
+        trio.run_process,
+        [*COMMAND, "demo"],
+        env=environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(run)
+            assert b"not a language model" in await process.stdout.receive_some()
+            process.send_signal(signal.SIGINT)
+            assert [piece async for piece in process.stderr] == []
+            assert await process.wait() == 130
 
 
 @pytest.mark.parametrize(("root", "told"), [("nowhere", "there is no folder nowhere"), (".", "holds too few files")])

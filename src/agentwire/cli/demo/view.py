@@ -14,6 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from agentwire.cli.terminal import clean
+
 __all__ = ["Stage", "View"]
 
 TAIL: Final = 6
@@ -48,7 +50,7 @@ class View:
 
     def line(self, text: str, *, style: str = "") -> None:
         """One line, or a paragraph."""
-        self.console.print(Text(text, style=style), soft_wrap=not self.console.is_terminal)
+        self.console.print(Text(clean(text), style=style), soft_wrap=not self.console.is_terminal)
 
     def quote(self, text: str) -> None:
         """What was said, set apart."""
@@ -74,7 +76,7 @@ class View:
             line = Text.assemble(
                 ("  cancelled ", "red"), f"at the {where}, after ", (f"{seconds * 1000:.1f} ms", "bold")
             )
-            self.console.print(Text.assemble(line, f": {what}"), soft_wrap=not self.console.is_terminal)
+            self.console.print(Text.assemble(line, f": {clean(what)}"), soft_wrap=not self.console.is_terminal)
             self.line(f"            {reason}", style="dim")
 
     def status(self, text: str) -> AbstractContextManager[Any]:
@@ -114,13 +116,13 @@ class Stage:
 
     def started(self, call_id: str, name: str, arguments: str) -> None:
         """A tool begins."""
-        self._running[call_id] = Text(f"{name} {arguments}")
+        self._running[call_id] = Text(clean(f"{name} {arguments}"))
 
     def finished(self, call_id: str, output: str, seconds: float) -> None:
         """A tool has ended, and this is what it put out."""
         self.done += 1
         call = self._running.pop(call_id)
-        lines = output.splitlines() or [""]
+        lines = clean(output).splitlines() or [""]
         first = lines[0] if len(lines[0]) <= PREVIEW else f"{lines[0][:PREVIEW]}..."
         more = f" (+{len(lines) - 1} lines)" if len(lines) > 1 else ""
         line = Text.assemble(
@@ -134,7 +136,7 @@ class Stage:
 
     def said(self, piece: str) -> None:
         """A piece of the answer."""
-        self.answer += piece
+        self.answer += clean(piece)
 
     def flush(self) -> None:
         """The answer is complete."""

@@ -129,16 +129,30 @@ class EngineError(AgentwireError):
 
     Any other exception of an engine ends the turn the same way, but the client is only told ``server_error``:
     its text may hold secrets. Raise this one to say more.
+
+    Args:
+        message: what went wrong, for the client.
+        code: machine-readable code.
+        status: HTTP status the failure has, on every transport.
+        param: the request's field that caused it, if one did.
+        headers: such as ``retry-after``.
     """
 
     def __init__(
-        self, message: str, *, code: str = "server_error", status: int = 500, param: str | None = None
+        self,
+        message: str,
+        *,
+        code: str = "server_error",
+        status: int = 500,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
         self.message = message
         self.param = param
+        self.headers = dict(headers or {})
 
 
 @attrs.frozen

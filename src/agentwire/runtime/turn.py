@@ -64,7 +64,9 @@ class _Step:
             log.warning("response %s: the engine raised while it ended", self.response_id, exc_info=exception)
         elif isinstance(exception, EngineError):
             log.info("response %s: the engine failed: %s", self.response_id, exception)
-            self.error = RequestError(exception.status, exception.code, exception.message, param=exception.param)
+            self.error = RequestError(
+                exception.status, exception.code, exception.message, param=exception.param, headers=exception.headers
+            )
         else:
             log.error("response %s: the engine failed", self.response_id, exc_info=exception)
             message = f"The engine failed; the server's log has the reason ({self.response_id})."

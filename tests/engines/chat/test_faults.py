@@ -139,3 +139,7 @@ def test_a_refusal_of_our_own_second_request_is_not_the_clients() -> None:
     assert ours.message.endswith("no response_format here")
     busy = EngineError("busy", status=429)
     assert no_call(SERVER, busy) is busy
+
+
+def test_the_time_to_wait_is_told_to_machines_too() -> None:
+    assert fault(429, {"error": "slow"}, **{"retry-after": "7"}).headers == {"retry-after": "7"}

@@ -44,7 +44,7 @@ def status_fault(server: str, error: HttpStatusError) -> EngineError:
     """
     said, code = _said(error.body)
     wait = error.headers.get("retry-after", "")
-    return _fault(server, error.status, said, code, f" Try again in {wait} s." if wait.isdecimal() else "")
+    return _fault(server, error.status, said, code, wait if wait.isdecimal() else "")
 
 
 def stream_fault(server: str, told: Any) -> EngineError:
@@ -82,7 +82,7 @@ def no_call(server: str, error: EngineError) -> EngineError:
     return EngineError(message, code="tool_choice_unsupported", status=502)
 
 
-def _fault(server: str, status: int, said: str, code: str | None, hint: str) -> EngineError:
+def _fault(server: str, status: int, said: str, code: str | None, wait: str) -> EngineError:
     if status in _OURS:
         _log.warning("%s refused this server's key (HTTP %d)", server, status)
         message = (
@@ -97,7 +97,8 @@ def _fault(server: str, status: int, said: str, code: str | None, hint: str) -> 
         code = "context_length_exceeded"
     message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
     message += "" if message.endswith((".", "!", "?")) else "."
-    return EngineError(message + hint, code=code or usual, status=ours)
+    hint, headers = (f" Try again in {wait} s.", {"retry-after": wait}) if wait else ("", {})
+    return EngineError(message + hint, code=code or usual, status=ours, headers=headers)
 
 
 def _said(body: bytes) -> tuple[str, str | None]:

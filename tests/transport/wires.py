@@ -28,6 +28,7 @@ from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.window import Framing
 from agentwire.testing.streams import MemoryStream
+from agentwire.transport.streams import NetworkStream
 from agentwire.transport.websocket import WebSocketWire, open_client_wire, open_server_wire
 
 QUICK = Limits(close_grace=5, write_progress=30, handshake=10)
@@ -141,7 +142,7 @@ class Peer:
         await self.stream.send_all(self.connection.send(AcceptConnection()) + more)
 
 
-async def read_head(stream: MemoryStream) -> bytes:
+async def read_head(stream: NetworkStream) -> bytes:
     """A request's head, and no more."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -187,14 +188,14 @@ async def _written(wire: WebSocketWire) -> AsyncGenerator[Ours]:
 
 
 @asynccontextmanager
-async def server_wire(stream: MemoryStream, limits: Limits = QUICK) -> AsyncGenerator[Ours]:
+async def server_wire(stream: NetworkStream, limits: Limits = QUICK) -> AsyncGenerator[Ours]:
     """Our server's end, with its writer running."""
     async with open_server_wire(stream, await read_head(stream), limits=limits) as wire, _written(wire) as ours:
         yield ours
 
 
 @asynccontextmanager
-async def client_wire(stream: MemoryStream, limits: Limits = QUICK) -> AsyncGenerator[Ours]:
+async def client_wire(stream: NetworkStream, limits: Limits = QUICK) -> AsyncGenerator[Ours]:
     """Our client's end, with its writer running."""
     opened = open_client_wire(stream, host="test", target="/v1/responses", limits=limits)
     async with opened as wire, _written(wire) as ours:

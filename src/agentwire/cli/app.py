@@ -107,6 +107,8 @@ def _explain_one(error: BaseException) -> int:
             return _say(str(error), FAILED)
         case KeyboardInterrupt():
             return INTERRUPTED
+        case SystemExit():  # how rich says that nobody reads the output any more
+            return FAILED
         case BrokenPipeError():
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone; nothing is left to say
             return FAILED

@@ -114,6 +114,6 @@ async def test_ctrl_c_ends_it_without_a_traceback() -> None:
 
 @pytest.mark.parametrize(("root", "told"), [("nowhere", "there is no folder nowhere"), (".", "holds too few files")])
 async def test_a_root_that_will_not_do(tmp_path: Path, root: str, told: str) -> None:
-    ran = await run_command("demo", "--root", root, cwd=tmp_path)
+    ran = await run_command("demo", "--json", "--root", root, cwd=tmp_path)
     assert (ran.code, ran.out) == (2, "")
     assert told in ran.err

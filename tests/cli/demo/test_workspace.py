@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from agentwire.cli.demo import workspace
-from agentwire.cli.demo.workspace import Workspace, find_root
+from agentwire.cli.demo.command import find_root
+from agentwire.cli.demo.workspace import Workspace
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.tools import Toolbox, ToolError
 

@@ -1,32 +1,15 @@
-"""``agentwire demo``: an agent at work, its plug pulled, and what the wire saves; everything on this machine."""
+"""``agentwire demo``: an agent at work, its plug pulled, and what the wire saves; everything on this machine.
+
+The first line is out before anything large is imported: a person sees at once that something happens.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
 
-import msgspec
-import trio
-
-from agentwire.cli.demo.compare import LinkModel, compare
-from agentwire.cli.demo.figures import as_json
-from agentwire.cli.demo.plug import pull_the_plug
-from agentwire.cli.demo.survey import survey
-from agentwire.cli.demo.view import View
-from agentwire.cli.demo.words import model_of_the_link, show_comparison
-from agentwire.cli.demo.workspace import Workspace, find_root
 from agentwire.cli.failures import OK, UserError
-from agentwire.engines.builtin import NOTICE
 
-__all__ = ["demo"]
-
-LINKS: Final = (LinkModel(rtt=0.0), LinkModel(rtt=0.04, bits=20e6))
-QUICK_LINKS: Final = (LinkModel(rtt=0.0), LinkModel(rtt=0.01, bits=100e6))
-ROUNDS: Final = 3
-FEWEST: Final = 30
-"""Files that a folder must hold, or a search is over before anybody can pull the plug."""
-COMPARING: Final = 25.0
-"""Seconds that all rounds together should take: so the whole takes less than a minute on a busy machine, too."""
+__all__ = ["demo", "find_root"]
 
 
 def demo(*, json: bool = False, root: str | None = None, quick: bool = False) -> int:
@@ -40,26 +23,24 @@ def demo(*, json: bool = False, root: str | None = None, quick: bool = False) ->
     place = find_root(Path.cwd()) if root is None else Path(root).resolve()
     if not place.is_dir():
         raise UserError(f"--root: there is no folder {root}")
-    workspace = Workspace(place)
-    if workspace.size < FEWEST:
-        raise UserError(f"--root: {place} holds too few files for a survey; {FEWEST} or more are needed")
-    view = View.of(quiet=json)
-    view.line(f"agentwire demo: everything on this machine. The engine is {NOTICE}.")
-    found = trio.run(_demo, workspace, view, quick)
+    if not json:
+        print(
+            "agentwire demo: all on this machine. The engine follows fixed rules; it is not a language model.",
+            flush=True,
+        )
+    from agentwire.cli.demo.play import play
+
+    found = play(place, quick=quick, quiet=json)
     if json:
+        import msgspec
+
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
     return OK
 
 
-async def _demo(workspace: Workspace, view: View, quick: bool) -> dict[str, Any]:
-    began = trio.current_time()
-    report = await survey(workspace, view, quick=quick)
-    acts = await pull_the_plug(workspace, view)
-    view.heading("What the wire saves", "the same survey over five transports, measured now")
-    view.line(model_of_the_link())
-    links, rounds = (QUICK_LINKS, 1) if quick else (LINKS, ROUNDS)
-    comparison = await compare(workspace, view, links, rounds=rounds, seconds=COMPARING)
-    show_comparison(comparison, view)
-    seconds = trio.current_time() - began
-    view.line(f"\nAll of it took {seconds:.0f} s. The same as JSON: agentwire demo --json", style="dim")
-    return as_json(report, acts, comparison, seconds)
+def find_root(start: Path) -> Path:
+    """The repository that a folder is in; the installed package's own files if it is in none."""
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists() or (folder / "pyproject.toml").is_file():
+            return folder
+    return Path(__file__).resolve().parents[2]

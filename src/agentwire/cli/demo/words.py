@@ -35,7 +35,7 @@ the same engine everywhere; each step of the engine waits {think} in place of a 
 LEGEND: Final = """
 saved: time, against {first}; saved*: against {kept}. conn.: connections. trips: round trips waited for. The first two
 send the full history each turn, the next two previous_response_id and what is new, the last one a single request. Each
-way: {turns} model turns, {calls} tool calls, median of {rounds} rounds, {answer}.
+way: {turns} model turns, {calls} tool calls, median of {rounds}, {answer}.
 """
 CONCLUSION: Final = """
 With a round trip of {rtt} the WebSocket took {wire_new} than a new connection with the full history each turn: it waits
@@ -65,9 +65,7 @@ def show_comparison(comparison: Comparison, view: View) -> None:
     first, kept = WAYS[first_way].name, WAYS[kept_way].name
     one = comparison.figures[comparison.links[0], kept_way]
     answer = "the same report, word for word" if comparison.same_answer else "different reports"
-    legend = _told(
-        LEGEND, first=first, kept=kept, turns=one.turns, calls=one.calls, rounds=len(one.rounds), answer=answer
-    )
+    legend = _told(LEGEND, first=first, kept=kept, turns=one.turns, calls=one.calls, rounds=_rounds(one), answer=answer)
     view.line(f"\n{legend}", style="dim")
     view.line(f"\n{conclusion(comparison)}")
 
@@ -119,6 +117,10 @@ def conclusion(comparison: Comparison) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:g} ms"
+
+
+def _rounds(figure: Figure) -> str:
+    return "1 round" if len(figure.rounds) == 1 else f"{len(figure.rounds)} rounds"
 
 
 def _less(part: float) -> str:

@@ -17,7 +17,7 @@ import trio
 
 from agentwire.runtime.tools import ToolError
 
-__all__ = ["Workspace", "find_root"]
+__all__ = ["Workspace"]
 
 SKIPPED: Final = frozenset(("__pycache__", "build", "dist", "node_modules", "_build", "htmlcov"))
 """Folders that hold what was made from something else; hidden ones are left out, too."""
@@ -26,14 +26,6 @@ READ_BYTES: Final = 6_000
 MATCHES: Final = 30
 SEARCHED_FILES: Final = 1_500
 SEARCHED_BYTES: Final = 200_000
-
-
-def find_root(start: Path) -> Path:
-    """The repository that a folder is in; the installed package's own files if it is in none."""
-    for folder in (start, *start.parents):
-        if (folder / ".git").exists() or (folder / "pyproject.toml").is_file():
-            return folder
-    return Path(__file__).resolve().parents[2]
 
 
 @attrs.frozen

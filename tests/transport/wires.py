@@ -143,10 +143,17 @@ class Peer:
 
 
 async def read_head(stream: NetworkStream) -> bytes:
-    """A request's head, and no more."""
+    """A request's head, and no more.
+
+    Raises:
+        ConnectionEnded: there was no whole one.
+    """
     head = b""
     while not head.endswith(b"\r\n\r\n"):
-        head += await stream.receive_some(1)
+        byte = await stream.receive_some(1)
+        if not byte:
+            raise ConnectionEnded(cause="no request")
+        head += byte
     return head
 
 

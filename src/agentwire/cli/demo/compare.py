@@ -180,6 +180,7 @@ class _Stopwatch:
     traffic: RelayStatistics | None = None
 
     def stop(self) -> None:
+        """The last answer is complete."""
         self.ended = trio.current_time()
         self.traffic = self.relay.statistics()
 

@@ -107,6 +107,7 @@ class _Play:
     server_gone_at: float = 0.0
 
     async def run(self, side: Side, tools: Sequence[Callable[..., Any]]) -> Act:
+        """Play it to its end, and see that nothing is left."""
         try:
             with trio.fail_after(PATIENCE):
                 async with trio.open_nursery() as nursery:

@@ -23,7 +23,7 @@ QUICK_LINKS: Final = (LinkModel(rtt=0.0), LinkModel(rtt=0.01, bits=100e6))
 ROUNDS: Final = 3
 FEWEST: Final = 30
 """Files that a folder must hold, or a search is over before anybody can pull the plug."""
-COMPARING: Final = 25.0
+COMPARING: Final = 32.0
 """Seconds that all rounds together should take: so the whole takes less than a minute on a busy machine, too."""
 
 

@@ -155,6 +155,12 @@ def test_refused_requests_may_be_skipped() -> None:
     lane_fifo([first, second, error("websocket_queue_full", 429), begin, *TURN[1:]])
 
 
+def test_what_else_a_client_says_is_no_request() -> None:
+    lane_fifo([{"type": "response.processed"}, create(), *TURN])
+    with pytest.raises(InvariantBroken, match="more answers than requests"):
+        lane_fifo([create(), *TURN, {"type": "response.processed"}, *answer("resp_2")])
+
+
 def test_a_steer_is_answered_by_a_response() -> None:
     steer = {"type": "response.steer", "previous_response_id": "resp_1"}
     lane_fifo([create(), *TURN[:-1], steer, TURN[-1], *answer("resp_2")])

@@ -118,6 +118,39 @@ def test_what_nobody_has_seen_comes_out_at_the_next_rule(machine: Plain) -> None
     machine.teardown()
 
 
+def test_what_ended_a_rule_that_did_not_notice_comes_out_of_the_next(machine: Plain) -> None:
+    event = trio.Event()
+
+    async def fails() -> None:
+        await event.wait()
+        raise LookupError
+
+    async def notices_nothing() -> str:
+        with trio.CancelScope(shield=True):
+            event.set()
+            for _ in range(5):
+                await trio.lowlevel.checkpoint()
+        return "fine"
+
+    machine.spawn(fails)
+    assert machine.run_async(notices_nothing) == "fine"
+    with pytest.raises(LookupError):
+        machine.spawn(sleeps_on)
+    machine.teardown()
+
+
+def test_a_rule_that_ends_the_machine_is_told_so(machine: Plain) -> None:
+    async def ends_everything() -> None:
+        nursery = trio.lowlevel.current_task().parent_nursery
+        assert nursery is not None
+        nursery.cancel_scope.cancel(reason="test")
+        await trio.sleep_forever()
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        machine.run_async(ends_everything)
+    machine.teardown()
+
+
 def test_what_a_task_raises_in_the_end_comes_out_of_the_teardown(machine: Plain) -> None:
     async def breaks_when_cancelled() -> None:
         try:

@@ -122,6 +122,13 @@ async def test_a_listener_serves_until_it_is_closed() -> None:
     assert await server.receive_some() == b"old connections go on"
 
 
+async def test_a_listener_that_never_accepted_can_be_closed() -> None:
+    net = network()
+    await net.listener().aclose()
+    with pytest.raises(ConnectionRefusedError):
+        await net.connect()
+
+
 async def test_trio_can_serve_a_listener() -> None:
     net = network()
 

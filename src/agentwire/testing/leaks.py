@@ -43,17 +43,17 @@ async def no_leaks(*, rounds: int = 50) -> AsyncGenerator[None]:
     An exception of the block passes, and nothing is checked then.
 
     Args:
-        rounds: how often Trio's scheduler may go round until everything is gone; time stands still meanwhile.
+        rounds: how often Trio's scheduler may go round until everything is gone, at least once; time stands still.
     """
     before = _Present.now()
     yield
+    left: tuple[str, ...] = ()
     for _ in range(rounds):
         await trio.lowlevel.checkpoint()
-        if not before.left():
+        left = before.left()
+        if not left:
             return
-    left = before.left()
-    if left:
-        raise Leaked(left)
+    raise Leaked(left)
 
 
 def open_descriptors() -> dict[int, str]:

@@ -205,7 +205,7 @@ def deltas_match_done(happened: Happened) -> None:
             where = (stem, *(entry.event.get(f"{part}_index") for part in ("output", "content", "summary")))
             if kind == "delta":
                 written[where] = written.get(where, "") + str(entry.event.get("delta"))
-            elif kind == "done":
+            else:
                 pieces, whole = written.pop(where, ""), entry.event.get(DONE_TEXT[entry.type])
                 if pieces and pieces != whole:
                     raise InvariantBroken("deltas_match_done", f"the pieces say {pieces!r}", [entry])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -24,7 +24,6 @@ from wsproto.events import (
 )
 
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.server import Server, serve
 from agentwire.testing import Fault, Network, network, no_leaks
@@ -118,7 +117,7 @@ class Peer:
             event = await self._next()
             if isinstance(event, Ping):
                 self.pings += 1
-                if self.answers:
+                if self.answers and self._ws.state is ConnectionState.OPEN:
                     await self._send(event.response())
             elif isinstance(event, CloseConnection):
                 await self._close_reply(event)
@@ -192,25 +191,44 @@ class Peer:
 
 @attrs.define(eq=False)
 class Rig:
-    """A server in memory, and the network around it."""
+    """A running server, and its clients' streams, which are closed with it if not before."""
 
     server: Server
-    net: Network
     nursery: trio.Nursery
+    open_stream: Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
+    streams: list[trio.abc.AsyncResource]
+    _net: Network | None = None
+
+    @property
+    def net(self) -> Network:
+        """The network in memory."""
+        assert self._net is not None
+        return self._net
+
+    async def dial(self) -> trio.abc.HalfCloseableStream:
+        """A client's end of a new connection."""
+        stream = await self.open_stream()
+        self.streams.append(stream)
+        return stream
 
     async def connect(self, target: str = TARGET, headers: Sequence[tuple[str, str]] = ()) -> Peer:
         """A WebSocket client."""
-        peer = Peer(await self.net.connect())
+        peer = Peer(await self.dial())
         await peer.shake_hands(target, headers)
         return peer
 
     async def http(self) -> HttpPeer:
         """An HTTP client."""
-        return HttpPeer(await self.net.connect())
+        return HttpPeer(await self.dial())
 
     async def gone(self) -> None:
-        """Wait until the server has neither connections nor sessions."""
-        await gone(self.server)
+        """Wait until the server has neither connections nor sessions nor open sockets."""
+
+        def nothing() -> bool:
+            shown = self.server.statistics()
+            return not (shown.connections or shown.sessions or shown.listening.open)
+
+        await eventually(nothing)
 
 
 async def eventually(condition: Callable[[], object]) -> None:
@@ -219,78 +237,49 @@ async def eventually(condition: Callable[[], object]) -> None:
         await trio.sleep(0.01)
 
 
-async def gone(server: Server) -> None:
-    """Wait until a server has neither connections nor sessions nor open sockets."""
-
-    def nothing() -> bool:
-        shown = server.statistics()
-        return not (shown.connections or shown.sessions or shown.listening.open)
-
-    await eventually(nothing)
+@asynccontextmanager
+async def _closing(streams: list[trio.abc.AsyncResource]) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        for stream in streams:
+            await trio.aclose_forcefully(stream)  # noqa: ASYNC102 - it waits for nothing
 
 
 @asynccontextmanager
-async def serving(
-    engine: Engine,
-    *,
-    tools: Iterable[Callable[..., Any]] = (),
-    limits: Limits | None = None,
-    net: Network | None = None,
-    leaks: bool = True,
-    **options: Any,
-) -> AsyncGenerator[Rig]:
-    """A server on a network in memory; in the end it is cancelled, and nothing of it may be left."""
-    net = net or network()
-    async with no_leaks() if leaks else trio.open_nursery(), trio.open_nursery() as nursery:
-
-        async def run(task_status: trio.TaskStatus[Server]) -> None:
-            await serve(
-                engine,
-                host=None,
-                listeners=[net.listener()],
-                tools=tools,
-                limits=limits,
-                sources=Sources.seeded(1),
-                task_status=task_status,
-                **options,
-            )
-
+async def _running(
+    run: Callable[..., Awaitable[None]], rounds: int
+) -> AsyncGenerator[tuple[Server, trio.Nursery, Any]]:
+    """A server, cancelled in the end: nothing of it may be left."""
+    streams: list[trio.abc.AsyncResource] = []
+    async with no_leaks(rounds=rounds), _closing(streams), trio.open_nursery() as nursery:
         server: Server = await nursery.start(run)
-        yield Rig(server, net, nursery)
+        yield server, nursery, streams
         nursery.cancel_scope.cancel(reason="the test is over")
 
 
 @asynccontextmanager
-async def on_loopback(
-    engine: Engine, *, tools: Iterable[Callable[..., Any]] = (), limits: Limits | None = None, **options: Any
-) -> AsyncGenerator[Server]:
-    """A server on 127.0.0.1, within ten seconds."""
+async def serving(engine: Engine, *, net: Network | None = None, **options: Any) -> AsyncGenerator[Rig]:
+    """A server on a network in memory, with seeded ids."""
+    net = net or network()
+    options = {"sources": Sources.seeded(1), **options}
+    run = partial(serve, engine, host=None, listeners=[net.listener()], **options)
+    async with _running(run, rounds=50) as (server, nursery, streams):
+        yield Rig(server, nursery, net.connect, streams, net)
+
+
+@asynccontextmanager
+async def on_loopback(engine: Engine, **options: Any) -> AsyncGenerator[Rig]:
+    """A server on 127.0.0.1, for ten seconds at most."""
     with trio.fail_after(10):
-        async with no_leaks(rounds=2000), trio.open_nursery() as nursery:
-
-            async def run(task_status: trio.TaskStatus[Server]) -> None:
-                await serve(engine, tools=tools, limits=limits, task_status=task_status, **options)
-
-            yield await nursery.start(run)
-            nursery.cancel_scope.cancel(reason="the test is over")
+        async with _running(partial(serve, engine, **options), rounds=2000) as (server, nursery, streams):
+            yield Rig(server, nursery, partial(_dial, server), streams)
 
 
-async def dial(server: Server) -> trio.SocketStream:
-    """A TCP connection to a server on 127.0.0.1."""
-    assert server.port is not None
-    return await trio.open_tcp_stream("127.0.0.1", server.port)
-
-
-async def dial_peer(server: Server) -> Peer:
-    """A WebSocket client of a server on 127.0.0.1."""
-    peer = Peer(await dial(server))
-    await peer.shake_hands()
-    return peer
+async def _dial(server: Server) -> trio.SocketStream:
+    return await trio.open_tcp_stream("127.0.0.1", server.port or 0)
 
 
 def cut_now(net: Network, kind: Any = "cut", side: Any = "client") -> None:
     """The latest connection breaks, at once."""
     net.arm(Fault(kind, side, connection=len(net.links) - 1))
-
-
-FOREVER = math.inf

@@ -30,7 +30,7 @@ from agentwire.transport.upgrade import judge_upgrade
 from agentwire.transport.websocket import open_server_wire
 from tests.runtime.kit import TERMINALS, Event, check_lanes, output_for, service
 from tests.runtime.test_resume import seen_in
-from tests.server.kit import Closed, Peer, Rig, cut_now, dial_peer, eventually, gone, on_loopback, serving
+from tests.server.kit import Closed, Peer, Rig, cut_now, eventually, on_loopback, serving
 
 
 class Witness:
@@ -137,7 +137,6 @@ async def test_cancel_everything_ends_with_its_connection(
         assert all(moment - left <= patience + 0.5 for moment in witness.at.values())
         assert rig.server.statistics().turns == {"cancelled": 1}
         assert trio.current_time() - left <= patience + 6  # a closing handshake, and the tools' cleaning up
-        await peer.stream.aclose()
 
 
 @pytest.mark.parametrize(("goodbye", "reason", "patience"), GOODBYES)
@@ -259,18 +258,18 @@ def test_cut_anywhere_under_cancel_nothing_is_left(fault: Fault) -> None:
     async def main() -> None:
         net = network(faults=[fault])
         async with serving(engine, tools=[watched], net=net) as rig:
-            peer = Peer(await net.connect())
+            peer = Peer(await rig.dial())
             with suppress(Closed):
                 await peer.shake_hands()
                 await play(peer)
                 await peer.close()
+            await peer.stream.aclose()
             with trio.fail_after(1):
                 await rig.gone()
             assert engine.running == 0
             assert all(cancellation.reason for cancellation in engine.cancelled)
             assert all("reason" in told for told in witness.cancelled.values())
             assert witness.begun == witness.ended
-            await peer.stream.aclose()
             healthy = await rig.connect()
             await play(healthy)
             await healthy.close()
@@ -377,8 +376,9 @@ def test_cut_on_many_connections_and_resumed_every_event_comes_once(cuts: list[t
 # Real sockets
 
 
-def _abort(stream: trio.SocketStream) -> None:
+def _abort(stream: trio.abc.Stream) -> None:
     """Close with a RST."""
+    assert isinstance(stream, trio.SocketStream)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
 
@@ -388,8 +388,8 @@ def _abort(stream: trio.SocketStream) -> None:
 async def test_cancel_on_a_real_socket(how: str) -> None:
     witness = Witness()
     limits = Limits(ping_interval=0.1, ping_timeout=0.4)
-    async with on_loopback(witness.engine, tools=[witness.hang], limits=limits) as server:
-        peer = await dial_peer(server)
+    async with on_loopback(witness.engine, tools=[witness.hang], limits=limits) as rig:
+        peer = await rig.connect()
         await peer.create()
         await eventually(lambda: set(witness.running) == EVERYBODY)
         if how == "close":
@@ -397,27 +397,24 @@ async def test_cancel_on_a_real_socket(how: str) -> None:
         elif how == "end":
             await peer.stream.aclose()
         elif how == "reset":
-            assert isinstance(peer.stream, trio.SocketStream)
             _abort(peer.stream)
-        await gone(server)
+        await rig.gone()
         assert set(witness.cancelled) == set(witness.ended) == EVERYBODY
         expected = {"close": "received 1000", "end": "ended", "reset": "reset", "silence": "no sign of life"}[how]
         assert all(expected in told for told in witness.cancelled.values())
-        await trio.aclose_forcefully(peer.stream)
 
 
 @pytest.mark.socket
 async def test_resume_on_a_real_socket() -> None:
     witness = Witness()
-    async with on_loopback(witness.engine, tools=[witness.hang], on_disconnect=Resume(within=0.5)) as server:
-        peer = await dial_peer(server)
+    async with on_loopback(witness.engine, tools=[witness.hang], on_disconnect=Resume(within=0.5)) as rig:
+        peer = await rig.connect()
         await peer.create()
         await eventually(lambda: set(witness.running) == EVERYBODY)
-        assert isinstance(peer.stream, trio.SocketStream)
         _abort(peer.stream)
-        await eventually(lambda: not server.statistics().connections)
+        await eventually(lambda: not rig.server.statistics().connections)
         assert set(witness.running) == EVERYBODY
-        await gone(server)
+        await rig.gone()
         assert all("not resumed within 0.5 s" in told for told in witness.cancelled.values())
 
 
@@ -430,14 +427,13 @@ async def test_a_stuck_peer_that_pings_and_resets_is_noticed_on_a_real_socket() 
             while True:
                 await out.text("x" * 1000)
 
-    async with on_loopback(endless) as server:
-        peer = await dial_peer(server)
+    async with on_loopback(endless) as rig:
+        peer = await rig.connect()
         await peer.create()
         await eventually(lambda: witness.running)
         await trio.sleep(0.2)  # by now it is stuck
         await peer.ping()
         await trio.sleep(0.05)
-        assert isinstance(peer.stream, trio.SocketStream)
         _abort(peer.stream)
-        await gone(server)
+        await rig.gone()
         assert "reset" in witness.cancelled["engine"]

@@ -241,10 +241,27 @@ async def test_a_peer_that_makes_room_is_heard(autojump_clock: object) -> None:
         letters.waiting.append(bytes(1000))
         filtered.kick()
         await trio.sleep(20)
-        assert filtered.last_heard < trio.current_time()
-        await peer.receive_some(1)
-        await trio.testing.wait_all_tasks_blocked()
-        assert filtered.last_heard == trio.current_time()
+        assert filtered.last_heard == trio.current_time()  # nothing that we ask can reach it
+        while filtered.statistics().bytes_out < 1004:
+            await peer.receive_some(100)
+            await trio.testing.wait_all_tasks_blocked()
+        heard = trio.current_time()
+        await trio.sleep(20)
+        assert filtered.last_heard == heard
+        filtered.fail("test")
+        await trio.aclose_forcefully(filtered)
+
+
+async def test_a_write_that_need_not_wait_is_no_sign_of_life(autojump_clock: object) -> None:
+    filtered, _, letters = opened(network(capacity=100_000).pair())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write, filtered, letters)
+        start = trio.current_time()
+        for _ in range(5):
+            await trio.sleep(10)
+            letters.waiting.append(bytes(1000))
+            filtered.kick()
+        assert filtered.last_heard == start
         filtered.fail("test")
         await trio.aclose_forcefully(filtered)
 

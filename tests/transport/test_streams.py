@@ -240,7 +240,7 @@ async def test_a_peer_that_takes_nothing_is_cut_off_at_the_deadline(autojump_clo
     stream = SlicedByteStream(ours, slice_bytes=1000)
     began = trio.current_time()
     with pytest.raises(ConnectionEnded, match="took nothing for 30 s"):
-        await send_with_progress(stream, bytes(5000), Limits())
+        await send_with_progress(stream, bytes(5000), Limits(write_progress=30))
     assert trio.current_time() - began == pytest.approx(30)
     with pytest.raises(trio.ClosedResourceError):
         await ours.receive_some()

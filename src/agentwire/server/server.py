@@ -269,11 +269,20 @@ async def serve(
             models=models,
             policy=on_disconnect or Cancel(),
         )
+        nursery.start_soon(_cut_off_in_the_end, listening)
         nursery.start_soon(server._pulse.run)
         for listener in listeners:
             nursery.start_soon(partial(accept_streams, listener, listening, server._handle, nursery=nursery))
         task_status.started(server)
         await accept_loop(listening, server._handle, nursery=nursery, limits=limits)
+
+
+async def _cut_off_in_the_end(listening: Listening) -> None:
+    """Once the server is cancelled, close what is open first: a write may wait for its peer for long."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        await listening.cut_off()  # noqa: ASYNC102 - it waits for nothing
 
 
 @asynccontextmanager

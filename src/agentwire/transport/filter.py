@@ -29,6 +29,7 @@ INVALID_HANDSHAKE: Final = "the handshake is not valid"
 
 _COALESCE = 50e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
 _CHUNK = 65536
+_WAITED = 0.1  # seconds that a write takes if it had to wait for the peer, and not just for its turn
 _BAD_GATEWAY = 1014  # a close code that the library takes for a fault
 _INBOX = 64  # messages taken between two turns of the task that reads them
 
@@ -76,7 +77,8 @@ class FilterStream(trio.abc.Stream):
         self.received: CloseFrame | None = None
         self.sent: CloseFrame | None = None
         self._now = trio.lowlevel.current_clock().current_time  # what trio.current_time() asks, without the way there
-        self.last_heard = self._now()
+        self._heard = self._now()
+        self._stuck = False
         self._stream = stream
         self._parser = parser
         self._limits = limits
@@ -107,6 +109,14 @@ class FilterStream(trio.abc.Stream):
         self._work = trio.Event()
         self._flushed = trio.Event()
         self._bytes_in = self._bytes_out = self._writes = self._messages_in = 0
+
+    @property
+    def last_heard(self) -> float:
+        """Trio's time of the last sign of life: while a write waits, it is now, as nothing we ask can reach the peer.
+
+        That write has a deadline of its own.
+        """
+        return self._now() if self._stuck else self._heard
 
     # The handshake
 
@@ -188,7 +198,7 @@ class FilterStream(trio.abc.Stream):
         except trio.ClosedResourceError:
             self.fail("closed")
             raise
-        self.last_heard = self._now()
+        self._heard = self._now()
         self._bytes_in += len(data)
         if not data:
             self.fail("the peer ended the connection")
@@ -352,21 +362,23 @@ class FilterStream(trio.abc.Stream):
         self._writing, full = True, False
         try:
             while data:
+                begun, self._stuck = self._now(), True
                 with trio.move_on_after(self._limits.write_progress, shield=True) as scope:
                     sent = await self._stream.wait_send(data)
+                self._stuck = False
                 if scope.cancelled_caught:
                     self.fail(f"the peer took nothing for {self._limits.write_progress:g} s")
                     raise self.story()
                 self._count(sent, self._now())
-                if full:  # the peer has made room, so it lives, however little it says
-                    self.last_heard = self._written
+                if full or self._written - begun > _WAITED:
+                    self._heard = self._written  # the peer has made room, so it lives, however little it says
                 data = memoryview(data)[sent:]
                 full = True
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.fail("connection reset by the peer")
             raise self.story() from None
         finally:
-            self._writing = False
+            self._writing = self._stuck = False
 
     async def flush(self) -> None:
         """Wait until everything that is ready has been written (the writer must be running)."""

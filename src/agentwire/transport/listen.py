@@ -68,6 +68,7 @@ class Listening:
     tls: ssl.SSLContext | None = None
     unix_path: Path | None = None
     _inode: tuple[int, int] | None = attrs.field(default=None, alias="inode")
+    _streams: set[NetworkStream] = attrs.field(factory=set, init=False)
     _accepted: int = attrs.field(default=0, init=False)
     _open: int = attrs.field(default=0, init=False)
     _failed: int = attrs.field(default=0, init=False)
@@ -99,6 +100,12 @@ class Listening:
     def statistics(self) -> ListenStatistics:
         """Counts at this moment."""
         return ListenStatistics(self._accepted, self._open, self._failed, self._tls_failed, self._not_accepted)
+
+    async def cut_off(self) -> None:
+        """Close every open connection by force, so that no write that waits for a peer holds up a cancellation."""
+        with trio.CancelScope(shield=True):  # closing by force waits for nothing
+            for stream in tuple(self._streams):
+                await trio.aclose_forcefully(stream)
 
     async def aclose(self) -> None:
         """Stop listening, and remove the Unix socket's file if it is still ours. Open connections go on."""
@@ -212,6 +219,7 @@ async def _run(stream: NetworkStream, listening: Listening, handler: Handler) ->
     """Handle one connection; whatever comes of it stays here."""
     listening._accepted += 1
     listening._open += 1
+    listening._streams.add(stream)
     try:
         await handler(stream)
     except* ConnectionEnded as ended:
@@ -221,6 +229,7 @@ async def _run(stream: NetworkStream, listening: Listening, handler: Handler) ->
         _log.error("the connection from %s failed", stream.peer, exc_info=failure)
     finally:
         listening._open -= 1
+        listening._streams.discard(stream)
         await trio.aclose_forcefully(stream)
 
 

@@ -300,7 +300,7 @@ async def test_a_stream_goes_out_as_it_is_made() -> None:
 
 async def test_a_client_that_never_reads_is_cut_off(autojump_clock: trio.testing.MockClock) -> None:
     theirs, ours = trio.testing.lockstep_stream_pair()
-    connection = HttpConnection(SlicedByteStream(ours, slice_bytes=100), Limits())
+    connection = HttpConnection(SlicedByteStream(ours, slice_bytes=100), Limits(write_progress=30))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(theirs.send_all, GET)
         assert await connection.next_request() is not None

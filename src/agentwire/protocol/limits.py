@@ -112,8 +112,8 @@ class Limits:
     write_bytes: int = _count(64 * KIB)
     """What one write takes from all turns together."""
     write_progress: float = _bound(150.0)
-    """A peer that takes not one byte for so long is dead. A slow one lives: its system tells of progress in steps of its
-    receive buffer, often 128 KiB, which is two minutes to a client that reads 1 kB a second."""
+    """A peer that takes not one byte for so long is dead. A slow one lives: its system tells of progress in steps of
+    its receive buffer, often 128 KiB, which is two minutes to a client that reads 1 kB a second."""
 
     # Life signs.
     ping_interval: float = _bound(20.0)

@@ -242,8 +242,9 @@ async def _closing(streams: list[trio.abc.AsyncResource]) -> AsyncGenerator[None
     try:
         yield
     finally:
-        for stream in streams:
-            await trio.aclose_forcefully(stream)  # noqa: ASYNC102 - it waits for nothing
+        with trio.CancelScope(shield=True):
+            for stream in streams:
+                await trio.aclose_forcefully(stream)
 
 
 @asynccontextmanager

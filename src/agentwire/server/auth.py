@@ -43,8 +43,11 @@ class Keys:
         """From the keys themselves.
 
         Raises:
+            TypeError: it is one string: each letter of it would be a key.
             ValueError: a key is empty, or holds something that no header can carry.
         """
+        if isinstance(keys, str):
+            raise TypeError("several keys are expected, such as [key], and not one string")
         digests = []
         for key in keys:
             if not key or not key.isascii() or not key.isprintable() or " " in key:

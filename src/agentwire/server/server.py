@@ -282,7 +282,7 @@ async def _cut_off_in_the_end(listening: Listening) -> None:
     try:
         await trio.sleep_forever()
     finally:
-        await listening.cut_off()  # noqa: ASYNC102 - it waits for nothing
+        await listening.cut_off()  # noqa: ASYNC102 - it is shielded, and waits for nothing
 
 
 @asynccontextmanager
@@ -290,8 +290,9 @@ async def _closing(listeners: Iterable[trio.abc.AsyncResource]) -> AsyncGenerato
     try:
         yield
     finally:
-        for listener in listeners:
-            await trio.aclose_forcefully(listener)  # noqa: ASYNC102 - it waits for nothing
+        with trio.CancelScope(shield=True):  # closing by force waits for nothing
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
 
 
 def _check_exposure(host: str | None, keys: Keys) -> None:

@@ -110,5 +110,8 @@ class SocketDoor:
             await session.run(task_status=task_status)
         except Exception:  # one session's fault is not the server's
             log.exception("session %s failed", session.id)
+            for connection in self.connections:
+                if connection.session is session:
+                    self._nursery.start_soon(connection.wire.close, 1011, "internal error")
         finally:
             self.sessions.discard(session)

@@ -60,7 +60,7 @@ class Connection:
             try:
                 reason, code = await self._read()
             except BaseException:
-                await self._cut("the server stopped")
+                await self._cut("the server stopped")  # noqa: ASYNC102 - it waits for nothing
                 raise
             if self._retiring is not None:
                 self.kind_of_end, reason = "retired", self._retiring

@@ -77,7 +77,7 @@ class Session:
 
     # Its life
 
-    async def run(self, *, task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC114 - named in its docstring
         """The session's task: start turns until the session is cancelled. Use ``await nursery.start(session.run)``."""
         try:
             with self._scope:

@@ -63,7 +63,7 @@ class HttpDoor:
 
     async def drain(self) -> None:
         """Wait until every request has been answered, for at most ``limits.drain`` seconds."""
-        with trio.move_on_after(self._service.limits.drain):
+        with trio.move_on_after(self._service.limits.drain):  # noqa: ASYNC912 - nothing to wait for is fine
             while self.sessions:
                 await self._idle.wait()
 

@@ -91,7 +91,7 @@ class SocketDoor:
         async with trio.open_nursery() as nursery:
             for connection in self.connections:
                 nursery.start_soon(self._retire, connection, error)
-            with trio.move_on_after(self._service.limits.drain):
+            with trio.move_on_after(self._service.limits.drain):  # noqa: ASYNC912 - nothing to wait for is fine
                 for session in tuple(self.sessions):
                     await session.idle()
 
@@ -105,7 +105,7 @@ class SocketDoor:
         await self._nursery.start(self._run_session, session)
         return session
 
-    async def _run_session(self, session: Session, *, task_status: trio.TaskStatus[Session]) -> None:
+    async def _run_session(self, session: Session, *, task_status: trio.TaskStatus[Session]) -> None:  # noqa: ASYNC114, ASYNC128 - `Session.run` says started
         try:
             await session.run(task_status=task_status)
         except Exception:  # one session's fault is not the server's

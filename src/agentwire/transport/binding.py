@@ -38,7 +38,7 @@ async def open_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
     once: dict[Address, None] = dict.fromkeys((family, address) for family, _, _, _, address in found)
     addresses = sorted(once, key=lambda one: one[0])
     tries = 1 if port else _PORT_TRIES
-    while True:
+    while True:  # noqa: ASYNC913 - it waits for nothing, and tries a few times at most
         try:
             return _bind_all(addresses, port, backlog)
         except OSError as error:

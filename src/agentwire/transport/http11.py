@@ -167,7 +167,7 @@ class HttpConnection:
     async def _read_head(self) -> h11.Request | None:
         first = not self._requests
         begun = first or bool(self._h11.trailing_data[0])
-        with trio.move_on_after(self._limits.handshake if begun else self._limits.idle) as scope:
+        with trio.move_on_after(self._limits.handshake if begun else self._limits.idle) as scope:  # noqa: ASYNC912 - a whole head may be here
             while (event := self._h11.next_event()) is h11.NEED_DATA:
                 await self._receive(self._limits.head_bytes)
                 if not begun:
@@ -349,7 +349,7 @@ class HttpConnection:
         """
         if not self._settle_request():
             raise LocalProtocolError("read the request's body before waiting for the peer to go")
-        while True:
+        while True:  # noqa: ASYNC913 - it receives, whatever comes
             try:
                 data = await self._stream.receive_some(_CHUNK)
             except trio.BrokenResourceError:

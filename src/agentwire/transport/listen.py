@@ -103,7 +103,7 @@ class Listening:
 
     async def cut_off(self) -> None:
         """Close every open connection by force, so that no write that waits for a peer holds up a cancellation."""
-        with trio.CancelScope(shield=True):  # closing by force waits for nothing
+        with trio.CancelScope(shield=True):  # noqa: ASYNC912 - closing by force waits for nothing
             for stream in tuple(self._streams):
                 await trio.aclose_forcefully(stream)
 
@@ -178,7 +178,7 @@ async def _accept_from(
     sock: trio.socket.SocketType, listening: Listening, handler: Handler, nursery: trio.Nursery, limits: Limits
 ) -> None:
     trouble = False
-    while True:
+    while True:  # noqa: ASYNC913 - every way round waits
         try:
             connection, _ = await sock.accept()
         except trio.ClosedResourceError:

@@ -11,11 +11,14 @@ import pytest
 import trio
 import trio.testing
 from wsproto.connection import ConnectionState
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Request, TextMessage
 
 from agentwire.protocol.errors import CloseFrame, ConnectionEnded, RemoteProtocolError
 from agentwire.testing import Fault, network, no_leaks, run
 from agentwire.transport.frames import client_frame, server_frame
+from agentwire.transport.http11 import HttpConnection
+from agentwire.transport.upgrade import judge_upgrade
+from agentwire.transport.websocket import open_server_wire
 from tests.transport.test_frames import frame
 from tests.transport.wires import QUICK, Ours, Peer, client_wire, joined, read_head, server_wire
 
@@ -479,6 +482,27 @@ async def test_a_cancelled_writer_leaves_no_half_frame_before_another(autojump_c
 
 
 # Handshakes
+
+
+async def test_a_handshake_that_only_its_clean_head_makes_digestible(autojump_clock: object) -> None:
+    client, server = network().pair()
+    peer = Peer(client, client=True)
+    request = peer.connection.send(Request(host="test", target="/v1/responses"))
+    request = request.replace(b"Host: test", "Host: müller\r\nSec-WebSocket-Extensions: dämon".encode("latin-1"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.raw, request)
+        http = HttpConnection(server, QUICK)
+        asked = await http.next_request()
+        assert asked is not None
+        head = judge_upgrade(asked, http.early)
+        stream, _ = http.take_over()
+        async with open_server_wire(stream, head, headers=(("x-request-id", "req_1"),), limits=QUICK) as wire:
+            accepted = await peer.hear()
+            assert isinstance(accepted, AcceptConnection)
+            assert (b"x-request-id", b"req_1") in accepted.extra_headers
+            await peer.say_text("hello")
+            assert await wire.receive() == b"hello"
+    await client.aclose()
 
 
 async def test_a_client_that_goes_in_the_handshake(autojump_clock: object) -> None:

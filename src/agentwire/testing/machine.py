@@ -83,13 +83,16 @@ class TrioMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._host: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._ended: Callable[[], object] | None = None
-        self._nursery: trio.Nursery | None = None
+        self._guest_host: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._guest_over: Callable[[], object] | None = None
+        self._guest_nursery: trio.Nursery | None = None
         trio.lowlevel.start_guest_run(
-            self._main, run_sync_soon_threadsafe=self._host.put, done_callback=self._end, clock=virtual_clock()
+            self._guest_main,
+            run_sync_soon_threadsafe=self._guest_host.put,
+            done_callback=self._guest_done,
+            clock=virtual_clock(),
         )
-        self._pump(lambda: self._nursery is not None)
+        self._guest_pump(lambda: self._guest_nursery is not None)
 
     # What rules use
 
@@ -102,8 +105,8 @@ class TrioMachine(RuleBasedStateMachine):
             Stuck: it waits for something that never comes, or for too long.
         """
         job = _Job(async_fn, args)
-        self._open_nursery().start_soon(job.run, name=getattr(async_fn, "__qualname__", repr(async_fn)))
-        self._pump(lambda: job.done)
+        self._guest_tasks().start_soon(job.run, name=getattr(async_fn, "__qualname__", repr(async_fn)))
+        self._guest_pump(lambda: job.done)
         if job.error is not None:
             raise job.error
         value: T = job.value
@@ -121,7 +124,7 @@ class TrioMachine(RuleBasedStateMachine):
             with scope:
                 await async_fn(*args)
 
-        self._open_nursery().start_soon(task, name=getattr(async_fn, "__qualname__", repr(async_fn)))
+        self._guest_tasks().start_soon(task, name=getattr(async_fn, "__qualname__", repr(async_fn)))
         return scope
 
     def settle(self) -> None:
@@ -140,50 +143,52 @@ class TrioMachine(RuleBasedStateMachine):
 
     # How it works
 
-    async def _main(self) -> None:
+    async def _guest_main(self) -> None:
         async with open_flat_nursery() as nursery:
-            self._nursery = nursery
+            self._guest_nursery = nursery
             await trio.sleep_forever()
 
-    def _end(self, how: Outcome[None]) -> None:
-        self._ended = how.unwrap
+    def _guest_done(self, how: Outcome[None]) -> None:
+        self._guest_over = how.unwrap
 
-    def _open_nursery(self) -> trio.Nursery:
+    def _guest_tasks(self) -> trio.Nursery:
         """The nursery of all tasks, if it still takes some."""
-        assert self._nursery is not None
-        if self._ended is not None:
+        assert self._guest_nursery is not None
+        if self._guest_over is not None:
             raise RuntimeError("this machine's Trio has ended")
-        if self._nursery.cancel_scope.cancel_called:  # a task has failed, and the rule before this one did not wait
-            self._pump(lambda: False)
-        return self._nursery
+        if (
+            self._guest_nursery.cancel_scope.cancel_called
+        ):  # a task has failed, and the rule before this one did not wait
+            self._guest_pump(lambda: False)
+        return self._guest_nursery
 
-    def _pump(self, reached: Callable[[], bool]) -> None:
+    def _guest_pump(self, reached: Callable[[], bool]) -> None:
         """Let Trio run until a condition holds; raise what ended Trio before that."""
         deadline = trio.current_time() + self.patience
         idle = 0
         for _ in range(self.ticks):
             if reached():
                 return
-            if self._ended is not None:
-                self._raise_end()
+            if self._guest_over is not None:
+                self._guest_raise()
                 raise RuntimeError("this machine's Trio has ended")
             if idle > _IDLE_ROUNDS or trio.current_time() > deadline:
                 break
-            self._host.get(timeout=_HOST_TIMEOUT)()
+            self._guest_host.get(timeout=_HOST_TIMEOUT)()
             idle = idle + 1 if _is_idle() else 0
         raise Stuck(f"nothing more will happen at {trio.current_time():g} s; the tasks are:\n{describe_tasks()}")
 
-    def _raise_end(self) -> None:
+    def _guest_raise(self) -> None:
         """Raise what ended Trio, once."""
-        assert self._ended is not None
-        ended, self._ended = self._ended, lambda: None
+        assert self._guest_over is not None
+        ended, self._guest_over = self._guest_over, lambda: None
         ended()
 
     def teardown(self) -> None:
         """Cancel everything and run Trio to its end; raises what the tasks raised, unless a rule has raised it."""
-        if self._ended is None:
-            assert self._nursery is not None
-            self._nursery.cancel_scope.cancel(reason="the machine is torn down")
-            self._pump(lambda: self._ended is not None)
-        self._raise_end()
+        if self._guest_over is None:
+            assert self._guest_nursery is not None
+            self._guest_nursery.cancel_scope.cancel(reason="the machine is torn down")
+            self._guest_pump(lambda: self._guest_over is not None)
+        self._guest_raise()
         super().teardown()

@@ -221,6 +221,15 @@ async def test_a_large_steer_is_handed_back_whole(autojump_clock: MockClock) -> 
         assert told["steer"]["input"] == "x" * 100_000
 
 
+async def test_a_steer_has_a_bound_of_its_own(autojump_clock: MockClock) -> None:
+    async with client(hello, limits=Limits(interrupt_bytes=1000)) as it:
+        it.wire.say(encode_json({"type": "response.steer", "previous_response_id": "resp_x", "input": "x" * 999}))
+        (told,) = await it.wire.until("error")
+        assert (told["error"]["code"], told["error"]["param"]) == ("request_too_complex", "input")
+        it.wire.say(encode_json({"type": "response.steer", "previous_response_id": "resp_x", "input": "x" * 900}))
+        await it.wire.until("response.steer.failed")
+
+
 async def test_steers_that_nobody_reads_the_answers_of_are_bounded(autojump_clock: MockClock) -> None:
     gate = Gate()
     made = service(gate, limits=Limits(window_bytes=10_000, reply_bytes=10_000))

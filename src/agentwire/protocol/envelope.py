@@ -58,9 +58,17 @@ def decode_envelope(frame: bytes, limits: Limits) -> Envelope:
     generate = _bytes(head.generate) != b"false"
     given = None
     if kind in _CARRIES_INPUT:
+        _check_size(head.input, limits)
         check_cost(_bytes(head.input), limits)
         given = parse_json(ANY, _bytes(head.input) or b"null")
     return Envelope(kind, _lane(head.stream_id), _id(head.previous_response_id), _id(head.response_id), generate, given)
+
+
+def _check_size(given: msgspec.Raw, limits: Limits) -> None:
+    """What interrupts is read at once, and perhaps handed back: it has a bound of its own."""
+    if memoryview(given).nbytes > limits.interrupt_bytes:
+        message = f"The input of a steer or an inject may have at most {limits.interrupt_bytes} bytes."
+        raise RequestError(400, "request_too_complex", message, param="input")
 
 
 def _check_utf8(frame: bytes) -> None:

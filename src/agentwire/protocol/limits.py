@@ -69,6 +69,8 @@ class Limits:
     """Most objects, arrays and members in one message: bounds the time and memory that parsing takes."""
     json_depth: int = _count(128)
     """Deepest nesting of a message."""
+    interrupt_bytes: int = _count(MIB)
+    """Largest input of a steer or an inject, which is read at once and may be handed back."""
     input_items: int = _count(10_000)
     """Most items in one request's ``input``."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ import agentwire
 
 
 def _loaded_by(statement: str) -> set[str]:
-    code = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    """The modules that a statement brings in, beyond those that the interpreter (and what measures it) had already."""
+    code = f"import json, sys; had = set(sys.modules); {statement}; print(json.dumps(sorted(set(sys.modules) - had)))"
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=unmeasured)
     return set(json.loads(ran.stdout))
 
 

@@ -168,6 +168,6 @@ async def test_a_sessions_own_failure_is_not_the_servers(
             patch.setattr(Session, "_close_turn", broken)
             await peer.create()
             await peer.until()
-        assert (await peer.read_on()).code == 1011
+            assert (await peer.read_on()).code == 1011  # the turn may close after its last event was read
         await healthy.ask()
     assert "our own fault" in caplog.text

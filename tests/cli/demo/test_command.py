@@ -108,7 +108,8 @@ async def test_ctrl_c_ends_it_without_a_traceback() -> None:
             process = await nursery.start(run)
             said = b""
             while b"turn  1" not in said:
-                assert (piece := await process.stdout.receive_some()), said
+                piece = await process.stdout.receive_some()
+                assert piece, said
                 said += piece
             assert b"not a language model" in said
             process.send_signal(signal.SIGINT)

@@ -102,6 +102,7 @@ async def test_ctrl_c_ends_it_without_a_traceback() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         check=False,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:

@@ -84,6 +84,20 @@ async def test_memory_for_a_client_that_never_reads_is_bounded(lanes: int, autoj
         await rig.gone()
 
 
+async def test_what_a_response_shows_of_its_request_waits_for_its_reader_too(autojump_clock: MockClock) -> None:
+    """Its settings come back in the first events: of large ones, no more than one event waits."""
+    async with serving(Endless(), limits=Limits(window_bytes=10_000), net=network(capacity=64 * KIB)) as rig:
+        peer = await rig.connect()
+        await peer.create(instructions="x" * 500_000)
+        await wait_all_tasks_blocked()
+        (session,) = rig.server._sockets.sessions
+        (window,) = session.statistics().windows
+        assert window.waiting_events <= 1
+        events = await peer.until("response.output_item.added")
+        assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+        assert events[1]["response"]["instructions"] == "x" * 500_000
+
+
 async def test_an_engine_waits_for_its_reader(autojump_clock: MockClock) -> None:
     engine = Endless()
     async with serving(engine, limits=Limits(window_bytes=10_000)) as rig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import trio
@@ -33,6 +33,9 @@ __all__ = ["Ending", "Transport", "Turn"]
 log = logging.getLogger("agentwire.turn")
 
 Transport = Literal["websocket", "http"]
+
+_CREATED: Final = b'{"type":"response.created","sequence_number":'
+_IN_PROGRESS: Final = b'{"type":"response.in_progress","sequence_number":'
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +114,7 @@ class Turn:
         except RequestError as error:
             return self._refuse(error)
         self.request = request
-        response = self._begin(request)
+        response = await self._begin(request)
         if parent is not None:
             self._memo.value = parent.memo.value
         ending = await self._work(request, parent, response) if request.generate else self._warm_up()
@@ -164,15 +167,20 @@ class Turn:
         self._put_error(error)
         return ending
 
-    def _begin(self, request: CreateRequest) -> Response:
+    async def _begin(self, request: CreateRequest) -> Response:
+        """Say that there is a response, in one write; one that shows large settings waits for its reader in between."""
         sources = self._service.sources
         self.ticket.response_id = id_ = sources.new_id("resp")
         self.response = response = Response.begin(request, id=id_, created_at=sources.timestamp())
         shown = b',"response":' + encode_json(to_wire(response))
-        self.window.put_together(
-            (b'{"type":"response.created","sequence_number":', shown),
-            (b'{"type":"response.in_progress","sequence_number":', shown),
+        created, in_progress = (
+            b'{"type":"response.%b","sequence_number":' % kind for kind in (b"created", b"in_progress")
         )
+        if len(shown) <= self._service.limits.slice_bytes:
+            self.window.put_together((created, shown), (in_progress, shown))
+        else:
+            await self.window.put(created, shown)
+            await self.window.put(in_progress, shown)
         return response
 
     # Working

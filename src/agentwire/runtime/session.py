@@ -17,12 +17,13 @@ from agentwire.protocol.desk import Desk, DeskStatistics, Outcome, Say, State, T
 from agentwire.protocol.errors import ConnectionEnded, RequestError
 from agentwire.runtime.contracts import Wire
 from agentwire.runtime.groups import single
+from agentwire.runtime.opening import Transport
 from agentwire.runtime.out import event_parts
 from agentwire.runtime.outbox import Outbox, OutboxStatistics, ReserveExhausted
 from agentwire.runtime.policies import Cancel, Policy, Resume
 from agentwire.runtime.replay import Reading, Replay, Seen
 from agentwire.runtime.service import Service
-from agentwire.runtime.turn import Transport, Turn
+from agentwire.runtime.turn import Turn
 from agentwire.runtime.window import Window, WindowStatistics
 
 __all__ = ["Session", "SessionStatistics"]

@@ -1,0 +1,90 @@
+"""How a turn opens: its message is read, what it continues is found, and both are checked; nothing has been said yet.
+
+Whatever is wrong here is the client's mistake, and refuses the request with an error that names the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import attrs
+import trio
+
+from agentwire.protocol.codec import decode_create_steps
+from agentwire.protocol.desk import Desk, Ticket
+from agentwire.protocol.errors import RequestError
+from agentwire.protocol.items import Item, OpaqueItem
+from agentwire.protocol.request import CreateRequest
+from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
+from agentwire.protocol.transcript import History, Node, check_pairing, resolve
+from agentwire.runtime.service import Service
+
+__all__ = ["Opened", "Transport", "open_request"]
+
+Transport = Literal["websocket", "http"]
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """A request that may run.
+
+    Attributes:
+        request: what was asked, references resolved.
+        parent: what it continues; pinned by the ticket.
+        size: bytes of its message.
+    """
+
+    request: CreateRequest
+    parent: Node | None
+    size: int
+
+
+async def open_request(service: Service, desk: Desk, ticket: Ticket, *, principal: str, transport: Transport) -> Opened:
+    """Read a ticket's message and find what it continues.
+
+    Raises:
+        RequestError: it cannot run; no event of it has been written.
+    """
+    size = len(ticket.frame)
+    request = await _decode(service, ticket, transport)
+    parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
+    request = attrs.evolve(request, input=resolve(parent, request.input))
+    check_pairing(parent, request.input, generate=request.generate)
+    if request.tool_choice.mode == "required" or request.tool_choice.names:
+        late = _late_tools(History(parent, request.input))
+        check_tool_choice(request.tool_choice, (*request.tools, *late, *service.toolbox.specs))
+    return Opened(request=request, parent=parent, size=size)
+
+
+async def _decode(service: Service, ticket: Ticket, transport: Transport) -> CreateRequest:
+    """Read the message in steps: a large one must not hold up everybody else."""
+    steps = decode_create_steps(ticket.frame, service.limits, transport=transport)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            request: CreateRequest = end.value
+            break
+        await trio.lowlevel.checkpoint()
+    ticket.frame = b""
+    return request
+
+
+async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: str, wanted: str | None) -> Node | None:
+    if wanted is None:
+        return None
+    found = desk.find_parent(ticket)
+    if found is None and (stored := await service.store.get(principal, wanted)) is not None:
+        found = ticket.parent = stored.node
+    if found is None:
+        message = f"No response {wanted!r} is available on this connection or in the store."
+        raise RequestError(400, "previous_response_not_found", message, param="previous_response_id")
+    return found
+
+
+def _late_tools(items: Iterable[Item]) -> Iterator[Tool]:
+    """Tools that were offered by an item instead of the request."""
+    for item in items:
+        if isinstance(item, OpaqueItem) and item.type == "additional_tools":
+            yield OpaqueTool({**item.raw, "type": "namespace", "name": "additional_tools"})

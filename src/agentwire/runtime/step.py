@@ -1,0 +1,135 @@
+"""One engine step of a turn, and the server's own tools that it calls: a nursery that ends when both are done.
+
+What an engine raises ends its turn and nothing else, and so does what its clean-up raises; a response that has grown
+too large cancels the engine, and is no fault of it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import attrs
+import trio
+
+from agentwire.protocol.errors import EngineError, RequestError
+from agentwire.protocol.items import McpCall, client_call
+from agentwire.runtime.contracts import Ask, Finish
+from agentwire.runtime.groups import single
+from agentwire.runtime.making import Output
+from agentwire.runtime.out import TurnOut
+from agentwire.runtime.service import Service
+from agentwire.runtime.window import Window
+
+__all__ = ["Step", "StepEnd"]
+
+log = logging.getLogger("agentwire.turn")
+
+
+@attrs.frozen(kw_only=True)
+class StepEnd:
+    """How an engine step ended.
+
+    Attributes:
+        finish: what the engine said of it.
+        error: why it failed, if it did.
+        goes_on: the server's tools have answered, and nobody else has to: another step follows.
+    """
+
+    finish: Finish
+    error: RequestError | None = None
+    goes_on: bool = False
+
+
+class Step:
+    """One engine step while it runs: what is known of its end, and what can end it.
+
+    Args:
+        service: the engine and the server's own tools.
+        window: takes the events.
+        output: takes the finished items of the response.
+    """
+
+    def __init__(self, service: Service, window: Window, output: Output) -> None:
+        self._service = service
+        self._window = window
+        self._output = output
+        self._scope = trio.CancelScope()
+        self._tools: trio.Nursery | None = None
+        self._finish = Finish()
+        self._error: RequestError | None = None
+        self._overflowed = False
+
+    async def run(self, ask: Ask) -> StepEnd:
+        """Run it to its end. Cancelled, it writes nothing more; raises nothing but `trio.Cancelled`."""
+        out = self._open_out()
+        try:
+            with self._scope:
+                await self._run_engine(ask, out)
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
+            self._failed(ask, exception)
+        self._tools = None
+        await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
+        complete = self._error is None and not self._overflowed and self._finish.incomplete is None
+        await out.close(complete=complete)
+        await out.abandon("The turn ended before this tool did.")
+        if self._overflowed:
+            return StepEnd(finish=Finish(self._finish.usage, "max_output_tokens"))
+        waits = any(client_call(item) is not None for item in self._output.items())
+        return StepEnd(finish=self._finish, error=self._error, goes_on=bool(out.calls) and not waits)
+
+    async def _run_engine(self, ask: Ask, out: TurnOut) -> None:
+        async with trio.open_nursery() as self._tools:
+            try:
+                finish = await self._service.engine(ask, out)
+                if finish is not None and not isinstance(finish, Finish):
+                    raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
+                self._finish = finish or Finish()
+                await out.close(complete=self._finish.incomplete is None)
+            except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
+                self._failed(ask, exception)
+                self._tools.cancel_scope.cancel(reason="the engine failed")
+
+    def _failed(self, ask: Ask, exception: BaseException) -> None:
+        """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
+        if isinstance(exception, ExceptionGroup):
+            exception = single(exception)
+        if self._error is not None or self._overflowed:
+            log.warning("response %s: the engine raised while it ended", ask.response_id, exc_info=exception)
+        elif isinstance(exception, EngineError):
+            log.info("response %s: the engine failed: %s", ask.response_id, exception)
+            self._error = RequestError(
+                exception.status, exception.code, exception.message, param=exception.param, headers=exception.headers
+            )
+        else:
+            log.error("response %s: the engine failed", ask.response_id, exc_info=exception)
+            message = f"The engine failed; the server's log has the reason ({ask.response_id})."
+            self._error = RequestError(500, "server_error", message)
+
+    def _open_out(self) -> TurnOut:
+        limits, toolbox = self._service.limits, self._service.toolbox
+
+        def overflow() -> None:
+            self._overflowed = True
+            self._scope.cancel(reason=f"the response has its {limits.response_bytes} bytes")
+
+        def start_call(index: int, call: McpCall) -> None:
+            if self._tools is not None:  # else the step is over, and the call will be abandoned
+                self._tools.start_soon(self._run_tool, out, index, call, name=f"tool {call.name} {call.id}")
+
+        out = TurnOut(
+            self._window,
+            self._output,
+            self._service.sources,
+            server_tools=dict.fromkeys(toolbox.names, self._service.server_label),
+            start_call=start_call,
+            max_bytes=limits.response_bytes,
+            overflow=overflow,
+        )
+        return out
+
+    async def _run_tool(self, out: TurnOut, index: int, call: McpCall) -> None:
+        service = self._service
+        service.tally.tool_calls += 1
+        result = await service.toolbox.run(call.name, call.arguments, call_id=call.id or "", limits=service.limits)
+        status = "completed" if result.error is None else "failed"
+        await out.finish_call(index, attrs.evolve(call, status=status, output=result.text, error=result.error))

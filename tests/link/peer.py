@@ -35,10 +35,9 @@ class _Queue:
         return bool(self.messages)
 
     def take(self, max_bytes: int, framing: Framing) -> bytes:
-        parts: list[bytes] = []
-        while self.messages:
-            framing(parts, (self.messages.popleft(),), b"")
-        return b"".join(parts)
+        messages = tuple(self.messages)
+        self.messages.clear()
+        return framing(messages)
 
 
 @attrs.define(eq=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -20,21 +18,16 @@ class Sender:
         self.is_taken = True
 
 
-def plain(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
-    parts += events
-    return sum(map(len, events))
-
-
 async def test_outgoing_gives_whole_messages_in_order() -> None:
     outgoing, senders = Outgoing(100), [Sender() for _ in range(3)]
     for sender, data in zip(senders, (b"one", b"two", b"three"), strict=True):
         outgoing.put(sender, data)
-    assert outgoing.take(4, plain) == b"onetwo"
+    assert outgoing.take(4, b"".join) == b"onetwo"
     assert [sender.is_taken for sender in senders] == [True, True, False]
     assert (outgoing.pending, outgoing.waiting_bytes) == (True, 5)
     outgoing.withdraw(senders[2])
     assert (outgoing.pending, outgoing.waiting_bytes) == (False, 0)
-    assert outgoing.take(4, plain) == b""
+    assert outgoing.take(4, b"".join) == b""
     outgoing.withdraw(senders[0])  # too late, and harmless
     assert outgoing.waiting_bytes == 0
 
@@ -55,9 +48,9 @@ async def test_outgoing_has_room_once_something_is_taken(autojump_clock: MockClo
         assert not order
         with trio.move_on_after(1):
             await put(50)  # gives up
-        outgoing.take(100, plain)
+        outgoing.take(100, b"".join)
         await wait_all_tasks_blocked()
-        outgoing.take(100, plain)
+        outgoing.take(100, b"".join)
         nursery.start_soon(put, 50)  # larger than the bound: passes alone
     assert order == ["room for 5", "room for 50"]
     outgoing.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -132,7 +132,7 @@ class MemoryWire:
         await self._over.wait()
         raise self._end
 
-    def offer(self, event: bytes, ending: bytes) -> bool:
+    def offer(self, event: bytes) -> bool:
         return False
 
     def kick(self) -> None:
@@ -142,9 +142,9 @@ class MemoryWire:
             self._budget -= len(self.events) - before
         self._news.set()
 
-    def _framing(self, parts: list[bytes], events: Iterable[bytes], ending: bytes) -> int:
-        self.events += [json.loads(event + ending) for event in events]
-        return 1
+    def _framing(self, events: Sequence[bytes]) -> bytes:
+        self.events += [json.loads(event) for event in events]
+        return b"".join(events)
 
     def ping(self) -> None:
         self.pings += 1

@@ -52,14 +52,7 @@ class Desk:
         self.scope.cancel(reason="overflow")
 
     def read(self, budget: int = UNBOUNDED) -> list[Event]:
-        parts: list[bytes] = []
-
-        def framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
-            parts += [event + ending for event in events]
-            return len(events)
-
-        self.window.collect(parts, framing, budget)
-        new = [json.loads(part) for part in parts]
+        new = [json.loads(event) for event in self.window.collect(b"\n".join, budget).splitlines()]
         self.events += new
         return new
 

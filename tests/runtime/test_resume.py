@@ -257,7 +257,7 @@ async def test_the_latest_empty_window_of_a_lane_says_how_far_it_got() -> None:
         ticket = Ticket("a", f"resp_{number}")
         replay.add(ticket, window)  # type: ignore[arg-type]
         window.put_nowait(b"x" * 60, b"")
-        window.collect([], lambda parts, events, ending: 0, 1000)
+        window.collect(b"".join, 1000)
         window.close()
         replay.ended(ticket)  # type: ignore[arg-type]
         windows.append(window)

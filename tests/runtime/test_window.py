@@ -14,10 +14,8 @@ from agentwire.runtime.window import Window
 HEAD = b'{"type":"x","sequence_number":'
 
 
-def plain(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
-    frames = [event + ending for event in events]
-    parts += frames
-    return sum(map(len, frames))
+def plain(events: Sequence[bytes]) -> bytes:
+    return b"".join([event + b"\n" for event in events])
 
 
 class Reader:
@@ -32,23 +30,19 @@ class Reader:
         self.told += 1
 
     def read(self, budget: int = 1 << 30) -> list[int]:
-        parts: list[bytes] = []
-        self.window.collect(parts, plain, budget)
-        return [json.loads(part)["sequence_number"] for part in parts]
+        return [json.loads(event)["sequence_number"] for event in self.window.collect(plain, budget).splitlines()]
 
 
 def fill(window: Window, events: int, size: int = 100) -> None:
     for _ in range(events):
-        window.put_nowait(HEAD, b',"x":"%b"' % (b"." * (size - len(HEAD) - 7)))
+        window.put_nowait(HEAD, b',"x":"%b"' % (b"." * (size - len(HEAD) - 8)))
 
 
 async def test_events_are_numbered_and_closed_in_order() -> None:
     window = Window(limit=1000, ready=lambda _: None, ending=b',"stream_id":"a"}')
     await window.put(HEAD, b',"delta":"1"')
     window.put_nowait(HEAD, b"")
-    parts: list[bytes] = []
-    assert window.collect(parts, plain, 1 << 20) == len(b"".join(parts))
-    assert [json.loads(part) for part in parts] == [
+    assert [json.loads(event) for event in window.collect(plain, 1 << 20).splitlines()] == [
         {"type": "x", "sequence_number": 0, "delta": "1", "stream_id": "a"},
         {"type": "x", "sequence_number": 1, "stream_id": "a"},
     ]
@@ -71,7 +65,7 @@ async def test_events_put_together_are_told_of_together() -> None:
     reader = Reader()
     reader.window.put_together((HEAD, b""), (HEAD, b""))
     assert reader.told == 1
-    assert reader.window.statistics().waiting_bytes == sum(len(HEAD) + 1 for _ in range(2))
+    assert reader.window.statistics().waiting_bytes == sum(len(HEAD) + 2 for _ in range(2))
     reader.window.put_together((HEAD, b""))
     assert reader.told == 1
     assert reader.read() == [0, 1, 2]
@@ -133,15 +127,20 @@ async def test_many_producers_share_the_room(autojump_clock: trio.testing.MockCl
         while len(read) < 60:
             await wait_all_tasks_blocked()
             assert reader.window.statistics().waiting_bytes <= 300 + 2 * 30  # the numbers themselves do not count
-            parts: list[bytes] = []
-            reader.window.collect(parts, plain, 1)
-            read += [int(part[len(HEAD) :].partition(b'"')[0]) for part in parts]
+            events = reader.window.collect(plain, 1).splitlines()
+            read += [int(event[len(HEAD) :].partition(b'"')[0]) for event in events]
     assert read == list(range(60))
 
 
-async def test_a_producer_that_never_waits_lets_others_run() -> None:
-    reader = Reader(limit=1 << 30)
+@pytest.mark.parametrize("at_once", [False, True], ids=["unread", "read by the producer itself"])
+async def test_a_producer_that_never_waits_lets_others_run(at_once: bool) -> None:
     others = 0
+
+    def ready(window: Window) -> None:
+        if at_once:
+            window.collect(plain, 1 << 30)
+
+    window = Window(limit=1 << 30, ready=ready)
 
     async def other() -> None:
         nonlocal others
@@ -152,9 +151,19 @@ async def test_a_producer_that_never_waits_lets_others_run() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
         for _ in range(2000):
-            await reader.window.put(HEAD, b"")
+            await window.put(HEAD, b"")
         assert others >= 10
         nursery.cancel_scope.cancel(reason="seen")
+
+
+async def test_a_producer_whose_reader_keeps_up_needs_no_pause() -> None:
+    """While the reader reads, others run anyway."""
+    reader = Reader(limit=1 << 30)
+    with trio.testing.assert_no_checkpoints():
+        for _ in range(5):
+            for _ in range(100):
+                await reader.window.put(HEAD, b"")
+            assert len(reader.read()) == 100
 
 
 async def test_drained_waits_for_the_reader(autojump_clock: trio.testing.MockClock) -> None:

@@ -77,7 +77,7 @@ async def test_memory_for_a_client_that_never_reads_is_bounded(lanes: int, autoj
             held, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert engine.written * 1000 >= lanes * limits.window_bytes * 0.9  # they were filled
+        assert engine.written * 1200 >= lanes * limits.window_bytes  # they were filled: a piece, and what is around it
         bound = lanes * (limits.window_bytes + 64 * KIB) + limits.write_bytes + 64 * KIB + 256 * KIB
         assert held - before < bound
         assert peak - before < 2 * bound

@@ -17,8 +17,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.testing import Fault, MemoryStream, cut_points, network, no_leaks, run
 from agentwire.testing.network import Network
 from agentwire.transport.filter import FilterStream
-from agentwire.transport.frames import FrameParser, Message, client_frame, server_frame
-from agentwire.transport.websocket import server_framing
+from agentwire.transport.frames import FrameParser, Message, client_frame, server_frame, server_framing
 from tests.transport.test_frames import frame
 from tests.transport.wires import QUICK, Letters, client_wire, server_wire
 
@@ -159,15 +158,31 @@ async def test_an_idle_wire_writes_at_once_and_a_busy_one_leaves_it_to_the_write
 
 async def test_an_offer_is_taken_by_an_idle_wire_alone(autojump_clock: object) -> None:
     filtered, peer, _ = opened(network(capacity=10).pair())
-    assert filtered.offer(b'{"a":1', b"}")
-    assert not filtered.offer(b"x", b""), "a moment after a write"
+    assert filtered.offer(b'{"a":1}')
+    assert not filtered.offer(b"x"), "a moment after a write"
     assert parsed(await peer.receive_some()) == [b'{"a":1}']
     await trio.sleep(A_WHILE)
-    assert filtered.offer(bytes(20), b"")
+    assert filtered.offer(bytes(20))
     await trio.sleep(A_WHILE)
-    assert not filtered.offer(b"x", b""), "half a frame is still here"
+    assert not filtered.offer(b"x"), "half a frame is still here"
     filtered.fail("test")
-    assert not filtered.offer(b"x", b"")
+    assert not filtered.offer(b"x")
+
+
+async def test_without_a_writer_a_kick_writes_whatever_the_hour(autojump_clock: object) -> None:
+    """A goodbye after the writer was cancelled must not wait for it."""
+    filtered, peer, letters = opened()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write, filtered, letters)
+        await trio.testing.wait_all_tasks_blocked()
+        letters.waiting.append(b"one")
+        filtered.kick()
+        nursery.cancel_scope.cancel(reason="no writer any more")
+    for data in (b"two", b"three"):
+        letters.waiting.append(data)
+        filtered.kick()
+    assert parsed(await peer.receive_some()) == [b"one", b"two", b"three"]
+    filtered.fail("test")
 
 
 async def test_what_a_full_socket_does_not_take_goes_first_and_whole(autojump_clock: object) -> None:

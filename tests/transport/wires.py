@@ -51,12 +51,13 @@ class Letters:
         return bool(self.waiting)
 
     def take(self, max_bytes: int, framing: Framing) -> bytes:
-        parts: list[bytes] = []
+        frames: list[bytes] = []
         size = 0
         while self.waiting and size < max_bytes:
-            size += framing(parts, (self.waiting.popleft(),), b"")
+            frames.append(framing((self.waiting.popleft(),)))
+            size += len(frames[-1])
             self.taken += 1
-        return b"".join(parts)
+        return b"".join(frames)
 
 
 class Peer:

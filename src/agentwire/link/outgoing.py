@@ -64,15 +64,16 @@ class Outgoing:
 
     def take(self, max_bytes: int, framing: Framing) -> bytes:
         """Whole messages, framed, about ``max_bytes`` of them."""
-        parts: list[bytes] = []
+        frames: list[bytes] = []
         size = 0
         while self._messages and size < max_bytes:
             sender = next(iter(self._messages))
             data = self._messages.pop(sender)
-            size += framing(parts, (data,), b"")
+            frames.append(framing((data,)))
+            size += len(frames[-1])
             sender.taken()
             self._forget(len(data))
-        return b"".join(parts)
+        return b"".join(frames)
 
     def _forget(self, size: int) -> None:
         self.waiting_bytes -= size

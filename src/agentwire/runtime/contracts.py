@@ -230,7 +230,7 @@ class Wire(Protocol):
     def kick(self) -> None:
         """There is something to send: one non-blocking write now if nobody else writes, the writer does the rest."""
 
-    def offer(self, event: bytes, ending: bytes) -> bool:
+    def offer(self, event: bytes) -> bool:
         """Write this one message now, if nothing else waits and nobody writes; False, and nothing done, otherwise.
 
         It is `kick` for the most common case, one event while the wire is idle, without a queue in between.

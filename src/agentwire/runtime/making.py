@@ -13,6 +13,7 @@ import attrs
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
+from agentwire.runtime.window import Pieces
 
 __all__ = [
     "CUSTOM",
@@ -95,16 +96,20 @@ SUMMARY: Final = PartKind(
 )
 
 
-class OpenPart:
+def _around_delta(events: str, where: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Head and middle of a ``delta`` event (see `Pieces`)."""
+    return b'{"type":"%b.delta","sequence_number":' % events.encode(), b',%b,"delta":' % encode_json(where)[1:-1]
+
+
+class OpenPart(Pieces):
     """One part of a message or of a reasoning item while its text comes in."""
+
+    __slots__ = ("kind", "where")
 
     def __init__(self, kind: PartKind, item_id: str, output_index: int, index: int) -> None:
         self.kind = kind
-        self.pieces: list[str] = []
         self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
-        self.head = b'{"type":"%b.delta","sequence_number":' % kind.text_event.encode()
-        self.middle = b',%b,"delta":' % encode_json(self.where)[1:-1]
-        self.tail = kind.delta_tail
+        super().__init__(*_around_delta(kind.text_event, self.where), kind.delta_tail)
 
 
 @attrs.define
@@ -161,7 +166,7 @@ CUSTOM: Final = CallKind("custom_tool_call", "ctc", "response.custom_tool_call_i
 MCP: Final = CallKind("mcp_call", "mcp", "response.mcp_call_arguments", "arguments")
 
 
-class OpenCall:
+class OpenCall(Pieces):
     """A tool call while its arguments come in.
 
     Args:
@@ -170,15 +175,14 @@ class OpenCall:
         call: the item, but for its arguments and its status; it has an id.
     """
 
+    __slots__ = ("_call", "index", "kind", "where")
+
     def __init__(self, kind: CallKind, index: int, call: Call) -> None:
         self.kind = kind
         self.index = index
         self.where = {"item_id": call.id, "output_index": index}
-        self.pieces: list[str] = []
-        self.head = b'{"type":"%b.delta","sequence_number":' % kind.events.encode()
-        self.middle = b',%b,"delta":' % encode_json(self.where)[1:-1]
-        self.tail = b""
         self._call = call
+        super().__init__(*_around_delta(kind.events, self.where), b"")
 
     def item(self, text: str, status: str) -> Call:
         """The item as it is now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import attrs
 import msgspec
@@ -39,8 +39,6 @@ from agentwire.runtime.making import (
 from agentwire.runtime.window import Window
 
 __all__ = ["TurnOut", "event_parts"]
-
-_encode_string: Final = msgspec.json.Encoder().encode
 
 
 def event_parts(kind: str, members: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -105,24 +103,15 @@ class TurnOut:
 
     async def text(self, piece: str) -> None:
         """A piece of the assistant's message; see `Out`."""
-        part = self._part
-        if part is None or part.kind is not TEXT:
-            part = self._open_part(TEXT)
-        if not self._delta_at_once(part, piece):
-            await self._delta(part, piece)
-
-    def _delta_at_once(self, part: OpenPart, piece: str) -> bool:
-        """The usual case, a plain piece and room for it, on the path of every event: no coroutine for each layer."""
-        if self._due or not piece or type(piece) is not str or self._window.total_bytes >= self._max_bytes:
-            return False
-        try:
-            encoded = _encode_string(piece)
-        except UnicodeEncodeError:
-            return False
-        if not self._window.put_if_room(part.head, part.middle + encoded + part.tail):
-            return False
-        part.pieces.append(piece)
-        return True
+        part, window = self._part, self._window
+        # The usual case, on the path of every event: a plain piece goes straight into the window.
+        if part is not None and part.kind is TEXT and not self._due and piece and type(piece) is str:
+            try:
+                if window.total_bytes < self._max_bytes and window.put_piece_nowait(part, piece):
+                    return
+            except UnicodeEncodeError:
+                pass
+        await self._delta(self._open_part(TEXT), piece)
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal; see `Out`."""
@@ -140,19 +129,16 @@ class TurnOut:
         """A piece of whatever is open; a cancelled one was not written."""
         if not isinstance(piece, str):
             raise TypeError(f"a piece must be a str, not {type(piece).__name__}")
-        try:
-            encoded = _encode_string(piece)
-        except UnicodeEncodeError:  # half a surrogate pair
-            piece = msgspec.json.decode(encode_json(piece), type=str)
-            encoded = _encode_string(piece)
         if self._due:
             await self._flush()
         if not piece:
             return
         if self._window.total_bytes >= self._max_bytes:
             await self._stop()
-        await self._window.put(part.head, part.middle + encoded + part.tail)
-        part.pieces.append(piece)
+        try:
+            await self._window.put_piece(part, piece)
+        except UnicodeEncodeError:  # half a surrogate pair
+            await self._window.put_piece(part, msgspec.json.decode(encode_json(piece), type=str))
 
     def _open_part(self, kind: PartKind) -> OpenPart:
         part = self._part

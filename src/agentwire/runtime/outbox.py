@@ -46,7 +46,7 @@ class Outbox:
         self._limits = limits
         self._replay = deque(replay)
         self._ring: deque[Window] = deque()
-        self._replies: deque[tuple[bytes, bytes]] = deque()
+        self._replies: list[bytes] = []
         self._reply_bytes = 0
         self._wire: Wire | None = None
 
@@ -63,11 +63,11 @@ class Outbox:
         self._replay.clear()
         self._replies.clear()
 
-    def offer(self, event: bytes, ending: bytes) -> bool:
+    def offer(self, event: bytes) -> bool:
         """Send the only event there is at once, if the wire is idle; False, and nothing done, if it has to wait."""
         if self._ring or self._replies or self._replay or self._wire is None:
             return False
-        return self._wire.offer(event, ending)
+        return self._wire.offer(event)
 
     def ready(self, window: Window) -> None:
         """This window has something to send, and had nothing before."""
@@ -75,7 +75,7 @@ class Outbox:
         if self._wire is not None:
             self._wire.kick()
 
-    def reply(self, event: bytes, ending: bytes) -> None:
+    def reply(self, event: bytes) -> None:
         """Say something that belongs to no turn; unheard if nobody is connected. A large reply passes alone.
 
         Raises:
@@ -86,7 +86,7 @@ class Outbox:
         if self._reply_bytes and self._reply_bytes + len(event) > self._limits.reply_bytes:
             raise ReserveExhausted(f"{self._reply_bytes} bytes of replies wait for a peer that does not read them")
         self._reply_bytes += len(event)
-        self._replies.append((event, ending))
+        self._replies.append(event)
         self._wire.kick()
 
     @property
@@ -96,25 +96,27 @@ class Outbox:
 
     def take(self, max_bytes: int, framing: Framing) -> bytes:
         """Frames for one write: replies, then what is replayed, then a slice of each ready window in turn."""
-        parts: list[bytes] = []
+        frames: list[bytes] = []
         size = 0
-        while self._replies:
-            event, ending = self._replies.popleft()
-            size += framing(parts, (event,), ending)
-        self._reply_bytes = 0
+        if self._replies:
+            frames.append(framing(self._replies))
+            size = len(frames[0])
+            self._replies, self._reply_bytes = [], 0
         ring, share = self._ring, self._limits.slice_bytes
         while self._replay and size < max_bytes:
-            size += self._replay[0].collect(parts, framing, share)
+            frames.append(self._replay[0].collect(framing, share))
+            size += len(frames[-1])
             if not self._replay[0].pending:
                 self._replay.popleft()
         while ring and size < max_bytes:
             window = ring.popleft()
             if not window.pending:
                 continue
-            size += window.collect(parts, framing, share)
+            frames.append(window.collect(framing, share))
+            size += len(frames[-1])
             if window.pending:
                 ring.append(window)
-        return b"".join(parts)
+        return b"".join(frames)
 
     def statistics(self) -> OutboxStatistics:
         """What waits at this moment."""

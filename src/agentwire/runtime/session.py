@@ -192,7 +192,7 @@ class Session:
         """
         turn = self.turns.get(answer.ticket) if answer.ticket is not None else None
         if turn is None:
-            self.outbox.reply(encode_json(answer.event)[:-1], _ending(answer.stream_id))
+            self.outbox.reply(encode_json(answer.event)[:-1] + _ending(answer.stream_id))
             return
         waiting, limits = turn.window.statistics().waiting_bytes, self._service.limits
         if waiting > limits.window_bytes + limits.reply_bytes:

@@ -8,16 +8,39 @@ kept behind the cursor can be read again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import attrs
+import msgspec
 import trio
 
-__all__ = ["Framing", "Window", "WindowStatistics"]
+__all__ = ["Framing", "Pieces", "Window", "WindowStatistics"]
 
-Framing = Callable[[list[bytes], Sequence[bytes], bytes], int]
-"""``framing(parts, events, ending)``: append frames of the events to ``parts``; returns their bytes."""
+Framing = Callable[[Sequence[bytes]], bytes]
+"""``framing(events)``: the frames of these events, one after another."""
 
 _BURST = 128  # events between two checkpoints of a producer that never has to wait
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Pieces:
+    """Text that comes in pieces, each of them an event: what stands around the piece, and the pieces so far.
+
+    Attributes:
+        head: the event up to its number: ``{"type":"...","sequence_number":``.
+        middle: what stands between the number and the piece: ``,"delta":``.
+        tail: what follows the piece, without the closing brace.
+        pieces: those that were put.
+    """
+
+    __slots__ = ("head", "middle", "pieces", "tail")
+
+    def __init__(self, head: bytes, middle: bytes, tail: bytes) -> None:
+        self.head = head
+        self.middle = middle
+        self.tail = tail
+        self.pieces: list[str] = []
 
 
 @attrs.frozen
@@ -42,12 +65,17 @@ class Window:
         keep: bytes to keep of what was read, so that `rewind` can go back to it; the oldest events go first.
     """
 
+    __slots__ = (
+        "_base", "_cursor", "_events", "_keep", "_kept", "_limit", "_offer", "_pause", "_producers", "_readers",
+        "_ready", "_waiting", "closed", "ending", "next_number", "total_bytes",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
         limit: int,
         ready: Callable[[Window], None],
-        offer: Callable[[bytes, bytes], bool] | None = None,
+        offer: Callable[[bytes], bool] | None = None,
         ending: bytes = b"}",
         keep: int = 0,
     ) -> None:
@@ -64,7 +92,7 @@ class Window:
         self._base = 0
         self._cursor = 0
         self._waiting = 0
-        self._streak = 0
+        self._pause = _BURST
         self._producers = trio.lowlevel.ParkingLot()
         self._readers = trio.lowlevel.ParkingLot()
 
@@ -79,37 +107,74 @@ class Window:
         The two parts are JSON without the closing brace: ``{"type":"...","sequence_number":`` and ``,"delta":"..."``.
         A cancelled wait appends nothing and takes no number.
         """
-        while not self.put_if_room(head, tail):
-            if self._streak < _BURST:
-                self._streak = 0
-                await self._producers.park()
-            else:
-                self._streak = 0
-                await trio.lowlevel.checkpoint()
-
-    def put_if_room(self, head: bytes, tail: bytes) -> bool:
-        """What `put` does when it need not wait; False, and nothing done, if it must."""
-        waiting = self._waiting
-        if (waiting and waiting + len(head) + len(tail) > self._limit) or self._streak >= _BURST:
-            return False
+        while not self._has_room(len(head) + len(tail)):
+            await self._wait_for_room()
         self.put_nowait(head, tail)
+
+    async def put_piece(self, text: Pieces, piece: str) -> None:
+        """Append the event of this piece, once there is room for it; cancelled, it was not put."""
+        while not self.put_piece_nowait(text, piece):
+            await self._wait_for_room()
+
+    def put_piece_nowait(self, text: Pieces, piece: str) -> bool:
+        """What `put_piece` does when it need not wait; False, and nothing done, if it must.
+
+        Every piece comes this way, and nothing else costs a server as much: so it is one function, which makes the
+        event before it knows whether there is room.
+
+        Raises:
+            UnicodeEncodeError: the piece has half a surrogate pair; nothing done.
+        """
+        number, waiting = self.next_number, self._waiting
+        if number >= self._pause:
+            return False
+        event = b"".join((text.head, _encode(number), text.middle, _encode(piece), text.tail, self.ending))
+        size = len(event)
+        if not waiting:
+            self.next_number = number + 1
+            self.total_bytes += size
+            self._append_first(event)
+        elif waiting + size <= self._limit:
+            self.next_number = number + 1
+            self.total_bytes += size
+            self._waiting = waiting + size
+            self._events.append(event)
+        else:
+            return False
+        text.pieces.append(piece)
         return True
+
+    def _has_room(self, size: int) -> bool:
+        waiting = self._waiting
+        return (not waiting or waiting + size <= self._limit) and self.next_number < self._pause
+
+    async def _wait_for_room(self) -> None:
+        """Until there may be room; or for a moment, if it is just time to let others run."""
+        pause, self._pause = self._pause, self.next_number + _BURST
+        if self.next_number < pause:
+            await self._producers.park()
+        else:
+            await trio.lowlevel.checkpoint()
 
     def put_nowait(self, head: bytes, tail: bytes) -> None:
         """Append without asking for room: for the few events that must come at once, such as an error."""
-        event = b"%b%d%b" % (head, self.next_number, tail)
+        event = b"%b%d%b%b" % (head, self.next_number, tail, self.ending)
         self.next_number += 1
-        self._streak += 1
-        size = len(event)
-        self.total_bytes += size
-        waiting = self._waiting
-        if not waiting and self._offer is not None and self._offer(event, self.ending):
+        self.total_bytes += len(event)
+        if self._waiting:
+            self._waiting += len(event)
+            self._events.append(event)
+        else:
+            self._append_first(event)
+
+    def _append_first(self, event: bytes) -> None:
+        """An event in front of which nothing waits: it may not have to wait either."""
+        if self._offer is not None and self._offer(event):
             self._base += 1
             return
         self._events.append(event)
-        self._waiting = waiting + size
-        if not waiting:
-            self._announce()
+        self._waiting = len(event)
+        self._announce()
 
     def put_together(self, *events: tuple[bytes, bytes]) -> None:
         """Append several events that shall leave in one write, without asking for room."""
@@ -121,12 +186,14 @@ class Window:
             self._announce()
 
     def _announce(self) -> None:
+        pause = self._pause
         self._ready(self)
+        self._pause = pause  # what is read here and now is read by the producer itself, which goes on without a pause
         if self._readers:
             self._readers.unpark_all()
 
-    def collect(self, parts: list[bytes], framing: Framing, budget: int) -> int:
-        """Frame what waits into ``parts``, at least one event and about ``budget`` bytes; returns the frames' bytes."""
+    def collect(self, framing: Framing, budget: int) -> bytes:
+        """Frames of what waits: of at least one event, and of about ``budget`` bytes."""
         events, cursor, taken = self._events, self._cursor, 0
         if self._waiting <= budget:
             end, taken = len(events), self._waiting
@@ -135,9 +202,10 @@ class Window:
             while taken < budget and end < len(events):
                 taken += len(events[end])
                 end += 1
-        size = framing(parts, events[cursor:end] if cursor or end < len(events) else events, self.ending)
+        frames = framing(events[cursor:end] if cursor or end < len(events) else events)
+        self._pause = self.next_number + _BURST  # its reader runs, so the producer has let others run
         self._advance(end, taken)
-        return size
+        return frames
 
     def _advance(self, end: int, taken: int) -> None:
         self._waiting -= taken

@@ -35,15 +35,13 @@ DONE: Final = b"data: [DONE]\n\n"
 _TYPE_AT: Final = len(b'{"type":"')
 
 
-def sse_framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
+def sse_framing(events: Sequence[bytes]) -> bytes:
     """Server-sent events (see `Framing`); each event's JSON begins with its type."""
-    size = 0
+    parts: list[bytes] = []
     for event in events:
         kind = event[_TYPE_AT : event.index(b'"', _TYPE_AT)]
-        frame = (b"event: ", kind, b"\ndata: ", event, ending, b"\n\n")
-        parts += frame
-        size += sum(map(len, frame))
-    return size
+        parts += (b"event: ", kind, b"\ndata: ", event, b"\n\n")
+    return b"".join(parts)
 
 
 class HttpDoor:
@@ -109,15 +107,13 @@ class HttpDoor:
         window, share = turn.window, self._service.limits.slice_bytes
         await connection.start_stream(200, (*SSE, extra))
         while await window.readable():
-            parts: list[bytes] = []
-            window.collect(parts, sse_framing, share)
-            await connection.send_chunk(b"".join(parts))
+            await connection.send_chunk(window.collect(sse_framing, share))
         await connection.end_stream(DONE)
 
     async def _whole(self, connection: HttpConnection, turn: Turn, extra: tuple[str, str]) -> None:
         window, share = turn.window, self._service.limits.slice_bytes
         while await window.readable():
-            window.collect([], _nowhere, share)
+            window.collect(_nowhere, share)
         if turn.ending is not None and turn.ending.error is not None:
             raise turn.ending.error
         await connection.respond(200, (JSON, extra), encode_json(turn.response))
@@ -137,6 +133,6 @@ async def _watch(connection: HttpConnection, session: Session, scope: trio.Cance
     scope.cancel(reason=reason)
 
 
-def _nowhere(_: list[bytes], __: Sequence[bytes], ___: bytes) -> int:
+def _nowhere(_: Sequence[bytes]) -> bytes:
     """A framing for events that nobody reads."""
-    return 0
+    return b""

@@ -1,8 +1,7 @@
 """The stream between a socket and trio-websocket, for both roles: data frames go beside the library, not through it.
 
 Whole messages are cut out of what comes in and control frames handed on; what the library sends is only queued, so
-that its reader never waits behind a stuck peer. One place writes, and whoever holds the send token is there: a
-producer for one non-blocking send while the wire is idle, the writer task for everything else.
+that its reader never waits behind a stuck peer. How it is written out is `agentwire.transport.outgoing`'s.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import trio
 
 from agentwire.protocol.errors import CloseFrame, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import ByteSource, ByteStream
+from agentwire.runtime.contracts import ByteStream
 from agentwire.runtime.window import Framing
 from agentwire.transport.frames import CLOSE, PING, FrameParser, Message
+from agentwire.transport.outgoing import Outgoing
 from agentwire.transport.refusal import AnswerReader
 from agentwire.transport.streams import close_now
 
@@ -27,9 +27,7 @@ __all__ = ["INVALID_HANDSHAKE", "FilterStatistics", "FilterStream"]
 INVALID_HANDSHAKE: Final = "the handshake is not valid"
 """How a connection ends that the library gave up before it was open."""
 
-_COALESCE = 50e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
 _CHUNK = 65536
-_WAITED = 0.1  # seconds that a write takes if it had to wait for the peer, and not just for its turn
 _BAD_GATEWAY = 1014  # a close code that the library takes for a fault
 _INBOX = 64  # messages taken between two turns of the task that reads them
 
@@ -46,7 +44,7 @@ class FilterStatistics:
     unsent_bytes: int
 
 
-class FilterStream(trio.abc.Stream):
+class FilterStream(Outgoing, trio.abc.Stream):
     """Filters one connection's bytes.
 
     Args:
@@ -58,6 +56,9 @@ class FilterStream(trio.abc.Stream):
         client: what comes in begins with the answer to the handshake; what follows a 101 are frames.
 
     Attributes:
+        violation: what the peer did wrong first.
+        received: the peer's close frame.
+        sent: ours.
         answer: the server's answer to the handshake, on a client, for as long as it is not a 101.
         handshake_over: set when the answer to a client's handshake is known, or when there will be none.
     """
@@ -72,17 +73,11 @@ class FilterStream(trio.abc.Stream):
         preface: bytes = b"",
         client: bool = False,
     ) -> None:
-        self.ended: ConnectionEnded | None = None
+        super().__init__(stream, limits=limits, framing=framing)
         self.violation: RemoteProtocolError | None = None
         self.received: CloseFrame | None = None
         self.sent: CloseFrame | None = None
-        self._now = trio.lowlevel.current_clock().current_time  # what trio.current_time() asks, without the way there
-        self._heard = self._now()
-        self._stuck = False
-        self._stream = stream
         self._parser = parser
-        self._limits = limits
-        self._framing = framing
         self._preface = preface
         self.answer = AnswerReader(limits.head_bytes) if client else None
         self.handshake_over = trio.Event()
@@ -90,33 +85,15 @@ class FilterStream(trio.abc.Stream):
         self._empty_close = b"\x88\x80\0\0\0\0" if not client else b"\x88\0"
         self._frames_in = False
         self._silent = False
-        self._closing = False
+        self._queueing = False
         self._said_goodbye = trio.Event()
         self._over = trio.Event()
-        # What comes in.
         self._inbox: deque[bytes] = deque()
         self._through = bytearray()
         self._library_idle = trio.Event()
         self._arrived = trio.Event()
         self._taken = trio.Event()
-        # What goes out.
-        self._source: ByteSource | None = None
-        self._queueing = False
-        self._control = bytearray()
-        self._residue: bytes | memoryview = b""
-        self._writing = False
-        self._written = -1.0
-        self._work = trio.Event()
-        self._flushed = trio.Event()
-        self._bytes_in = self._bytes_out = self._writes = self._messages_in = 0
-
-    @property
-    def last_heard(self) -> float:
-        """Trio's time of the last sign of life: while a write waits, it is now, as nothing we ask can reach the peer.
-
-        That write has a deadline of its own.
-        """
-        return self._now() if self._stuck else self._heard
+        self._bytes_in = self._messages_in = 0
 
     # The handshake
 
@@ -126,16 +103,14 @@ class FilterStream(trio.abc.Stream):
 
     def queue_sends(self) -> None:
         """The handshake is done: from now on the library's sends are queued for the writer."""
-        self._queueing = True
+        self._queueing = self._idle = True
 
     # The library's side: trio.abc.Stream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Queue control frames; write a handshake at once."""
         if not self._queueing:
-            self._writing = True
             await self._stream.send_all(bytes(data))
-            self._writing = False
             return
         await trio.lowlevel.checkpoint()
         if self.ended is not None:
@@ -271,125 +246,11 @@ class FilterStream(trio.abc.Stream):
 
     # Going out
 
-    def kick(self) -> None:
-        """There is something to send; see `Wire.kick`."""
-        if self._writing or self.ended is not None:
-            return
-        now = self._now()
-        if self._residue or now - self._written < _COALESCE:
-            self._work.set()
-        else:
-            self._write_eagerly(now)
-
-    def offer(self, event: bytes, ending: bytes) -> bool:
-        """Write one message now if the wire is idle; see `Wire.offer`."""
-        if self._writing or self._residue or self._control or self._closing or self.ended is not None:
-            return False
-        now = self._now()
-        if now - self._written < _COALESCE:
-            return False
-        parts: list[bytes] = []
-        size = self._framing(parts, (event,), ending)
-        try:
-            sent = self._stream.send_nowait(b"".join(parts))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.fail("connection reset by the peer")
-            return True
-        self._written = now
-        self._bytes_out += sent
-        self._writes += 1
-        if sent < size:
-            self._residue = b"".join(parts)[sent:]
-            self._work.set()
-        return True
-
     def ping(self) -> None:
         """Queue a ping."""
         if not self._closing:
             self._control += self._ping_frame
             self.kick()
-
-    def _next(self) -> bytes | memoryview:
-        """What to write next: the rest of a frame, then control frames, then messages; never data after a close."""
-        if self._residue:
-            residue, self._residue = self._residue, b""
-            return residue
-        if self._control:
-            control = bytes(self._control)
-            self._control.clear()
-            return control
-        if self._source is None or self._closing:
-            return b""
-        return self._source.take(self._limits.write_bytes, self._framing)
-
-    def _write_eagerly(self, now: float) -> None:
-        data = self._next()
-        if not data:
-            return
-        self._send_now(data, now)
-        if self._source is not None and self._source.pending:
-            self._work.set()
-
-    def _send_now(self, data: bytes | memoryview, now: float) -> None:
-        """One non-blocking send; what it does not take is the writer's."""
-        try:
-            sent = self._stream.send_nowait(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.fail("connection reset by the peer")
-            return
-        self._count(sent, now)
-        if sent < len(data):
-            self._residue = memoryview(data)[sent:]
-            self._work.set()
-
-    def _count(self, sent: int, now: float) -> None:
-        self._written = now
-        self._bytes_out += sent
-        self._writes += 1
-
-    async def send_many(self, source: ByteSource) -> None:
-        """The writer; see `Wire.send_many`."""
-        self._source = source
-        while self.ended is None:
-            while data := self._next():
-                await self._write(data)
-            self._flushed.set()
-            await self._work.wait()
-            self._work = trio.Event()
-        raise self.story()
-
-    async def _write(self, data: bytes | memoryview) -> None:
-        self._writing, full = True, False
-        try:
-            while data:
-                begun, self._stuck = self._now(), True
-                with trio.move_on_after(self._limits.write_progress, shield=True) as scope:
-                    sent = await self._stream.wait_send(data)
-                self._stuck = False
-                if scope.cancelled_caught:
-                    self.fail(f"the peer took nothing for {self._limits.write_progress:g} s")
-                    raise self.story()
-                self._count(sent, self._now())
-                if full or self._written - begun > _WAITED:
-                    self._heard = self._written  # the peer has made room, so it lives, however little it says
-                data = memoryview(data)[sent:]
-                full = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self.fail("connection reset by the peer")
-            raise self.story() from None
-        finally:
-            self._writing = self._stuck = False
-
-    async def flush(self) -> None:
-        """Wait until everything that is ready has been written (the writer must be running)."""
-        while self.ended is None and (self._writing or self._residue or self._control or self._has_messages()):
-            if self._flushed.is_set():
-                self._flushed = trio.Event()
-            self._work.set()
-            await self._flushed.wait()
-
-    def _has_messages(self) -> bool:
-        return not self._closing and self._source is not None and self._source.pending
 
     # The end
 
@@ -422,7 +283,9 @@ class FilterStream(trio.abc.Stream):
         """The connection is over, for this reason; the first one counts. Wakes everybody; the caller closes."""
         if self.ended is None:
             self.ended = ConnectionEnded(sent=self.sent, received=self.received, cause=cause)
-            for event in (self._arrived, self._taken, self._work, self._flushed, self._library_idle):
+            self._idle = False
+            self._parked.unpark_all()
+            for event in (self._arrived, self._taken, self._flushed, self._library_idle):
                 event.set()
             for event in (self.handshake_over, self._said_goodbye, self._over):
                 event.set()

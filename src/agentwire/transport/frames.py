@@ -7,12 +7,12 @@ whole and handed on untouched, to the library that knows their rules.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from agentwire.protocol.errors import RemoteProtocolError
 
-__all__ = ["Control", "FrameParser", "Message", "client_frame", "server_frame", "server_header"]
+__all__ = ["Control", "FrameParser", "Message", "client_frame", "server_frame", "server_framing", "server_header"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _DATA = frozenset((CONTINUATION, TEXT, BINARY))
@@ -53,6 +53,14 @@ def server_header(length: int) -> bytes:
 def server_frame(payload: bytes) -> bytes:
     """A text frame as a server sends it."""
     return server_header(len(payload)) + payload
+
+
+def server_framing(events: Sequence[bytes]) -> bytes:
+    """Text frames of several payloads as a server sends them, joined for one write."""
+    try:
+        return b"".join([_HEADERS[len(event)] + event for event in events])
+    except IndexError:  # a long one among them
+        return b"".join([server_header(len(event)) + event for event in events])
 
 
 def client_frame(payload: bytes, key: bytes) -> bytes:

@@ -24,7 +24,7 @@ from agentwire.runtime.contracts import ByteSource, ByteStream
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.window import Framing
 from agentwire.transport.filter import INVALID_HANDSHAKE, FilterStatistics, FilterStream
-from agentwire.transport.frames import FrameParser, client_frame, server_header
+from agentwire.transport.frames import FrameParser, client_frame, server_framing
 
 __all__ = [
     "HandshakeRefused",
@@ -32,7 +32,6 @@ __all__ = [
     "client_framing",
     "open_client_wire",
     "open_server_wire",
-    "server_framing",
 ]
 
 log = logging.getLogger("agentwire.transport")
@@ -77,24 +76,11 @@ def _said(body: bytes) -> str:
     return body[:_LONGEST_SAID].decode(errors="replace").strip()
 
 
-def server_framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
-    """Unmasked text frames (see `Framing`)."""
-    size, more = 0, len(ending)
-    for event in events:
-        length = len(event) + more
-        header = server_header(length)
-        parts += (header, event, ending)
-        size += length + len(header)
-    return size
-
-
 def client_framing(random_bytes: Callable[[int], bytes] = os.urandom) -> Framing:
     """Masked text frames, each with a key from ``random_bytes`` (RFC 6455 asks for unpredictable ones)."""
 
-    def framing(parts: list[bytes], events: Sequence[bytes], ending: bytes) -> int:
-        frames = [client_frame(event + ending, random_bytes(4)) for event in events]
-        parts += frames
-        return sum(map(len, frames))
+    def framing(events: Sequence[bytes]) -> bytes:
+        return b"".join([client_frame(event, random_bytes(4)) for event in events])
 
     return framing
 

@@ -1,19 +1,37 @@
-"""What every test gets: Hypothesis without wall-clock deadlines, and the peers' interpreters."""
+"""What every test gets: Hypothesis without wall-clock deadlines, the peers' interpreters, and a watch on every server.
+
+Whatever a server of this process says to anybody, over a WebSocket or as an event stream, is judged by the grammar;
+what is not legal fails the test in which it was said, with the name of the rule.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from agentwire.testing.watch import Watch, watching
 from tests import peers
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("campaign", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+WATCH = Watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Run one test, watched."""
+    WATCH.clear()
+    with watching(WATCH):
+        result = yield
+    WATCH.check()
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 import trio
@@ -17,6 +18,7 @@ import trio
 __all__ = ["COMMAND", "Ran", "ServeProcess", "environment", "run_command", "serving", "wait_until"]
 
 COMMAND = (sys.executable, "-m", "agentwire")
+ROOT = Path(__file__).parent.parent.parent
 
 _KEEP_OUT = ("AGENTWIRE_KEYS", "AGENTWIRE_UPSTREAM_KEY", "AGENTWIRE_API_KEY", "OPENAI_API_KEY", "AGENTWIRE_TRACEBACK")
 
@@ -92,8 +94,20 @@ class ServeProcess:
 async def serving(
     *arguments: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None, lines: int = 3
 ) -> AsyncGenerator[ServeProcess]:
-    """``agentwire serve`` with these arguments; killed when the block is left, if it still runs then."""
-    command = [*COMMAND, "serve", *arguments]
+    """``agentwire serve`` with these arguments, watched; killed when the block is left, if it still runs then."""
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "violations"
+        command = [sys.executable, "-m", "tests.watched", report, "serve", *arguments]
+        path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))).rstrip(os.pathsep)
+        async with _process(command, {"PYTHONPATH": path, **(env or {})}, cwd, lines) as running:
+            yield running
+        assert not report.exists(), report.read_text(encoding="utf-8")
+
+
+@asynccontextmanager
+async def _process(
+    command: Sequence[str | Path], env: Mapping[str, str], cwd: Path | None, lines: int
+) -> AsyncGenerator[ServeProcess]:
     run = partial(
         trio.run_process,
         command,

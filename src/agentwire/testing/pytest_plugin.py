@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
 from agentwire.testing.leaks import no_leaks
+from agentwire.testing.watch import Watch, watching
 
-__all__ = ["leak_check"]
+__all__ = ["leak_check", "wire_watch"]
 
 
 @pytest.fixture
@@ -19,3 +20,14 @@ async def leak_check() -> AsyncGenerator[None]:
     """
     async with no_leaks():
         yield
+
+
+@pytest.fixture
+def wire_watch() -> Generator[Watch]:
+    """Fail the test if a server in it says something that is not legal, on a WebSocket or in an event stream.
+
+    The failure names the rule, the connection and the events; see `agentwire.testing.watch`.
+    """
+    with watching() as watch:
+        yield watch
+    watch.check()

@@ -45,6 +45,9 @@ Transport = Literal["websocket", "http"]
 BATCH: Final = 2048
 """Elements that are read in one step."""
 
+UNNAMED: Final = "default"
+"""The model of a request that may leave it out."""
+
 
 # Requests
 
@@ -69,22 +72,28 @@ def decode_create(frame: bytes, limits: Limits, *, transport: Transport) -> Crea
             return request
 
 
-def decode_create_steps(frame: bytes, limits: Limits, *, transport: Transport) -> Generator[None, None, CreateRequest]:
+def decode_create_steps(
+    frame: bytes, limits: Limits, *, transport: Transport, partial: bool = False
+) -> Generator[None, None, CreateRequest]:
     """The same in steps, for a caller that must not hold its event loop: a big frame takes many.
 
-    ``request = yield from decode_create_steps(...)``, or a checkpoint after each ``next``.
+    ``request = yield from decode_create_steps(...)``, or a checkpoint after each ``next``. A ``partial`` request is not
+    to be run but to be looked at: it may lack model and input.
     """
     yield from cost_steps(frame, limits)
     body = parse_object(frame)
     yield
     _refuse_foreign(body, transport)
+    if partial and body.get("model") is None:
+        body["model"] = UNNAMED
     given, tools = body.pop("input", None), body.pop("tools", None)
     request: CreateRequest = strictly(_CREATE, body)
     items = yield from _read_input(given, limits)
     offered = yield from _read_list(_TOOL, tools, "tools", limits)
     warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
     request = attrs.evolve(request, input=items, tools=offered, generate=not warm_up)
-    _check_input(request)
+    if not partial:
+        _check_input(request)
     return request
 
 

@@ -14,34 +14,18 @@ import trio
 
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.desk import Ticket
-from agentwire.protocol.errors import RequestError
 from agentwire.protocol.request import Envelope
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
+from agentwire.server.routing import Call
+from agentwire.server.sse import DONE, SSE, sse_framing
 from agentwire.transport.http11 import HttpConnection
 
-__all__ = ["HttpDoor"]
+__all__ = ["JSON", "HttpDoor"]
 
 JSON: Final = ("content-type", "application/json")
-SSE: Final = (
-    ("content-type", "text/event-stream; charset=utf-8"),
-    ("cache-control", "no-cache"),
-    ("x-accel-buffering", "no"),
-)
-DONE: Final = b"data: [DONE]\n\n"
-
-_TYPE_AT: Final = len(b'{"type":"')
-
-
-def sse_framing(events: Sequence[bytes]) -> bytes:
-    """Server-sent events (see `Framing`); each event's JSON begins with its type."""
-    parts: list[bytes] = []
-    for event in events:
-        kind = event[_TYPE_AT : event.index(b'"', _TYPE_AT)]
-        parts += (b"event: ", kind, b"\ndata: ", event, b"\n\n")
-    return b"".join(parts)
 
 
 class HttpDoor:
@@ -65,18 +49,18 @@ class HttpDoor:
             while self.sessions:
                 await self._idle.wait()
 
-    async def create(self, connection: HttpConnection, principal: str, request_id: str) -> None:
+    async def create(self, call: Call) -> None:
         """``POST /v1/responses``; cancels the turn when the client goes."""
+        connection = call.connection
         body = await connection.read_body()
-        async with self._session(principal, connection) as session:
+        async with self._session(call.principal, connection) as session:
             ticket = session.desk.submit(Envelope("response.create"), body)
             assert isinstance(ticket, Ticket)
             turn = session.start_only(ticket)
-            extra = ("x-request-id", request_id)
             if await self._streams(turn):
-                await self._stream(connection, turn, extra)
+                await self._stream(connection, turn)
             else:
-                await self._whole(connection, turn, extra)
+                await self._whole(connection, turn)
 
     @asynccontextmanager
     async def _session(self, principal: str, connection: HttpConnection) -> AsyncGenerator[Session]:
@@ -103,27 +87,20 @@ class HttpDoor:
         await turn.window.readable()
         return turn.response is not None and turn.request is not None and turn.request.stream
 
-    async def _stream(self, connection: HttpConnection, turn: Turn, extra: tuple[str, str]) -> None:
+    async def _stream(self, connection: HttpConnection, turn: Turn) -> None:
         window, share = turn.window, self._service.limits.slice_bytes
-        await connection.start_stream(200, (*SSE, extra))
+        await connection.start_stream(200, SSE)
         while await window.readable():
             await connection.send_chunk(window.collect(sse_framing, share))
         await connection.end_stream(DONE)
 
-    async def _whole(self, connection: HttpConnection, turn: Turn, extra: tuple[str, str]) -> None:
+    async def _whole(self, connection: HttpConnection, turn: Turn) -> None:
         window, share = turn.window, self._service.limits.slice_bytes
         while await window.readable():
             window.collect(_nowhere, share)
         if turn.ending is not None and turn.ending.error is not None:
             raise turn.ending.error
-        await connection.respond(200, (JSON, extra), encode_json(turn.response))
-
-    async def retrieve(self, connection: HttpConnection, principal: str, response_id: str, request_id: str) -> None:
-        """``GET /v1/responses/{id}``: a stored response, as it ended."""
-        stored = await self._service.store.get(principal, response_id)
-        if stored is None:
-            raise RequestError(404, "response_not_found", f"There is no stored response {response_id!r}.", param="id")
-        await connection.respond(200, (JSON, ("x-request-id", request_id)), stored.response)
+        await connection.respond(200, (JSON,), encode_json(turn.response))
 
 
 async def _watch(connection: HttpConnection, session: Session, scope: trio.CancelScope) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentwire.protocol.errors import RequestError
 
-__all__ = ["draining", "overloaded", "wrong_method"]
+__all__ = ["draining", "no_response", "not_found", "overloaded", "wrong_method"]
 
 
 def draining() -> RequestError:
@@ -17,6 +17,16 @@ def overloaded(connections: int) -> RequestError:
     """503: it has as many connections as it may have."""
     message = f"This server has its {connections} connections; try again, or another one."
     return RequestError(503, "server_is_overloaded", message, headers={"retry-after": "5"})
+
+
+def not_found(path: str) -> RequestError:
+    """404: nothing answers at this path."""
+    return RequestError(404, "not_found", f"There is nothing at {path}; see /v1/responses.")
+
+
+def no_response(response_id: str) -> RequestError:
+    """404: no response of that id is stored for whoever asks."""
+    return RequestError(404, "response_not_found", f"There is no stored response {response_id!r}.", param="id")
 
 
 def wrong_method(method: str, allowed: str) -> RequestError:

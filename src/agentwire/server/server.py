@@ -13,14 +13,13 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
 from agentwire._version import __version__
 from agentwire.protocol.codec import encode_json
-from agentwire.protocol.errors import RequestError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine, Store
@@ -30,8 +29,10 @@ from agentwire.runtime.service import Service
 from agentwire.runtime.tools import Toolbox
 from agentwire.server.auth import Keys
 from agentwire.server.http_door import JSON, HttpDoor
-from agentwire.server.refusals import draining, wrong_method
+from agentwire.server.refusals import draining
+from agentwire.server.routing import Call, Route, Router
 from agentwire.server.socket_door import SocketDoor
+from agentwire.server.stored_door import StoredDoor
 from agentwire.stores.memory import MemoryStore
 from agentwire.transport.http11 import HttpConnection, upgrade_wanted
 from agentwire.transport.listen import Listening, ListenStatistics, accept_loop, accept_streams, open_listeners
@@ -44,7 +45,9 @@ __all__ = ["Server", "ServerStatistics", "serve"]
 
 log = logging.getLogger("agentwire.server")
 
-RESPONSES = "/v1/responses"
+RESPONSES: Final = "/v1/responses"
+ALIASES: Final = {"/v1/codex/responses": RESPONSES}
+"""Paths that some clients make of a base URL, and what they mean."""
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +97,7 @@ class Server:
         self._pulse = Pulse(service.limits)
         self._sockets = SocketDoor(service, self._pulse, nursery, policy)
         self._http = HttpDoor(service, self._pulse)
+        self._router = Router(self._routes(StoredDoor(service)), ALIASES)
         self._draining = False
         self._drained = trio.Event()
 
@@ -160,41 +164,41 @@ class Server:
         if request.path in ("/healthz", "/readyz"):
             await self._health(connection, ready=request.path == "/readyz")
             return
+        request_id = self._service.sources.new_id("req")
+        connection.standing = (("x-request-id", request_id),)
         principal = self._keys.principal(request.headers.get("authorization"))
-        await self._route(connection, request, principal, self._service.sources.new_id("req"))
+        route, names = self._router.find(request)
+        if route.closed and self._draining:
+            raise draining()
+        call = Call(connection=connection, request=request, principal=principal, request_id=request_id, names=names)
+        await route.handler(call)
 
-    async def _route(self, connection: HttpConnection, request: Request, principal: str, request_id: str) -> None:
-        path, method = request.path.rstrip("/"), request.method
-        if path == RESPONSES:
-            if self._draining and method in ("GET", "POST"):
-                raise draining()
-            if upgrade_wanted(request):
-                await self._sockets.upgrade(connection, request, principal, request_id)
-            elif method == "POST":
-                await self._http.create(connection, principal, request_id)
-            elif method == "GET":
-                raise upgrade_required()
-            else:
-                raise wrong_method(method, "GET, POST")
-        elif path.startswith(f"{RESPONSES}/") and "/" not in path[len(RESPONSES) + 1 :]:
-            _allow(method, "GET")
-            await self._http.retrieve(connection, principal, path[len(RESPONSES) + 1 :], request_id)
-        elif path == "/v1/models":
-            _allow(method, "GET")
-            await connection.respond(200, (JSON,), encode_json(self._model_list()))
-        else:
-            raise RequestError(404, "not_found", f"There is nothing at {request.path}; see {RESPONSES}.")
+    def _routes(self, stored: StoredDoor) -> Iterable[Route]:
+        return (
+            Route("GET", RESPONSES, self._upgrade, closed=True),
+            Route("POST", RESPONSES, self._http.create, closed=True),
+            Route("POST", f"{RESPONSES}/input_tokens", stored.count_tokens),
+            Route("GET", f"{RESPONSES}/{{id}}", stored.retrieve),
+            Route("DELETE", f"{RESPONSES}/{{id}}", stored.delete),
+            Route("GET", f"{RESPONSES}/{{id}}/input_items", stored.list_input),
+            Route("GET", "/v1/models", self._list_models),
+        )
+
+    async def _upgrade(self, call: Call) -> None:
+        if not upgrade_wanted(call.request):
+            raise upgrade_required()
+        await self._sockets.upgrade(call.connection, call.request, call.principal, call.request_id)
 
     async def _health(self, connection: HttpConnection, *, ready: bool) -> None:
         status = 503 if ready and self._draining else 200
         body = {"status": "draining" if self._draining else "ok", "version": __version__}
         await connection.respond(status, (JSON,), encode_json(body))
 
-    def _model_list(self) -> dict[str, Any]:
+    async def _list_models(self, call: Call) -> None:
         models = [
             {"id": name, "object": "model", "created": self._started, "owned_by": "agentwire"} for name in self._models
         ]
-        return {"object": "list", "data": models}
+        await call.connection.respond(200, (JSON,), encode_json({"object": "list", "data": models}))
 
 
 async def serve(
@@ -311,8 +315,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _allow(method: str, allowed: str) -> None:
-    if method not in (allowed, "HEAD"):
-        raise wrong_method(method, allowed)

@@ -69,12 +69,16 @@ class HttpConnection:
         stream: the socket; closed by `aclose` unless it has been taken over.
         limits: deadlines and sizes.
         now: wall clock in seconds, for the ``Date`` header.
+
+    Attributes:
+        standing: headers of whatever answers the request at hand, refusals included.
     """
 
     def __init__(self, stream: ByteStream, limits: Limits, *, now: Callable[[], float] = time.time) -> None:
         self._stream = stream
         self._limits = limits
         self._now = now
+        self.standing: Headers = ()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
         self._request: Request | None = None
         self._last = False  # no request will be read after this one
@@ -145,6 +149,7 @@ class HttpConnection:
             await self._refuse(RequestError(505, "unsupported_version", "this server speaks HTTP/1.1"))
             return None
         self._requests += 1
+        self.standing = ()
         headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
         method, target = head.method.decode("ascii"), head.target.decode("ascii")
         self._request = Request.parse(method, target, headers, http_version=head.http_version.decode("ascii"))
@@ -304,6 +309,7 @@ class HttpConnection:
         self._last = self._last or not whole
         self._lingering = self._lingering or not whole
         added = [("date", formatdate(self._now(), usegmt=True)), *([("connection", "close")] if self._last else [])]
+        added += _pairs(self.standing)
         with _our_fault():
             encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in (*headers, *added)]
             response = h11.Response(status_code=status, headers=encoded)

@@ -22,7 +22,7 @@ from agentwire.transport.streams import SlicedByteStream
 from tests.cli.kit import serving as serve_process
 from tests.runtime.kit import create
 from tests.server.kit import serving
-from tests.testing.conversations import Event, answer, on_lane
+from tests.testing.conversations import Event, answer, error, on_lane
 from tests.transport.kit import Peer as HttpPeer
 
 
@@ -154,6 +154,19 @@ def test_a_session_that_loses_or_changes_an_event_is_told(resumed: Sequence[Even
     _, second = watched(watch)
     second([welcome(resumed=True), *resumed])
     assert [violation.rule for violation in watch.violations] == [rule]
+
+
+def test_replies_of_a_session_are_told_again_beside_its_lanes() -> None:
+    watch = Watch()
+    replies = [{**error("invalid_json", 400, sequence_number=0), "agentwire:reply": number} for number in (1, 2)]
+    _, first = watched(watch)
+    first([welcome(), *FIRST[:3], replies[0], *FIRST[3:5]])
+    _, second = watched(watch)
+    second([welcome(resumed=True), replies[0], *FIRST[4:], replies[1]])
+    watch.check()
+    _, third = watched(watch)
+    third([welcome(resumed=True), {**replies[0], "status": 401}])
+    assert [violation.rule for violation in watch.violations] == ["sequence"]
 
 
 def test_a_session_that_nobody_knows_begins_anew() -> None:

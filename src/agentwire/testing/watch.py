@@ -33,6 +33,7 @@ __all__ = ["Broken", "Violation", "Watch", "watching"]
 
 Event = dict[str, Any]
 
+REPLY: Final = "agentwire:reply"
 _HEAD_END: Final = b"\r\n\r\n"
 _LARGEST: Final = 1 << 30
 _EVIDENCE: Final = 6
@@ -240,6 +241,7 @@ class _Session:
         self._checker = Checker(lanes=True)
         self._told: dict[object, list[Event]] | None = None
         self._place: dict[object, int] = {}
+        self._replies: dict[object, Event] = {}
         self._resumed = False
 
     def keep(self) -> None:
@@ -253,9 +255,26 @@ class _Session:
 
     def take(self, event: Event) -> None:
         """The next event on the connection that it has now."""
-        if self._told is None or "sequence_number" not in event:
+        if self._told is None:
             self._checker.feed(event)
-            return
+        elif REPLY in event:
+            self._reply(event)
+        elif "sequence_number" not in event:
+            self._checker.feed(event)
+        else:
+            self._number(event)
+
+    def _reply(self, event: Event) -> None:
+        """An answer that belongs to no response, counted by itself; it is not told twice on one connection."""
+        known = self._replies.get(event[REPLY])
+        if known is None:
+            self._replies[event[REPLY]] = event
+            self._checker.feed(event)
+        elif known != event or not self._resumed:
+            raise GrammarError("sequence", f"reply {event[REPLY]} is told again")
+
+    def _number(self, event: Event) -> None:
+        assert self._told is not None
         lane = event.get("stream_id")
         told = self._told.setdefault(lane, [])
         place = self._place.get(lane, self._find(told, event) if self._resumed else len(told))

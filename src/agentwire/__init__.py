@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agentwire.protocol.errors import LocalProtocolError as LocalProtocolError
     from agentwire.protocol.errors import RemoteProtocolError as RemoteProtocolError
     from agentwire.protocol.errors import RequestError as RequestError
+    from agentwire.protocol.errors import StoreError as StoreError
     from agentwire.protocol.limits import Limits as Limits
     from agentwire.protocol.response import Response as Response
     from agentwire.protocol.response import Usage as Usage
@@ -57,6 +58,7 @@ EXPORTS: Final = {
     "LocalProtocolError": "agentwire.protocol.errors",
     "RemoteProtocolError": "agentwire.protocol.errors",
     "RequestError": "agentwire.protocol.errors",
+    "StoreError": "agentwire.protocol.errors",
     "serve": "agentwire.server.server",
     "Server": "agentwire.server.server",
     "Keys": "agentwire.server.auth",

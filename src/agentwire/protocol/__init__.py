@@ -46,6 +46,7 @@ from agentwire.protocol.errors import EngineError as EngineError
 from agentwire.protocol.errors import LocalProtocolError as LocalProtocolError
 from agentwire.protocol.errors import RemoteProtocolError as RemoteProtocolError
 from agentwire.protocol.errors import RequestError as RequestError
+from agentwire.protocol.errors import StoreError as StoreError
 from agentwire.protocol.events import EVENTS as EVENTS
 from agentwire.protocol.events import TERMINAL as TERMINAL
 from agentwire.protocol.events import ContentPartAdded as ContentPartAdded

@@ -8,6 +8,7 @@ one of these at the seam where they arise, and nowhere else.
     +-- RemoteProtocolError      the peer broke them
     +-- RequestError             a request cannot be served: what the peer is told, on every transport
     +-- EngineError              the engine could not answer
+    +-- StoreError               a store cannot be opened, read or written
     +-- ConnectionEnded          the connection is over, and why
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "LocalProtocolError",
     "RemoteProtocolError",
     "RequestError",
+    "StoreError",
 ]
 
 
@@ -153,6 +155,10 @@ class EngineError(AgentwireError):
         self.message = message
         self.param = param
         self.headers = dict(headers or {})
+
+
+class StoreError(AgentwireError):
+    """A store cannot be opened, read or written: which one, and why."""
 
 
 @attrs.frozen

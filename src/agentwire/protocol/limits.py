@@ -56,7 +56,9 @@ class Limits:
     stored_responses: int = _count(10_000)
     """Responses that the memory store keeps; the oldest go first."""
     stored_bytes: int = _count(256 * MIB)
-    """Bytes of the responses that the memory store keeps."""
+    """Bytes of the responses that the memory store keeps, with all that they continue."""
+    stored_event_bytes: int = _count(64 * MIB)
+    """Bytes of events of background responses that the memory store keeps; those of the oldest go first."""
 
     # A frame and what it costs to parse.
     message_bytes: int = _count(16 * MIB)

@@ -146,28 +146,75 @@ class Stored:
     """One response at rest: what ``GET /v1/responses/{id}`` shows and what a continuation needs.
 
     Attributes:
-        node: the conversation up to it.
+        node: the conversation up to it; of a response that still runs, its input and no output.
         response: the response object as JSON.
         size: bytes that it and its request have on the wire, for a store's bound; the rest of the conversation is
             shared with other responses.
+        status: the response's status; ``queued`` and ``in_progress`` cannot be continued yet.
+        background: it runs on without its client; it has events at rest.
     """
 
     node: Node
     response: bytes
     size: int
+    status: str = "completed"
+    background: bool = False
 
 
 class Store(Protocol):
-    """Where responses rest. The principal is part of every key: another principal's response is not found."""
+    """Where responses rest. The principal is part of every key: another principal's response is not found.
+
+    A store keeps as much as it has room for, and for as long as it likes; what it drops is not found any more, and
+    what continues it keeps its history. Every method may be called from many tasks at once. Cancelled, it has done the
+    whole of its work or none of it. Each of them raises `StoreError` where the store cannot be read or written now:
+    the turn that needed it fails, and nothing else does.
+    """
+
+    @property
+    def retains(self) -> bool:
+        """False if nothing is ever kept: then every response says ``store: false``, and nothing is put."""
 
     async def put(self, principal: str, stored: Stored) -> None:
-        """Keep one response under ``stored.node.response_id``, replacing an older version."""
+        """Keep one response under ``stored.node.response_id``, replacing an older version; it is kept on return.
+
+        Responses before it that were never put are kept with it for the sake of its history, but hidden: `get` and
+        `find_item` do not find them.
+        """
 
     async def get(self, principal: str, response_id: str) -> Stored | None:
-        """The response, or None if it is not here (never was, expired, or somebody else's)."""
+        """The response, or None if it is not here (never was, expired, or somebody else's).
+
+        One that says that it runs, while the process that ran it has died, is shown as failed.
+        """
 
     async def delete(self, principal: str, response_id: str) -> bool:
-        """Forget it; True if it was here."""
+        """Forget it and its events; True if it was here. What continues it keeps its history."""
+
+    async def find_item(self, principal: str, item_id: str) -> Item | None:
+        """The item of that id in any response that `get` finds, the newest that has one; None if there is none."""
+
+    async def append_events(self, principal: str, response_id: str, first: int, events: Sequence[bytes]) -> None:
+        """Add events to those of a response that was put.
+
+        Args:
+            principal: whose response it is.
+            response_id: which one.
+            first: the ``sequence_number`` of the first of these: as many as there were before.
+            events: each a whole JSON object, without a lane.
+
+        Raises:
+            ValueError: these do not follow those that are there; nothing has changed.
+            LookupError: there is no such response.
+        """
+
+    async def read_events(self, principal: str, response_id: str, after: int, max_bytes: int) -> Sequence[bytes]:
+        """The events after that ``sequence_number`` (-1 for all), about ``max_bytes`` of them and at least one.
+
+        Empty if there are none yet. Events may be dropped before their response is.
+
+        Raises:
+            LookupError: there is no such response, or its events after that one are not kept any more.
+        """
 
 
 class ByteStream(Protocol):

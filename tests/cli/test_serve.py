@@ -23,6 +23,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.transport.http_client import HttpStatusError, SseStream, open_http_client
 from tests.cli.kit import ServeProcess, run_command, serving
 from tests.engines.chat import kit as upstream
+from tests.server.kit import Peer
 
 pytestmark = pytest.mark.socket
 
@@ -255,7 +256,33 @@ async def test_a_file_says_the_same_as_the_options_and_what_is_typed_wins(folder
             assert refused.value.status == 400
 
 
+@pytest.mark.parametrize(
+    ("options", "file", "announced"),
+    [
+        ((), "", "goaway, response.cancel, sessions; within=60"),
+        (("--resume-within", "5"), "resume-within = 7", "goaway, response.cancel, sessions; within=5"),
+        ((), "resume-within = 0", "goaway, response.cancel"),
+        ((), 'extension = ["goaway", "sessions"]', "goaway, sessions; within=60"),
+        (("--extension", "none"), 'extension = "goaway"', None),
+    ],
+)
+async def test_it_says_which_extensions_its_clients_may_ask_for(
+    tmp_path: Path, options: tuple[str, ...], file: str, announced: str | None
+) -> None:
+    config = tmp_path / "agentwire.toml"
+    config.write_text(f"port = 0\n{file}\n", encoding="utf-8")
+    with trio.fail_after(60):
+        async with serving("--config", config, *options) as server:
+            port = int(server.where["http"].rpartition(":")[2].partition("/")[0])
+            peer = Peer(await trio.open_tcp_stream("127.0.0.1", port))
+            await peer.shake_hands()
+            assert peer.headers.get("agentwire-extensions") == announced
+            await peer.close()
+
+
 CANNOT = {
+    "no such extension": (("--extension", "magic"), "no extension 'magic'; there are goaway"),
+    "no time": (("--resume-within", "-1"), "must be 0 or more seconds"),
     "open to all": (("--host", "0.0.0.0"), "without an API key"),
     "no such host": (("--host", "no.such.host.invalid", "--key-file", "keys"), "cannot listen on no.such.host.invalid"),
     "bad port": (("--port", "70000"), "--port must be 0 to 65535"),

@@ -20,6 +20,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.runtime.policies import Resume
 from agentwire.runtime.replay import Replay, Seen
+from agentwire.runtime.replies import Replies
 from agentwire.runtime.window import Window
 from agentwire.testing import no_leaks
 from tests.runtime.kit import TERMINALS, Client, Event, MemoryWire, check_lanes, client, create, output_for
@@ -250,7 +251,7 @@ async def test_the_latest_empty_window_of_a_lane_says_how_far_it_got() -> None:
         def __init__(self, lane: str, response_id: str) -> None:
             self.lane, self.response_id = Lane(lane), response_id
 
-    replay = Replay(100)
+    replay = Replay(100, Replies(Limits()))
     windows = []
     for number in range(5):
         window = Window(limit=1000, ready=lambda _: None, keep=1000)

@@ -60,6 +60,11 @@ class ServeOptions:
     """Host name by which the server may be reached besides its own; * for any."""
     allowed_origin: tuple[str, ...] = ()
     """Origin of web pages that may call the server; * for any."""
+    resume_within: float | None = None
+    """Most seconds for which a client that asks for it may be away and resume its turns; the default is 60, and 0
+    switches that off."""
+    extension: tuple[str, ...] = ()
+    """Extension that clients may ask for: goaway, response.cancel, sessions, or none; the default is all of them."""
     log_level: LogLevel | None = None
     """What is logged to stderr: debug, info (the default), warning or error."""
 

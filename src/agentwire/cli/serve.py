@@ -25,12 +25,14 @@ from agentwire.cli.failures import OK, UserError
 from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.options import ServeOptions, read_limits
 from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.extensions import EXTENSIONS
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import LocalTool
 from agentwire.server import Keys, Server
 from agentwire.server import serve as serve_engine
+from agentwire.server.server import RESUME_WITHIN
 
 __all__ = ["UPSTREAM_KEY_VARIABLE", "serve"]
 
@@ -175,6 +177,8 @@ async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:
         models=options.model_name or source.models,
         allowed_hosts=options.allowed_host,
         allowed_origins=options.allowed_origin,
+        extensions=_extensions(options.extension),
+        resume_within=RESUME_WITHIN if options.resume_within is None else options.resume_within,
         limits=plan.limits,
     )
     try:
@@ -184,6 +188,12 @@ async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:
     except OSError as error:
         raise UserError(error.strerror or str(error)) from error
     return server
+
+
+def _extensions(named: Sequence[str]) -> Sequence[str]:
+    if "none" in named:
+        return ()
+    return named or EXTENSIONS
 
 
 def _announce(server: Server, plan: Plan, source: Source) -> None:

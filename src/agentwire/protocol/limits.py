@@ -6,6 +6,7 @@ defaults, and never literals elsewhere. Times are seconds, sizes are bytes, unle
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -91,6 +92,14 @@ class Limits:
     """Events of turns that have ended, and of each that runs, that are kept for a client that comes back."""
     connection_age: float = _bound(3600.0)
     """Life of one connection."""
+    goaway_notice: float = _bound(60.0)
+    """How long before a connection has had its life a client that asked for it is told."""
+    connection_idle: float = _bound(math.inf)
+    """Time without a turn and without a message after which a connection is closed; unbounded unless set."""
+    detached_sessions: int = _count(256)
+    """Sessions that wait for their clients to come back; the longest idle one makes room."""
+    detached_each: int = _count(64)
+    """The same, of one principal."""
 
     # A turn.
     window_bytes: int = _count(256 * KIB)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import trio
 
-from agentwire.protocol.desk import Say
 from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError, RequestError
+from agentwire.protocol.extensions import Reason, goaway
 from agentwire.runtime.contracts import Wire
+from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.outbox import Outbox, ReserveExhausted
 from agentwire.runtime.replay import Seen
 from agentwire.runtime.session import Session
@@ -31,19 +33,33 @@ class Connection:
         wire: an open WebSocket; closed here.
         session: running already; told when the connection is gone.
         seen: how far the client got on an earlier connection of this session; see `Session.attach`.
+        negotiation: what the client may ask for before anything else.
 
     Attributes:
         opened: Trio's time when it was.
+        heard: Trio's time of the client's last message.
         kind_of_end: how it ended, in a few words that can be counted.
     """
 
-    def __init__(self, wire: Wire, session: Session, seen: Mapping[str | None, Seen] | None = None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        session: Session,
+        seen: Mapping[str | None, Seen] | None = None,
+        *,
+        negotiation: Negotiation | None = None,
+    ) -> None:
         self.wire = wire
         self.session = session
-        self.opened = trio.current_time()
+        self.opened = self.heard = trio.current_time()
         self.kind_of_end = "stopped"
         self._seen = seen
-        self._retiring: str | None = None
+        self._negotiation = negotiation
+        self._ending: str | None = None
+        self._goodbye = False
+        self._refusal: RequestError | None = None
+        self._farewell: tuple[Reason, float] | None = None
+        self._told: Reason | None = None
 
     async def run(self) -> str:
         """Serve until the connection ends, whoever ends it; returns the reason in words.
@@ -55,6 +71,8 @@ class Connection:
             ConnectionEnded: the session is over.
         """
         outbox = self.session.attach(self.wire, self._seen)
+        if self._negotiation is not None:
+            self._negotiation.begin(self)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, outbox)
             try:
@@ -62,10 +80,12 @@ class Connection:
             except BaseException:
                 await self._cut("the server stopped")  # noqa: ASYNC102 - it waits for nothing
                 raise
-            if self._retiring is not None:
-                self.kind_of_end, reason = "retired", self._retiring
+            if self._ending is not None:
+                reason = self._ending
+            elif self.session.wire is not self.wire:
+                self.kind_of_end = "taken over"
             if code is not None:
-                self.session.detach(self.wire, reason)
+                self.session.detach(self.wire, reason, goodbye=self._goodbye)
                 await self.wire.close(code, reason)
             else:
                 await self._cut(reason)
@@ -77,7 +97,7 @@ class Connection:
         try:
             await self.wire.abort(reason)
         finally:
-            self.session.detach(self.wire, reason)
+            self.session.detach(self.wire, reason, goodbye=self._goodbye)
 
     async def _write(self, outbox: Outbox) -> None:
         with suppress(ConnectionEnded):  # the reader is told, too
@@ -86,10 +106,17 @@ class Connection:
     async def _read(self) -> tuple[str, int | None]:
         """Read until the end: why it ended, and the close code to answer with, if an answer is owed."""
         try:
+            if self._negotiation is not None:
+                frame = await self._receive()
+                if not self._negotiation.take_first(self, frame):
+                    self.session.receive(frame)
+                self._tell()
             while True:
-                self.session.receive(await self.wire.receive())
+                self.session.receive(await self._receive())
         except ConnectionEnded as end:
-            self.kind_of_end = "lost" if end.received is None else "closed by the client"
+            if self._ending is None:
+                self.kind_of_end = "lost" if end.received is None else "closed by the client"
+            self._goodbye = end.received is not None and end.received.code == 1000 and self._ending is None
             owed = end.received is not None and end.sent is None
             return str(end), end.received.code if owed and end.received is not None else None
         except RemoteProtocolError as error:
@@ -99,6 +126,63 @@ class Connection:
             self.kind_of_end = "never reads"
             return str(error), None
 
+    async def _receive(self) -> bytes:
+        """The client's next message; none any more once the session goes on elsewhere."""
+        frame = await self.wire.receive()
+        if self.session.wire is not self.wire:
+            raise ConnectionEnded(cause="the session goes on on another connection")
+        self.heard = trio.current_time()
+        return frame
+
+    # What is beside the session
+
+    def notify(self, event: Mapping[str, Any]) -> None:
+        """Say something about the connection itself.
+
+        Raises:
+            ReserveExhausted: the client reads nothing.
+        """
+        self.session.notify(event)
+
+    def move(self, session: Session, seen: Mapping[str | None, Seen], reply: int) -> None:
+        """Go on with a session that its client has come back to; what it missed is sent.
+
+        Args:
+            session: it; the connection's new one, in which nothing has happened yet, ends.
+            seen: how far the client got.
+            reply: likewise; `Session.missed` has not raised for these.
+        """
+        new = self.session
+        self.session = session
+        outbox = new.outbox
+        new.leave(self.wire, "its client came back to another session")
+        session.attach(self.wire, seen, reply=reply, outbox=outbox)
+        session.desk.refuse(self._refusal)
+
+    def announce(self, reason: Reason, deadline: float) -> None:
+        """Tell a client that asked for it when its connection will end, once for each reason.
+
+        Args:
+            reason: why.
+            deadline: Trio's time.
+        """
+        self._farewell = (reason, deadline)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._farewell is None or self._told == self._farewell[0] or not self.session.granted.goaway:
+            return
+        self._told, deadline = self._farewell
+        with suppress(ReserveExhausted):  # who reads nothing need not be told
+            self.notify(goaway(self._told, deadline - trio.current_time()))
+
+    async def end(self, code: int, reason: str, kind: str) -> None:
+        """Close it, for this reason; the first one counts."""
+        if self._ending is not None:
+            return
+        self._ending, self.kind_of_end = f"closed with {code}: {reason}", kind
+        await self.wire.close(code, reason)
+
     async def retire(self, code: int, reason: str, error: RequestError, *, grace: float, tell: bool) -> None:
         """Take no new requests, let running turns finish within ``grace`` seconds, then close.
 
@@ -106,16 +190,22 @@ class Connection:
             code: the close code.
             reason: the reason in the close frame.
             error: what new requests are told.
-            grace: seconds for what runs; then it is cancelled.
+            grace: seconds for what runs; then it is cancelled, or waits to be resumed.
             tell: say the error at once, without being asked.
         """
-        if self._retiring is not None:
+        if self._refusal is not None:
             return
-        self._retiring = f"closed with {code}: {reason}"
+        self._refusal = error
         self.session.desk.refuse(error)
         if tell:
             with suppress(ReserveExhausted):  # who reads nothing need not be told, either
-                self.session.say(Say(error.event(sequence_number=0)))
+                self.notify(error.event(sequence_number=0))
         with trio.move_on_after(grace):
-            await self.session.idle()
-        await self.wire.close(code, reason)
+            await self._wait_idle()
+        await self.end(code, reason, "retired")
+
+    async def _wait_idle(self) -> None:
+        session = None
+        while session is not self.session:
+            session = self.session
+            await session.idle()

@@ -50,6 +50,12 @@ class Outbox:
         self._reply_bytes = 0
         self._wire: Wire | None = None
 
+    def again(self, replay: Iterable[Window]) -> None:
+        """Windows that are to be read again, before anything new."""
+        self._replay.extend(replay)
+        if self._wire is not None and self._replay:
+            self._wire.kick()
+
     def connect(self, wire: Wire) -> None:
         """From now on this wire takes what is here; until then, windows fill."""
         self._wire = wire

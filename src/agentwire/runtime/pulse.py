@@ -45,14 +45,15 @@ class Pulse:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Connection, dict[Window, _Silence]] = {}
         self._sessions: dict[Session, dict[Window, _Silence]] = {}
 
     def add(self, session: Session, connection: Connection | None = None) -> None:
-        """From the next beat on."""
-        self._sessions[session] = {}
+        """From the next beat on; with a connection, it is always the session that this one has."""
         if connection is not None:
-            self._connections[connection] = None
+            self._connections[connection] = {}
+        else:
+            self._sessions[session] = {}
 
     def remove(self, session: Session, connection: Connection | None = None) -> None:
         """No more beats."""
@@ -63,12 +64,14 @@ class Pulse:
     async def run(self) -> None:
         """Beat until cancelled."""
         limits = self._limits
-        interval = min(limits.ping_interval, limits.ping_timeout, limits.keepalive_interval) / _BEATS
+        signs = (limits.ping_interval, limits.ping_timeout, limits.keepalive_interval)
+        interval = min(*signs, limits.goaway_notice, limits.connection_idle) / _BEATS
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.sleep(interval)
-                for index, connection in enumerate(tuple(self._connections), 1):
+                for index, (connection, silences) in enumerate(tuple(self._connections.items()), 1):
                     self._beat_connection(connection, nursery)
+                    self._beat_session(connection.session, silences)
                     if index % _BATCH == 0:
                         await trio.lowlevel.checkpoint()
                 for index, (session, silences) in enumerate(tuple(self._sessions.items()), 1):
@@ -83,8 +86,17 @@ class Pulse:
             nursery.start_soon(wire.abort, f"no sign of life for {limits.ping_timeout:g} s")
         elif silence >= limits.ping_interval:
             wire.ping()
-        if now - connection.opened >= limits.connection_age:
+        end = connection.opened + limits.connection_age
+        if now >= end:
             nursery.start_soon(self._retire, connection)
+        elif now >= end - limits.goaway_notice:
+            connection.announce("connection_limit", end)
+        if now - self._last_use(connection) >= limits.connection_idle:
+            nursery.start_soon(connection.end, 1001, f"idle for {limits.connection_idle:g} s", "idle")
+
+    def _last_use(self, connection: Connection) -> float:
+        session = connection.session
+        return trio.current_time() if session.turns else max(connection.heard, session.idle_since)
 
     async def _retire(self, connection: Connection) -> None:
         minutes = self._limits.connection_age / 60

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from agentwire.protocol.desk import Ticket
+from agentwire.runtime.replies import Replies
 from agentwire.runtime.window import Window
 
 __all__ = ["Reading", "Replay", "Seen"]
@@ -40,12 +41,13 @@ class Reading:
 
 @attrs.define(eq=False)
 class _Answer:
-    """One turn's window, and the response in it once there is one."""
+    """One turn's window, and the response in it once there is one, or the number of the reply that refused it."""
 
     lane: str | None
     window: Window
     ticket: Ticket | None
     response_id: str | None = None
+    reply: int | None = None
 
     @property
     def id(self) -> str | None:
@@ -53,27 +55,42 @@ class _Answer:
 
 
 class Replay:
-    """The windows of a session's turns, oldest first.
+    """The windows of a session's turns, oldest first, and of the replies that belong to no response.
 
     Args:
         limit: bytes to keep of turns that have ended.
+        replies: numbers and keeps those.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, replies: Replies) -> None:
         self._limit = limit
         self._answers: deque[_Answer] = deque()
         self._bytes = 0
+        self._replies = replies
 
     def add(self, ticket: Ticket, window: Window) -> None:
         """This turn begins."""
         self._answers.append(_Answer(ticket.lane.name, window, ticket))
+
+    def refuse(self, ticket: Ticket) -> int:
+        """The turn is about to be refused; returns the number of the reply that says so."""
+        number = self._replies.draw()
+        for answer in self._answers:
+            if answer.ticket is ticket:
+                answer.reply = number
+        return number
 
     def ended(self, ticket: Ticket) -> None:
         """This turn has ended, and all of it was sent, though perhaps not received."""
         for answer in self._answers:
             if answer.ticket is ticket:
                 answer.ticket, answer.response_id = None, ticket.response_id
-                self._bytes += answer.window.size
+                if answer.reply is not None:
+                    self._answers.remove(answer)
+                    self._replies.keep(answer.reply, answer.window)
+                else:
+                    self._bytes += answer.window.size
+                break
         if self._bytes > self._limit:
             self._forget()
 
@@ -87,25 +104,35 @@ class Replay:
             answer for answer in self._answers if not _is_empty(answer) or latest[answer.lane] is answer
         )
 
-    def after(self, seen: Mapping[str | None, Seen]) -> list[Reading]:
+    def find(self, response_id: str) -> Window | None:
+        """The window of a response, if any of it is kept."""
+        for answer in self._answers:
+            if answer.id == response_id:
+                return answer.window
+        return None
+
+    def after(self, seen: Mapping[str | None, Seen], reply: int = 0) -> list[Reading]:
         """Where to read on, in order.
 
         Args:
             seen: how far the client got, by lane.
+            reply: the highest number of a reply that it has.
 
         Raises:
             ValueError: some of it is not kept.
         """
-        unknown = seen.keys() - {answer.lane for answer in self._answers}
+        lanes = dict.fromkeys(answer.lane for answer in self._answers if answer.reply is None)
+        unknown = seen.keys() - lanes.keys()
         if unknown:
             raise ValueError(f"nothing is known of lane {unknown.pop()!r}")
         reading: list[Reading] = []
-        for lane in dict.fromkeys(answer.lane for answer in self._answers):
+        for lane in lanes:
             reading += self._lane_after(lane, seen.get(lane))
-        return reading
+        refused = ((answer.reply, answer.window) for answer in self._answers if answer.reply is not None)
+        return [*reading, *(Reading(window, 0) for window in self._replies.after(reply, refused))]
 
     def _lane_after(self, lane: str | None, seen: Seen | None) -> Iterator[Reading]:
-        answers = [answer for answer in self._answers if answer.lane == lane]
+        answers = [answer for answer in self._answers if answer.lane == lane and answer.reply is None]
         start = 0
         if seen is not None:
             found = [index for index, answer in enumerate(answers) if answer.id == seen.response_id]

@@ -7,14 +7,19 @@ connection is lost, its policy decides: everything is cancelled at once, or goes
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import attrs
 import trio
 
+from agentwire.protocol import extensions
 from agentwire.protocol.codec import decode_envelope, encode_json
 from agentwire.protocol.desk import Desk, DeskStatistics, Outcome, Say, State, Ticket
 from agentwire.protocol.errors import ConnectionEnded, RequestError
+from agentwire.protocol.extensions import Granted
+from agentwire.protocol.request import Envelope
 from agentwire.runtime.contracts import Wire
 from agentwire.runtime.groups import single
 from agentwire.runtime.opening import Transport
@@ -22,6 +27,7 @@ from agentwire.runtime.out import event_parts
 from agentwire.runtime.outbox import Outbox, OutboxStatistics, ReserveExhausted
 from agentwire.runtime.policies import Cancel, Policy, Resume
 from agentwire.runtime.replay import Reading, Replay, Seen
+from agentwire.runtime.replies import Replies
 from agentwire.runtime.service import Service
 from agentwire.runtime.turn import Turn
 from agentwire.runtime.window import Window, WindowStatistics
@@ -50,6 +56,15 @@ class Session:
         principal: who the client is.
         policy: what a lost connection does.
         transport: how requests come.
+
+    Attributes:
+        granted: the extensions that its client has.
+        token: what resumes it, if its client asked for that; then answers that belong to no response are numbered, and
+            kept to be sent again, too.
+        received: messages of the client that were taken.
+        idle_since: Trio's time since when no turn has run.
+        detached_since: Trio's time since when it has been without a connection; None while it has one.
+        on_detached: told when it begins to wait for its client.
     """
 
     def __init__(
@@ -63,11 +78,18 @@ class Session:
         self.turns: dict[Ticket, Turn] = {}
         self.ended: str | None = None
         self.finished = trio.Event()
+        self.granted = Granted()
+        self.token: str | None = None
+        self.received = 0
+        self.idle_since = trio.current_time()
+        self.detached_since: float | None = None
+        self.on_detached: Callable[[Session], None] | None = None
         self._service = service
         self._transport: Transport = transport
         self._wire: Wire | None = None
         self._attached = False
-        self._replay = Replay(service.limits.replay_bytes)
+        self._replies = Replies(service.limits)
+        self._replay = Replay(service.limits.replay_bytes, self._replies)
         self._idle = trio.Event()
         self._idle.set()
         self._scope = trio.CancelScope()
@@ -103,14 +125,36 @@ class Session:
 
     # Its connection
 
-    def attach(self, wire: Wire, seen: Mapping[str | None, Seen] | None = None) -> Outbox:
+    def grant(self, granted: Granted, token: str | None = None) -> None:
+        """What its client has from now on; before its first turn, or when it is resumed."""
+        self.granted = granted
+        self.token = token
+        if granted.sessions:
+            self.policy = Resume(granted.within)
+
+    @property
+    def wire(self) -> Wire | None:
+        """The connection it has now."""
+        return self._wire
+
+    def attach(
+        self,
+        wire: Wire,
+        seen: Mapping[str | None, Seen] | None = None,
+        *,
+        reply: int = 0,
+        outbox: Outbox | None = None,
+    ) -> Outbox:
         """This connection takes what the session has to say; if another one does, that one is cut off.
 
         Args:
             wire: the new connection.
             seen: how far the client got, by lane; what follows there is sent again. A lane that is left out is sent
-                again from the start of what is kept of it. Replies that belong to no turn are not sent again, but an
-                error that refused a request before it had a response is.
+                again from the start of what is kept of it.
+            reply: the highest number of an answer that belongs to no response that the client has: later ones are sent
+                again. A session without a token does not number them, and sends only those again that refused a request
+                whose turn had begun.
+            outbox: one that the wire's writer reads already; a new one if left out.
 
         Returns:
             What the wire's writer is to send.
@@ -119,39 +163,71 @@ class Session:
             ValueError: what follows ``seen`` is not kept any more; nothing has changed.
             ConnectionEnded: the session is over.
         """
-        if self.ended is not None:
-            raise ConnectionEnded(cause=f"the session is over: {self.ended}")
         if self._attached:
-            self._resume(self._replay.after(seen or {}))
+            self._resume(self.missed(seen or {}, reply), outbox or Outbox(self._service.limits))
+        elif self.ended is not None:
+            raise self._is_over()
         self._attached = True
         self._wire = wire
+        self.detached_since = None
         self.outbox.connect(wire)
         return self.outbox
 
-    def _resume(self, reading: Sequence[Reading]) -> None:
+    def missed(self, seen: Mapping[str | None, Seen], reply: int = 0) -> list[Reading]:
+        """What a client that got so far is to be sent again; raises what `attach` does."""
+        if self.ended is not None:
+            raise self._is_over()
+        return self._replay.after(seen, reply)
+
+    def _is_over(self) -> ConnectionEnded:
+        return ConnectionEnded(cause=f"the session is over: {self.ended}")
+
+    def _resume(self, reading: Sequence[Reading], outbox: Outbox) -> None:
         if self._expiry is not None:
             self._expiry.cancel(reason="the session was resumed")
             self._expiry = None
         elif self._wire is not None and self._nursery is not None:
             self.outbox.disconnect()
             self._nursery.start_soon(self._wire.abort, "the session goes on on another connection")
-        ended = [read.window for read in reading if read.window.closed and read.number < read.window.next_number]
-        self.outbox = Outbox(self._service.limits, ended)
+        self.outbox = outbox
+        again: list[Window] = []
         for read in reading:
-            read.window.rewind(read.number, self.outbox.ready)
-            if read.window.pending and not read.window.closed:
-                self.outbox.ready(read.window)
+            window = read.window
+            window.rewind(read.number, outbox.ready)
+            if window.pending:
+                again.append(window)
+        outbox.again(window for window in again if window.closed)
+        for window in again:
+            if not window.closed:
+                outbox.ready(window)
 
-    def detach(self, wire: Wire, reason: str) -> None:
-        """This connection is gone; what happens now is the policy's. Nothing, if another one has taken over."""
+    def leave(self, wire: Wire, reason: str) -> None:
+        """Its connection and its outbox go on with another session; this one, in which nothing runs, ends."""
+        if wire is self._wire:
+            self._wire = None
+            self.outbox = Outbox(self._service.limits)
+            self.cancel(reason)
+
+    def detach(self, wire: Wire, reason: str, *, goodbye: bool = False) -> None:
+        """This connection is gone; what happens now is the policy's. Nothing, if another one has taken over.
+
+        Args:
+            wire: the connection.
+            reason: why.
+            goodbye: its client said that it was done; that ends a session that it could have resumed.
+        """
         if wire is not self._wire:
             return
         self._wire = None
         self.outbox.disconnect()
-        if isinstance(self.policy, Resume) and self._nursery is not None and self.ended is None:
+        ends = goodbye and self.granted.sessions
+        if isinstance(self.policy, Resume) and not ends and self._nursery is not None and self.ended is None:
             log.info("session %s: %s; it may be resumed within %g s", self.id, reason, self.policy.within)
             self._expiry = trio.CancelScope()
             self._nursery.start_soon(self._expire, self._expiry, self.policy.within, reason)
+            self.detached_since = trio.current_time()
+            if self.on_detached is not None:
+                self.on_detached(self)
         else:
             self.cancel(reason)
 
@@ -171,10 +247,14 @@ class Session:
         """
         if self.ended is not None:
             return
+        self.received += 1
         stream_id = None
         try:
             envelope = decode_envelope(frame, self._service.limits)
             stream_id = envelope.stream_id
+            if envelope.type.startswith(extensions.PREFIX):
+                self._extension(envelope)
+                return
             answer = self.desk.submit(envelope, frame)
         except RequestError as error:
             lane = None if error.code == "invalid_stream_id" else stream_id
@@ -184,6 +264,16 @@ class Session:
         elif answer is not None:
             self._start_ready()
 
+    def _extension(self, envelope: Envelope) -> None:
+        if envelope.type == extensions.HELLO:
+            raise extensions.late_hello()
+        if envelope.type != extensions.CANCEL or not self.granted.cancel:
+            raise extensions.unknown_extension(envelope.type)
+        ticket = self.desk.running(envelope.response_id)
+        turn = self.turns.get(ticket) if ticket is not None else None
+        if turn is None or not turn.cancel(extensions.cancelled()):
+            raise extensions.not_running(envelope.response_id)
+
     def say(self, answer: Say) -> None:
         """Say something at once: about a running turn in that turn's own order, anything else beside them all.
 
@@ -192,13 +282,27 @@ class Session:
         """
         turn = self.turns.get(answer.ticket) if answer.ticket is not None else None
         if turn is None:
-            self.outbox.reply(encode_json(answer.event)[:-1] + _ending(answer.stream_id))
+            self._reply(answer)
             return
         waiting, limits = turn.window.statistics().waiting_bytes, self._service.limits
         if waiting > limits.window_bytes + limits.reply_bytes:
             raise ReserveExhausted(f"{waiting} bytes of a turn wait for a peer that asks for more of them")
         members = dict(answer.event)
         turn.window.put_nowait(*event_parts(members.pop("type"), members))
+
+    def _reply(self, answer: Say) -> None:
+        if self.token is not None:
+            self._replies.say(answer.event, _ending(answer.stream_id), self.outbox.ready)
+        else:
+            self.outbox.reply(encode_json(answer.event)[:-1] + _ending(answer.stream_id))
+
+    def notify(self, event: Mapping[str, Any]) -> None:
+        """Say something about the connection, which is nobody's business after its end.
+
+        Raises:
+            ReserveExhausted: the client reads nothing.
+        """
+        self.outbox.reply(encode_json(event))
 
     def _start_ready(self) -> None:
         for ticket in self.desk.start():
@@ -222,11 +326,15 @@ class Session:
             self._open_window(ticket),
             principal=self.principal,
             transport=self._transport,
+            mark=partial(self._mark, ticket) if self.token is not None else dict,
         )
         if self._idle.is_set():
             self._idle = trio.Event()
         self.turns[ticket] = turn
         return turn
+
+    def _mark(self, ticket: Ticket) -> Mapping[str, int]:
+        return {extensions.REPLY: self._replay.refuse(ticket)}
 
     async def run_turn(self, turn: Turn) -> None:
         """Run one request to its end, then free its lane. Raises nothing but `trio.Cancelled`."""
@@ -268,6 +376,7 @@ class Session:
             self._start_ready()
         if not self.turns:
             self._idle.set()
+            self.idle_since = trio.current_time()
 
     def _open_window(self, ticket: Ticket) -> Window:
         limits, lane = self._service.limits, ticket.lane.name

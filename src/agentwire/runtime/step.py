@@ -77,6 +77,12 @@ class Step:
         waits = any(client_call(item) is not None for item in self._output.items())
         return StepEnd(finish=self._finish, error=self._error, goes_on=bool(out.calls) and not waits)
 
+    def stop(self, error: RequestError) -> None:
+        """Cancel the engine and the tools: the step ends with this error, unless it has failed already."""
+        if self._error is None and not self._overflowed:
+            self._error = error
+            self._scope.cancel(reason=error.message)
+
     async def _run_engine(self, ask: Ask, out: TurnOut) -> None:
         async with trio.open_nursery() as self._tools:
             try:

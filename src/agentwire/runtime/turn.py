@@ -6,7 +6,7 @@ cannot be written. A turn knows no socket: its events go into a window.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -49,10 +49,19 @@ class Turn:
         window: takes the events; closed by whoever made it.
         principal: who asks.
         transport: how the request came; some fields are legal on one transport only.
+        mark: more members for the error that refuses the request, if it comes to that.
     """
 
     def __init__(
-        self, service: Service, desk: Desk, ticket: Ticket, window: Window, *, principal: str, transport: Transport
+        self,
+        service: Service,
+        desk: Desk,
+        ticket: Ticket,
+        window: Window,
+        *,
+        principal: str,
+        transport: Transport,
+        mark: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.ticket = ticket
         self.window = window
@@ -63,9 +72,13 @@ class Turn:
         self._desk = desk
         self._principal = principal
         self._transport: Transport = transport
+        self._mark = mark
         self._size = 0
         self._output = Output()
         self._memo = Memo()
+        self._step: Step | None = None
+        self._stopped: RequestError | None = None
+        self._ends = False
 
     async def run(self) -> Ending:
         """Run it to its terminal event.
@@ -83,7 +96,10 @@ class Turn:
         response = await self._begin(request)
         if parent is not None:
             self._memo.value = parent.memo.value
-        ending = await self._work(request, parent, response) if request.generate else self._warm_up()
+        if self._stopped is not None:
+            ending = Ending(outcome=Outcome.CANCELLED, error=self._stopped)
+        else:
+            ending = await self._work(request, parent, response) if request.generate else self._warm_up()
         await self._end(request, parent, response, ending)
         return ending
 
@@ -125,9 +141,12 @@ class Turn:
         usage: Usage | None = None
         for step in range(self._service.limits.steps):
             ask = self._ask(request, parent, response, History(parent, (*request.input, *done)), step)
-            end = await Step(self._service, self.window, self._output).run(ask)
+            self._step = Step(self._service, self.window, self._output)
+            end = await self._step.run(ask)
             if end.finish.usage is not None:
                 usage = end.finish.usage if usage is None else usage + end.finish.usage
+            if self._stopped is not None:
+                return Ending(outcome=Outcome.CANCELLED, usage=usage, error=self._stopped)
             if end.error is not None:
                 return Ending(outcome=Outcome.FAILED, usage=usage, error=end.error)
             if end.finish.incomplete is not None:
@@ -156,14 +175,28 @@ class Turn:
             limits=service.limits,
         )
 
+    def cancel(self, error: RequestError) -> bool:
+        """Stop the engine and the tools; the response fails with this error, and no ``error`` event comes before that.
+
+        What the lane remembers stays as it was. False if the response has ended, or is about to.
+        """
+        if self._ends or self.response is None:
+            return False
+        if self._stopped is None:
+            self._stopped = error
+            if self._step is not None:
+                self._step.stop(error)
+        return True
+
     # Ending
 
     async def _end(self, request: CreateRequest, parent: Node | None, response: Response, ending: Ending) -> None:
         """The desk knows first, then the store, then the client."""
+        self._ends = True
         final = self.response = self._final(response, ending)
         shown = encode_json(to_wire(final))
         node = None
-        if ending.outcome is not Outcome.FAILED:
+        if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
             node = attrs.evolve(grow(final.id, request.input, final.output), memo=self._memo)
             if request.store:
@@ -171,7 +204,7 @@ class Turn:
                 await self._service.store.put(self._principal, stored)
         self.ending = ending
         self._desk.settle(self.ticket, ending.outcome, node)
-        if ending.error is not None:
+        if ending.outcome is Outcome.FAILED and ending.error is not None:
             self._put_error(ending.error)
         await self.window.put(
             b'{"type":"response.%b","sequence_number":' % final.status.encode(), b',"response":' + shown
@@ -181,7 +214,7 @@ class Turn:
         error = ending.error
         return attrs.evolve(
             response,
-            status=ending.outcome.value,
+            status="failed" if error is not None else ending.outcome.value,
             output=self._output.items(),
             usage=ending.usage,
             completed_at=self._service.sources.timestamp() if ending.outcome is Outcome.COMPLETED else None,
@@ -201,6 +234,8 @@ class Turn:
     def _put_error(self, error: RequestError) -> None:
         event = error.event()
         del event["type"]
+        if self.response is None:
+            event |= self._mark()
         self.window.put_nowait(*event_parts("error", event))
 
 

@@ -167,6 +167,12 @@ class Window:
         else:
             self._append_first(event)
 
+    def put_bare(self, event: bytes) -> None:
+        """Append an event that shows no number, without asking for room: an answer that belongs to no response."""
+        self.next_number += 1
+        self.total_bytes += len(event)
+        self._append_first(event)
+
     def _append_first(self, event: bytes) -> None:
         """An event in front of which nothing waits: it may not have to wait either."""
         if self._offer is not None and self._offer(event):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentwire.protocol.errors import RequestError
 
-__all__ = ["draining", "no_response", "not_found", "overloaded", "wrong_method"]
+__all__ = ["draining", "no_response", "not_found", "overloaded", "revoked", "wrong_method"]
 
 
 def draining() -> RequestError:
@@ -27,6 +27,12 @@ def not_found(path: str) -> RequestError:
 def no_response(response_id: str) -> RequestError:
     """404: no response of that id is stored for whoever asks."""
     return RequestError(404, "response_not_found", f"There is no stored response {response_id!r}.", param="id")
+
+
+def revoked() -> RequestError:
+    """401: a key that was good once."""
+    headers = {"www-authenticate": "Bearer"}
+    return RequestError(401, "invalid_api_key", "This API key is not accepted any more.", headers=headers)
 
 
 def wrong_method(method: str, allowed: str) -> RequestError:

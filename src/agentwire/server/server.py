@@ -20,6 +20,7 @@ import trio
 
 from agentwire._version import __version__
 from agentwire.protocol.codec import encode_json
+from agentwire.protocol.extensions import EXTENSIONS, Permitted
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine, Store
@@ -29,7 +30,7 @@ from agentwire.runtime.service import Service
 from agentwire.runtime.tools import Toolbox
 from agentwire.server.auth import Keys
 from agentwire.server.http_door import JSON, HttpDoor
-from agentwire.server.refusals import draining
+from agentwire.server.refusals import draining, revoked
 from agentwire.server.routing import Call, Route, Router
 from agentwire.server.socket_door import SocketDoor
 from agentwire.server.stored_door import StoredDoor
@@ -41,13 +42,15 @@ from agentwire.transport.serving import serve_requests
 from agentwire.transport.streams import NetworkStream
 from agentwire.transport.upgrade import check_host, check_origin, default_hosts, upgrade_required
 
-__all__ = ["Server", "ServerStatistics", "serve"]
+__all__ = ["RESUME_WITHIN", "Server", "ServerStatistics", "serve"]
 
 log = logging.getLogger("agentwire.server")
 
 RESPONSES: Final = "/v1/responses"
 ALIASES: Final = {"/v1/codex/responses": RESPONSES}
 """Paths that some clients make of a base URL, and what they mean."""
+RESUME_WITHIN: Final = 60.0
+"""Most seconds for which a session waits, unless the server is told otherwise."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +60,7 @@ class ServerStatistics:
     listening: ListenStatistics
     connections: int
     sessions: int
+    detached: int
     running: int
     queued: int
     sessions_total: int
@@ -84,6 +88,7 @@ class Server:
         origins: Collection[str],
         models: Sequence[str],
         policy: Policy,
+        permitted: Permitted,
     ) -> None:
         self.limits = service.limits
         self._service = service
@@ -95,9 +100,10 @@ class Server:
         self._models = tuple(models)
         self._started = service.sources.timestamp()
         self._pulse = Pulse(service.limits)
-        self._sockets = SocketDoor(service, self._pulse, nursery, policy)
+        self._sockets = SocketDoor(service, self._pulse, nursery, policy, permitted)
         self._http = HttpDoor(service, self._pulse)
         self._router = Router(self._routes(StoredDoor(service)), ALIASES)
+        self._revoked: set[str] = set()
         self._draining = False
         self._drained = trio.Event()
 
@@ -125,6 +131,7 @@ class Server:
             listening=self._listening.statistics(),
             connections=len(self._sockets.connections),
             sessions=len(sessions),
+            detached=self._sockets.sessions.detached,
             running=sum(desk.running for desk in desks),
             queued=sum(desk.queued for desk in desks),
             sessions_total=tally.sessions,
@@ -145,6 +152,16 @@ class Server:
             log.info("draining: %d connections", len(self._sockets.connections))
             self._nursery.start_soon(self._drain)
         await self._drained.wait()
+
+    async def revoke(self, principal: str) -> None:
+        """Take a principal's access away: its connections are closed with 1008, its turns cancelled, its key refused.
+
+        Args:
+            principal: as `Ask.principal` has it, and `Keys.principal` makes it of a key.
+        """
+        self._revoked.add(principal)
+        log.info("revoked: %s", principal)
+        await self._sockets.revoke(principal)
 
     async def _drain(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -167,6 +184,8 @@ class Server:
         request_id = self._service.sources.new_id("req")
         connection.standing = (("x-request-id", request_id),)
         principal = self._keys.principal(request.headers.get("authorization"))
+        if principal in self._revoked:
+            raise revoked()
         route, names = self._router.find(request)
         if route.closed and self._draining:
             raise draining()
@@ -214,6 +233,8 @@ async def serve(
     store: Store | None = None,
     models: Sequence[str] = ("default",),
     on_disconnect: Policy | None = None,
+    extensions: Iterable[str] = EXTENSIONS,
+    resume_within: float = RESUME_WITHIN,
     allowed_hosts: Collection[str] = (),
     allowed_origins: Collection[str] = (),
     limits: Limits | None = None,
@@ -237,18 +258,21 @@ async def serve(
         store: where stored responses rest; this process's memory if left out, bounded by ``limits``.
         models: the names that ``GET /v1/models`` lists; requests may name any model.
         on_disconnect: what a lost WebSocket does to its turns; `Cancel` if left out.
+        extensions: what clients may ask for beyond the protocol; all that there is if left out.
+        resume_within: most seconds for which a client that asks for it may be away and resume its turns; 0 for none.
         allowed_hosts: names by which the server may be reached besides its own; ``*`` for any.
         allowed_origins: web pages' origins that may call it; ``*`` for any.
         limits: every bound.
         sources: ids, clock and randomness.
 
     Raises:
-        ValueError: it would be open to the network without a key, or a tool or key is not usable.
+        ValueError: it would be open to the network without a key, or a tool, key or extension is not usable.
         OSError: it cannot listen there.
     """
     limits = limits or Limits()
     keys = keys if isinstance(keys, Keys) else Keys.of(keys)
     _check_exposure(host, keys)
+    permitted = Permitted.of(extensions, resume_within)
     service = Service(
         engine=engine,
         toolbox=Toolbox.of(tools),
@@ -272,6 +296,7 @@ async def serve(
             origins=allowed_origins,
             models=models,
             policy=on_disconnect or Cancel(),
+            permitted=permitted,
         )
         nursery.start_soon(_cut_off_in_the_end, listening)
         nursery.start_soon(server._pulse.run)

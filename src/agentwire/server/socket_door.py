@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import trio
 
 from agentwire.protocol.errors import RequestError
+from agentwire.protocol.extensions import HEADER, Permitted, read_header
 from agentwire.runtime.connection import Connection
+from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.policies import Policy
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
+from agentwire.runtime.sessions import Sessions
 from agentwire.server.refusals import overloaded
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.requests import Request
@@ -21,6 +25,8 @@ from agentwire.transport.upgrade import judge_upgrade
 from agentwire.transport.websocket import open_server_wire
 
 __all__ = ["SocketDoor"]
+
+REVOKED: Final = "access was revoked"
 
 log = logging.getLogger("agentwire.connection")
 
@@ -33,17 +39,21 @@ class SocketDoor:
         pulse: keeps connections alive.
         nursery: owns the sessions: under `Resume` they outlive their connections.
         policy: what a lost connection does.
+        permitted: the extensions that clients may ask for.
     """
 
-    def __init__(self, service: Service, pulse: Pulse, nursery: trio.Nursery, policy: Policy) -> None:
+    def __init__(
+        self, service: Service, pulse: Pulse, nursery: trio.Nursery, policy: Policy, permitted: Permitted
+    ) -> None:
         self.connections: set[Connection] = set()
-        self.sessions: set[Session] = set()
+        self.sessions = Sessions(service.limits, service.sources)
         self._open = 0  # those that are still shaking hands included
         self._draining: RequestError | None = None
         self._service = service
         self._pulse = pulse
         self._nursery = nursery
         self._policy = policy
+        self._permitted = permitted
 
     async def upgrade(self, http: HttpConnection, request: Request, principal: str, request_id: str) -> None:
         """Serve one WebSocket until it ends.
@@ -54,12 +64,17 @@ class SocketDoor:
         limits = self._service.limits
         if self._open >= limits.connections:
             raise overloaded(limits.connections)
+        asked = read_header(request.headers.all(HEADER))
         head = judge_upgrade(request, http.early)
+        headers = [("x-request-id", request_id)]
+        if self._permitted.header:
+            headers.append((HEADER, self._permitted.header))
         stream, _ = http.take_over()
         self._open += 1
         try:
-            async with open_server_wire(stream, head, headers=(("x-request-id", request_id),), limits=limits) as wire:
-                connection = Connection(wire, await self._open_session(principal))
+            async with open_server_wire(stream, head, headers=headers, limits=limits) as wire:
+                negotiation = Negotiation(self._permitted, self.sessions, limits, asked)
+                connection = Connection(wire, await self._open_session(principal), negotiation=negotiation)
                 with self._listed(connection):
                     log.info("%s: open from %s, session %s", request_id, http.peer, connection.session.id)
                     log.info("%s: over: %s", request_id, await connection.run())
@@ -92,12 +107,24 @@ class SocketDoor:
             for connection in self.connections:
                 nursery.start_soon(self._retire, connection, error)
             with trio.move_on_after(self._service.limits.drain):  # noqa: ASYNC912 - nothing to wait for is fine
-                for session in tuple(self.sessions):
+                for session in self.sessions:
                     await session.idle()
 
     async def _retire(self, connection: Connection, error: RequestError) -> None:
         grace = self._service.limits.drain
+        connection.announce("drain", trio.current_time() + grace)
         await connection.retire(1012, "the server restarts", error, grace=grace, tell=False)
+
+    async def revoke(self, principal: str) -> None:
+        """End all sessions of a principal at once, and close its connections with 1008."""
+        for session in self.sessions:
+            if session.principal == principal:
+                session.cancel(REVOKED)
+        async with trio.open_nursery() as nursery:
+            for connection in self.connections:
+                if connection.session.principal == principal:
+                    nursery.start_soon(connection.end, 1008, REVOKED, "revoked")
+            await trio.lowlevel.checkpoint()
 
     async def _open_session(self, principal: str) -> Session:
         session = Session(self._service, principal=principal, policy=self._policy)
@@ -112,6 +139,6 @@ class SocketDoor:
             log.exception("session %s failed", session.id)
             for connection in self.connections:
                 if connection.session is session:
-                    self._nursery.start_soon(connection.wire.close, 1011, "internal error")
+                    self._nursery.start_soon(connection.end, 1011, "internal error", "failed")
         finally:
-            self.sessions.discard(session)
+            self.sessions.remove(session)

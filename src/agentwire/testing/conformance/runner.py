@@ -1,0 +1,95 @@
+"""Runs cases against a server, one after the other, each on connections of its own, and keeps the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import attrs
+import trio
+
+from agentwire.testing.conformance.peer import NEEDS, Peer
+from agentwire.testing.conformance.registry import CASES, Case
+from agentwire.testing.conformance.rules import RULES, TOPICS
+from agentwire.testing.conformance.rules.model import Profile
+from agentwire.testing.conformance.wire import Log
+
+__all__ = ["TIMEOUT", "Result", "run_case", "run_cases"]
+
+Verdict = Literal["passed", "failed", "not applicable"]
+
+TIMEOUT: Final = 60.0
+"""Seconds that one case may take."""
+
+
+@attrs.frozen
+class Result:
+    """What came of one case.
+
+    Attributes:
+        case: the case.
+        verdict: passed, failed, or not applicable to this server or profile.
+        why: what was wrong, or what is missing; empty if it passed.
+        evidence: what went over the wire, if it failed.
+    """
+
+    case: Case
+    verdict: Verdict
+    why: str = ""
+    evidence: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rules = ", ".join(self.case.rules)
+        head = f"{self.verdict}: {self.case.name} ({rules}){': ' if self.why else ''}{self.why}"
+        return "\n".join((head, *(f"    {line}" for line in self.evidence)))
+
+
+def not_applicable(peer: Peer, case: Case) -> str:
+    """Why a case cannot be run against this server, in its profile; empty if it can."""
+    if peer.profile not in case.profiles & RULES[case.rules[0]].profiles:
+        return f"it is not about the profile {peer.profile}"
+    missing = [need for need in case.needs if need not in peer.abilities]
+    return f"it needs {'; '.join(NEEDS[need] for need in missing)}" if missing else ""
+
+
+async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Result:  # noqa: ASYNC109 - a bound on the server, not on the caller
+    """Run one case. Whatever goes wrong in it is the server's failure; a cancellation goes on."""
+    if why := not_applicable(peer, case):
+        return Result(case, "not applicable", why)
+    peer = attrs.evolve(peer, log=Log())
+    try:
+        with trio.fail_after(timeout):
+            await case.body(peer)
+    except trio.TooSlowError:
+        return Result(case, "failed", f"no end within {timeout:g} s", tuple(peer.log.lines))
+    except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything
+        said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
+        return Result(case, "failed", said, tuple(peer.log.lines))
+    return Result(case, "passed")
+
+
+async def run_cases(
+    peer: Peer,
+    *,
+    profile: Profile | None = None,
+    cases: Iterable[Case] | None = None,
+    timeout: float = TIMEOUT,  # noqa: ASYNC109 - a bound on the server, not on the caller
+) -> list[Result]:
+    """Run cases, all of them if none are named, in one profile. Cancelling it loses the results.
+
+    Args:
+        peer: the server.
+        profile: instead of the peer's.
+        cases: which.
+        timeout: seconds for each.
+    """
+    if profile is not None:
+        peer = attrs.evolve(peer, profile=profile)
+    chosen = in_order() if cases is None else cases
+    return [await run_case(peer, one, timeout=timeout) for one in chosen]
+
+
+def in_order() -> list[Case]:
+    """All cases, by the topic of the first rule that each proves."""
+    places = {rule.id: place for place, rule in enumerate(rule for topic in TOPICS for rule in topic.rules)}
+    return sorted(CASES.values(), key=lambda one: places[one.rules[0]])

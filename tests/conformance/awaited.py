@@ -1,0 +1,38 @@
+"""Cases and rules of what is not there yet; each line goes when its feature comes."""
+
+from __future__ import annotations
+
+AWAITED = frozenset(
+    (
+        # background
+        "a_background_response_is_polled",
+        "a_background_response_must_be_stored",
+        "a_background_response_can_be_cancelled",
+        "only_background_responses_can_be_cancelled",
+        "a_background_stream_is_read_again",
+        "only_background_streams_are_read_again",
+        "AW-B-009",
+        "AW-C-006",
+        # compaction
+        "a_compacted_window_begins_a_chain",
+        "a_compaction_needs_a_model",
+        "a_long_context_is_compacted",
+        "a_trigger_compacts_now",
+        # references to stored items, stores
+        "references_stand_for_items",
+        "AW-R-009",
+        # output
+        "AW-T-007",
+        # steering
+        "a_steer_takes_user_messages",
+        "a_steered_response_has_a_successor",
+        "a_successor_goes_before_what_waits",
+        "a_steer_waits_for_the_outputs",
+        "AW-G-006",
+        "AW-G-008",
+        "AW-G-014",
+        "AW-G-015",
+        "AW-G-017",
+        "AW-S-028",
+    )
+)

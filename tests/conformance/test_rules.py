@@ -1,0 +1,90 @@
+"""The table is whole: every rule is shown by something, every case shows a rule, and the page says the same."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from agentwire.testing.conformance import CASES, NEEDS, RULES, TOPICS, Case, Rule, page
+from agentwire.testing.conformance.registry import case as register
+from agentwire.testing.conformance.rules import LEVELS, SOURCES
+from tests.conformance.awaited import AWAITED
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROVEN = {rule for case in CASES.values() for rule in case.rules}
+
+
+def test_ids_are_unique_and_in_order() -> None:
+    assert len(RULES) == sum(len(topic.rules) for topic in TOPICS)
+    assert len({topic.letter for topic in TOPICS}) == len(TOPICS)
+    for topic in TOPICS:
+        numbers = [int(rule.id.removeprefix(f"AW-{topic.letter}-")) for rule in topic.rules]
+        assert numbers == sorted(numbers)
+        assert [rule.id for rule in topic.rules] == [f"AW-{topic.letter}-{number:03}" for number in numbers]
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_is_whole(rule: Rule) -> None:
+    assert rule.text.endswith(".")
+    assert rule.sources
+    assert set(rule.sources) <= SOURCES.keys()
+    assert len(set(rule.sources)) == len(rule.sources)
+    assert rule.level in LEVELS
+    assert rule.profiles
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_a_rule_is_shown_or_says_why_not(rule: Rule) -> None:
+    if rule.id in AWAITED:
+        pytest.xfail("its feature is not there yet")
+    if rule.departure is not None:
+        assert rule.id not in PROVEN
+        assert rule.proof is None
+    else:
+        assert rule.id in PROVEN or rule.proof is not None
+    if rule.proof is not None:
+        path, _, name = rule.proof.partition("::")
+        assert name in functions(path), f"there is no test {rule.proof}"
+
+
+@cache
+def functions(path: str) -> frozenset[str]:
+    """The names of the tests in a file."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_case_shows_rules_and_says_what_it_does(case: Case) -> None:
+    assert set(case.rules) <= RULES.keys()
+    assert len(set(case.rules)) == len(case.rules)
+    assert case.title.endswith((".", "?"))
+    assert case.profiles & RULES[case.rules[0]].profiles
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "needs"), [("new", (), ()), ("new", ("AW-H-001",), ("luck",)), ("taken", ("AW-H-001",), ())]
+)
+def test_what_is_no_case(name: str, rules: tuple[str, ...], needs: tuple[str, ...]) -> None:
+    async def body(peer: object) -> None:
+        """Nothing."""
+
+    body.__name__ = next(iter(CASES)) if name == "taken" else name
+    with pytest.raises(ValueError, match="must be new"):
+        register(*rules, needs=needs)(body)
+    assert "new" not in CASES
+
+
+def test_every_need_is_one_of_some_case() -> None:
+    assert {need for case in CASES.values() for need in case.needs} == NEEDS.keys()
+
+
+def test_the_page_is_what_the_table_says(tmp_path: Path) -> None:
+    page.main(str(tmp_path / "rules.md"))
+    made = (tmp_path / "rules.md").read_text(encoding="utf-8")
+    committed = (ROOT / "docs" / "reference" / "rules.md").read_text(encoding="utf-8")
+    assert committed == made, "run: python -m agentwire.testing.conformance.page docs/reference/rules.md"
+    assert all(rule in made for rule in RULES)

@@ -120,26 +120,32 @@ def serve_websockets(listener: socket.socket) -> None:
 
 
 class TrioTicker:
-    """One timer for all connections."""
+    """One timer for all connections; like the other one, it starts when the first waits, and no tick starts a task."""
 
     def __init__(self, nursery: Any) -> None:
         self._nursery = nursery
-        self._waiting: dict[float, Any] = {}
+        self._lots: dict[float, tuple[Any, Any]] = {}
 
     async def wait(self, pause: float) -> None:
         """The next tick."""
         import trio
 
-        if pause not in self._waiting:
-            self._waiting[pause] = trio.lowlevel.ParkingLot()
-            self._nursery.start_soon(self._tick, pause)
-        await self._waiting[pause].park()
+        if pause not in self._lots:
+            self._lots[pause] = trio.lowlevel.ParkingLot(), trio.lowlevel.ParkingLot()
+            self._nursery.start_soon(self._run, pause)
+        waiting, timer = self._lots[pause]
+        if timer:
+            timer.unpark_all()
+        await waiting.park()
 
-    async def _tick(self, pause: float) -> None:
+    async def _run(self, pause: float) -> None:
         import trio
 
-        await trio.sleep(pause)
-        self._waiting.pop(pause).unpark_all()
+        waiting, timer = self._lots[pause]
+        while True:
+            await trio.sleep(pause)
+            waiting.unpark_all()
+            await timer.park()
 
 
 def serve_trio_websocket(listener: socket.socket) -> None:
@@ -205,7 +211,7 @@ def serve_trio_floor(listener: socket.socket) -> None:
 
 
 def serve_agentwire(listener: socket.socket) -> None:
-    """agentwire, the whole path: engine, turn, window, writer; with the collector set as the bundled server does."""
+    """agentwire, the whole path: engine, turn, window, writer."""
     import trio
 
     import agentwire
@@ -225,8 +231,6 @@ def serve_agentwire(listener: socket.socket) -> None:
             port = listener.getsockname()[1]
             listener.close()
             await nursery.start(lambda task_status: agentwire.serve(engine, port=port, task_status=task_status))
-            gc.collect()
-            gc.freeze()
 
     trio.run(main)
 
@@ -240,10 +244,20 @@ CONTESTANTS: dict[str, Callable[[socket.socket], None]] = {
 }
 
 
+def settle_collector() -> None:
+    """Set it for everybody as agentwire's own command does; else how often it runs would be a part of the figures."""
+    from agentwire.cli.serve import GC_THRESHOLDS
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 def main() -> None:
     """Serve the contestant that is named, until killed."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     print(listener.getsockname()[1], flush=True)
+    settle_collector()
     CONTESTANTS[sys.argv[1]](listener)
 
 

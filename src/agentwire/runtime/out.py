@@ -68,6 +68,11 @@ class TurnOut:
         max_bytes: the most that the response's events may have; then `overflow` is called, which cancels the engine.
     """
 
+    __slots__ = (
+        "_call", "_calls", "_closed", "_due", "_max_bytes", "_output", "_overflow", "_part", "_server_tools",
+        "_sources", "_start_call", "_text", "_unanswered", "_window",
+    )  # fmt: skip
+
     def __init__(
         self,
         window: Window,

@@ -42,6 +42,8 @@ class Outbox:
         replay: windows of turns that have ended, which this connection reads again: in order, before anything new.
     """
 
+    __slots__ = ("_limits", "_replay", "_replies", "_reply_bytes", "_ring", "_wire")
+
     def __init__(self, limits: Limits, replay: Iterable[Window] = ()) -> None:
         self._limits = limits
         self._replay = deque(replay)

@@ -64,7 +64,9 @@ class Step:
         out = self._open_out()
         try:
             with self._scope:
-                await self._run_engine(ask, out)
+                async with trio.open_nursery() as self._tools:
+                    # A task of its own: an engine is woken for each event, through every coroutine that awaits it.
+                    self._tools.start_soon(self._run_engine, ask, out, name=f"engine {ask.response_id}")
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
             self._failed(ask, exception)
         self._tools = None
@@ -84,15 +86,15 @@ class Step:
             self._scope.cancel(reason=error.message)
 
     async def _run_engine(self, ask: Ask, out: TurnOut) -> None:
-        async with trio.open_nursery() as self._tools:
-            try:
-                finish = await self._service.engine(ask, out)
-                if finish is not None and not isinstance(finish, Finish):
-                    raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
-                self._finish = finish or Finish()
-                await out.close(complete=self._finish.incomplete is None)
-            except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
-                self._failed(ask, exception)
+        try:
+            finish = await self._service.engine(ask, out)
+            if finish is not None and not isinstance(finish, Finish):
+                raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
+            self._finish = finish or Finish()
+            await out.close(complete=self._finish.incomplete is None)
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
+            self._failed(ask, exception)
+            if self._tools is not None:
                 self._tools.cancel_scope.cancel(reason="the engine failed")
 
     def _failed(self, ask: Ask, exception: BaseException) -> None:

@@ -39,6 +39,8 @@ class NetworkStream(trio.abc.HalfCloseableStream):
         peer: the other side, for logs: ``192.0.2.1:4711``, ``[::1]:4711`` or ``unix:/run/agentwire.sock``.
     """
 
+    __slots__ = ()
+
     peer: str
 
     @abc.abstractmethod
@@ -57,6 +59,8 @@ class SocketByteStream(NetworkStream):
         stream: Trio's stream over the socket; this object closes it.
         peer: its name; asked of the socket if left out.
     """
+
+    __slots__ = ("_descriptor", "_socket", "_stream", "peer")
 
     def __init__(self, stream: trio.SocketStream, *, peer: str | None = None) -> None:
         self._stream = stream

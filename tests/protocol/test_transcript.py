@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule
 
+from agentwire.protocol.codec import encode_item
+from agentwire.protocol.compaction import seal
 from agentwire.protocol.content import InputText
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import (
+    Compaction,
     CustomToolCall,
     CustomToolCallOutput,
     FunctionCall,
@@ -21,7 +24,9 @@ from agentwire.protocol.items import (
     ItemReference,
     Message,
     OpaqueItem,
+    OpenedCompaction,
     Reasoning,
+    Summary,
 )
 from agentwire.protocol.transcript import History, Node, check_pairing, resolve
 
@@ -314,3 +319,72 @@ def test_an_item_that_is_there_already_is_not_added_again(new: list[Item]) -> No
 
 def test_items_without_an_id_are_no_duplicates() -> None:
     assert len(resolve(None, [say("a"), say("a"), ItemReference("m")], lambda name: say("b", name))) == 3
+
+
+# Compaction
+
+
+def shown(items: Sequence[Item]) -> list[str]:
+    return [item.text if isinstance(item, Message) else item.type for item in items]
+
+
+def test_a_compaction_cuts_what_an_engine_sees_and_leaves_the_chain() -> None:
+    first = Node.root("resp_1", [say("one", "msg_1")], [say("two")])
+    compaction = seal("cmp_1", "so far", (say("one"),))
+    second = first.extend("resp_2", [say("three")], [compaction, say("four")])
+    third = second.extend("resp_3", [say("five")], [say("six")])
+    assert shown(third.items()) == ["so far", "one", "four", "five", "six"]
+    assert shown(list(reversed(third.items()))) == ["six", "five", "four", "one", "so far"]
+    assert isinstance(third.items()[0], Summary)
+    assert len(third.items()) == third.size == 5
+    assert [node.response_id for node in third.chain()] == ["resp_3", "resp_2", "resp_1"]
+    assert [node.response_id for node in third.context()] == ["resp_3", "resp_2"]
+    assert third.find("msg_1") is first.input[0]
+    assert (third.depth, third.root_id) == (2, "resp_1")
+    assert shown(first.extend("resp_fork", [say("other")], []).items()) == ["one", "two", "other"]
+
+
+def test_a_compaction_in_the_input_cuts_at_once() -> None:
+    parent = Node.root("resp_1", [say("one")], [call("a")])
+    history = History(parent, [say("two"), seal("cmp_1", "so far", (call("b"),)), answer("b")])
+    assert shown(history) == ["so far", "function_call", "function_call_output"]
+    assert history.node is None
+    assert len(history) == 3
+
+
+def test_messages_that_stand_before_a_compaction() -> None:
+    compaction = seal("cmp_1", "so far", (), after_messages=True)
+    developer, assistant = Message("developer", "brief"), Message("assistant", "hm")
+    history = History(None, [developer, say("one"), assistant, say("two"), compaction, say("three")])
+    assert shown(history) == ["one", "two", "so far", "three"]
+
+
+def test_a_compaction_at_rest_is_opened() -> None:
+    compaction = seal("cmp_1", "so far", (call("a"),))
+    closed = Compaction(**{name: value for name, value in encode_item(compaction).items() if name != "type"})
+    node = Node.root("resp_1", [say("one")], [closed])
+    assert shown(node.items()) == ["so far", "function_call"]
+    assert isinstance(node.output[0], OpenedCompaction)
+    assert list(node.unanswered) == ["a"]
+    foreign = Node.root("resp_1", [say("one")], [Compaction("gAAA")])
+    assert shown(foreign.items()) == ["one", "compaction"]
+
+
+def test_calls_are_paired_across_a_compaction() -> None:
+    parent = Node.root("resp_1", [say("go")], [call("a"), call("b")])
+    compaction = seal("cmp_1", "so far", (call("b"),))
+    check_pairing(parent, [answer("a"), compaction, answer("b")])
+    assert refusal(parent, compaction) == ("tool_output_missing", "input")
+    assert refusal(None, compaction, answer("b"), answer("b")) == ("duplicate_tool_output", "input[2]")
+    assert refusal(None, compaction, answer("c")) == ("tool_call_not_found", "input[1]")
+    assert refusal(None, seal("cmp_2", "", (answer("x"),))) == ("tool_call_not_found", "input[0]")
+    node = parent.extend("resp_2", [], [compaction])
+    assert list(node.unanswered) == ["b"]
+
+
+def test_a_reference_brings_back_what_was_compacted() -> None:
+    first = Node.root("resp_1", [say("one", "msg_1")], [])
+    second = first.extend("resp_2", [], [seal("cmp_1", "so far", (say("two", "msg_2"),))])
+    assert resolve(second, [ItemReference("msg_1")]) == (first.input[0],)
+    with pytest.raises(RequestError, match="has the item"):
+        resolve(second, [ItemReference("msg_2")])

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from agentwire.protocol.checks import EMPTY, Misfit, shorten
+from agentwire.protocol.compaction import read_compactions
 from agentwire.protocol.cost import cost_steps
 from agentwire.protocol.envelope import InvalidUtf8, decode_envelope
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
@@ -88,7 +89,7 @@ def decode_create_steps(
         body["model"] = UNNAMED
     given, tools = body.pop("input", None), body.pop("tools", None)
     request: CreateRequest = strictly(_CREATE, body)
-    items = yield from _read_input(given, limits)
+    items = read_compactions((yield from _read_input(given, limits)), limits)
     offered = yield from _read_list(_TOOL, tools, "tools", limits)
     warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
     request = attrs.evolve(request, input=items, tools=offered, generate=not warm_up)

@@ -27,7 +27,9 @@ __all__ = [
     "McpCall",
     "Message",
     "OpaqueItem",
+    "OpenedCompaction",
     "Reasoning",
+    "Summary",
     "answered_call",
     "client_call",
 ]
@@ -60,6 +62,11 @@ class Message:
     def text(self) -> str:
         """All its text, joined."""
         return text_of(self.content)
+
+
+@attrs.frozen
+class Summary(Message):
+    """A message that stands for earlier history, as an engine sees it; nobody said it, and no client sends it."""
 
 
 @attrs.frozen
@@ -161,6 +168,29 @@ class Compaction:
     encrypted_content: str
     id: str | None = None
     extra: Mapping[str, Any] = attrs.field(default=EMPTY, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class OpenedCompaction(Compaction):
+    """A compaction that this library made, with what is in its blob; on the wire it is what it was.
+
+    Attributes:
+        summary: what was folded, in words; may be empty.
+        kept: items that were not folded.
+        after_messages: whether the user's messages before it, in the list of items that it is in, were not folded
+            either.
+        shown: what an engine sees in its place, and in that of all that came before.
+    """
+
+    summary: str
+    kept: tuple[Item, ...]
+    after_messages: bool = False
+    shown: tuple[Item, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @shown.default
+    def _show(self) -> tuple[Item, ...]:
+        said = (Summary("user", self.summary, id=self.id, status="completed"),) if self.summary else ()
+        return (*said, *self.kept)
 
 
 @attrs.frozen

@@ -77,6 +77,15 @@ class Limits:
     input_items: int = _count(10_000)
     """Most items in one request's ``input``."""
 
+    # A context.
+    compact_threshold: int = _count(100_000)
+    """Tokens of context beyond which it is compacted, for a request that asks for that and names no number; at most
+    three quarters of what the engine says it can hold."""
+    compaction_bytes: int = _count(4 * MIB)
+    """Largest ``encrypted_content`` of a compaction, when it is made and when it comes back."""
+    digest_characters: int = _count(8_000)
+    """Longest summary that is made without a model; a shorter context has a shorter one."""
+
     # A connection.
     lanes: int = _count(32)
     """Distinct named lanes over a connection's life (the default lane is not counted)."""

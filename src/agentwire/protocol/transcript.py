@@ -1,7 +1,8 @@
 """A conversation as an immutable chain of responses with shared structure.
 
 A node knows its parent, what was put in and what came out: to continue costs the new items, to fork costs nothing.
-Every client's answer must have its call and every call its answer; that rule stands here, and nowhere else.
+A compaction cuts what an engine sees, and leaves the chain whole. Every client's answer must have its call and every
+call its answer; that rule stands here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,15 +13,26 @@ from typing import Any, Final, overload
 import attrs
 
 from agentwire.protocol.checks import EMPTY, shorten
+from agentwire.protocol.compaction import open_compactions
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.items import CLIENT_CALLS, Item, ItemReference, OpaqueItem, answered_call, client_call
+from agentwire.protocol.items import (
+    CLIENT_CALLS,
+    Item,
+    ItemReference,
+    Message,
+    OpaqueItem,
+    OpenedCompaction,
+    Summary,
+    answered_call,
+    client_call,
+)
 
 __all__ = ["History", "Memo", "Node", "check_pairing", "resolve"]
 
 
 @attrs.define(eq=False)
 class Memo:
-    """A cell for one value that an engine keeps with a point of a conversation, such as what it rendered so far."""
+    """A cell for one value that is kept with a point of a conversation, such as what an engine rendered so far."""
 
     value: Any = None
 
@@ -36,9 +48,12 @@ class Node:
         output: the items that it made.
         root_id: the id of the conversation's first response; forks share it.
         depth: responses before this one.
-        size: items up to and with this response.
+        cut: what an engine sees of all items up to and with this response, if a compaction among its own replaced what
+            came before; None otherwise.
+        size: items up to and with this response, as an engine sees them.
         unanswered: calls that wait for the client, by call id.
         memo: a cell for the engine.
+        tokens: a cell for the number of tokens up to and with this response, once somebody has counted them.
     """
 
     parent: Node | None = attrs.field(repr=False)
@@ -49,7 +64,9 @@ class Node:
     depth: int
     size: int
     unanswered: Mapping[str, Item] = attrs.field(repr=False)
+    cut: tuple[Item, ...] | None = attrs.field(default=None, repr=False)
     memo: Memo = attrs.field(factory=Memo, repr=False)
+    tokens: Memo = attrs.field(factory=Memo, repr=False, init=False)
 
     @classmethod
     def root(cls, response_id: str, input: Sequence[Item], output: Sequence[Item]) -> Node:  # noqa: A002
@@ -61,8 +78,13 @@ class Node:
         return _grow(self, response_id, tuple(input), tuple(output))
 
     def items(self) -> History:
-        """The whole conversation, oldest first; made when it is first looked at."""
+        """The conversation as an engine sees it, oldest first; made when it is first looked at."""
         return History(self)
+
+    @property
+    def shown(self) -> tuple[Item, ...]:
+        """The items that this response adds to what an engine sees, or, if it cut that, all of them."""
+        return self.cut if self.cut is not None else (*self.input, *self.output)
 
     def find(self, item_id: str) -> Item | None:
         """The latest item of that id in the conversation."""
@@ -79,9 +101,20 @@ class Node:
             yield node
             node = node.parent
 
+    def context(self) -> Iterator[Node]:
+        """The part of the chain that an engine sees: back to the first, or to the latest one that cut it."""
+        for node in self.chain():
+            yield node
+            if node.cut is not None:
+                return
+
 
 def _grow(parent: Node | None, response_id: str, given: tuple[Item, ...], made: tuple[Item, ...]) -> Node:
+    given, made = open_compactions(given), open_compactions(made)
     waiting = parent.unanswered if parent is not None else EMPTY
+    new = (*given, *made)
+    cut = _after_compaction(new)
+    before = parent.size if parent is not None and cut is None else 0
     return Node(
         parent=parent,
         response_id=response_id,
@@ -89,47 +122,66 @@ def _grow(parent: Node | None, response_id: str, given: tuple[Item, ...], made: 
         output=made,
         root_id=parent.root_id if parent is not None else response_id,
         depth=parent.depth + 1 if parent is not None else 0,
-        size=(parent.size if parent is not None else 0) + len(given) + len(made),
-        unanswered=_still_waiting(waiting, given, made),
+        size=before + len(new if cut is None else cut),
+        unanswered=_still_waiting(waiting, new) if cut is None else _still_waiting(EMPTY, cut),
+        cut=cut,
     )
 
 
-def _still_waiting(waiting: Mapping[str, Item], given: tuple[Item, ...], made: tuple[Item, ...]) -> Mapping[str, Item]:
+def _still_waiting(waiting: Mapping[str, Item], new: tuple[Item, ...]) -> Mapping[str, Item]:
     calls = dict(waiting)
-    for items in (given, made):
-        for item in items:
-            answered = answered_call(item)
-            if answered is not None:
-                calls.pop(answered, None)
-            call = client_call(item)
-            if call is not None:
-                calls[call] = item
+    for item in new:
+        answered = answered_call(item)
+        if answered is not None:
+            calls.pop(answered, None)
+        call = client_call(item)
+        if call is not None:
+            calls[call] = item
     return calls or EMPTY
 
 
+def _after_compaction(items: tuple[Item, ...]) -> tuple[Item, ...] | None:
+    """What the latest compaction among some items leaves of them, and of all before them; None if there is none."""
+    for index in range(len(items) - 1, -1, -1):
+        item = items[index]
+        if isinstance(item, OpenedCompaction):
+            before = [each for each in items[:index] if item.after_messages and _is_users(each)]
+            return (*before, *item.shown, *items[index + 1 :])
+    return None
+
+
+def _is_users(item: Item) -> bool:
+    return isinstance(item, Message) and item.role == "user" and not isinstance(item, Summary)
+
+
 class History(Sequence[Item]):
-    """A conversation's items and what comes after them, as one sequence, oldest first.
+    """A conversation's items and what comes after them, as an engine sees them: one sequence, oldest first.
 
     It costs nothing until it is looked into. ``reversed`` begins with the newest and reads only as far as it is asked.
 
     Args:
         node: the conversation so far, if there is one.
-        tail: the items after it.
+        tail: the items after it; a compaction among them replaces what came before.
+
+    Attributes:
+        node: the conversation so far; None if nothing of it is left.
+        tail: the items after it, as an engine sees them.
     """
 
     def __init__(self, node: Node | None, tail: Sequence[Item] = ()) -> None:
-        self._node = node
-        self._tail = tuple(tail)
+        tail = tuple(tail)
+        cut = _after_compaction(tail)
+        self.node = node if cut is None else None
+        self.tail = tail if cut is None else cut
         self._flat: tuple[Item, ...] | None = None
 
     def _items(self) -> tuple[Item, ...]:
         if self._flat is None:
-            nodes = list(self._node.chain()) if self._node is not None else []
+            nodes = list(self.node.context()) if self.node is not None else []
             flat: list[Item] = []
             for node in reversed(nodes):
-                flat += node.input
-                flat += node.output
-            self._flat = (*flat, *self._tail)
+                flat += node.shown
+            self._flat = (*flat, *self.tail)
         return self._flat
 
     @overload
@@ -140,16 +192,15 @@ class History(Sequence[Item]):
         return self._items()[index]
 
     def __len__(self) -> int:
-        return (self._node.size if self._node is not None else 0) + len(self._tail)
+        return (self.node.size if self.node is not None else 0) + len(self.tail)
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items())
 
     def __reversed__(self) -> Iterator[Item]:
-        yield from reversed(self._tail)
-        for node in self._node.chain() if self._node is not None else ():
-            yield from reversed(node.output)
-            yield from reversed(node.input)
+        yield from reversed(self.tail)
+        for node in self.node.context() if self.node is not None else ():
+            yield from reversed(node.shown)
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} items>"
@@ -196,6 +247,9 @@ class _Pairing:
     answered: set[str] = attrs.field(factory=set)
 
     def take(self, item: Item, param: str) -> None:
+        if isinstance(item, OpenedCompaction):
+            self._cut(item, param)
+            return
         answer, call = answered_call(item), client_call(item)
         if answer is not None:
             self._answer(item, answer, param)
@@ -204,6 +258,12 @@ class _Pairing:
                 message = f"The call id {_brief(call)} is used by two calls that wait for their output."
                 raise RequestError(400, "duplicate_tool_call", message, param=param)
             self.waiting[call] = item
+
+    def _cut(self, item: OpenedCompaction, param: str) -> None:
+        """It replaces what came before it, and brings the calls that waited then."""
+        self.waiting, self.answered = {}, set()
+        for kept in item.kept:
+            self.take(kept, param)
 
     def _answer(self, item: Item, call: str, param: str) -> None:
         asked = self.waiting.get(call)
@@ -241,7 +301,7 @@ _NOTHING: Final[Callable[[str], Item | None]] = lambda _: None  # noqa: E731 - a
 def resolve(
     parent: Node | None, new: Sequence[Item], find: Callable[[str], Item | None] = _NOTHING
 ) -> tuple[Item, ...]:
-    """Put the items that ``item_reference`` stands for in their places.
+    """Put the items that ``item_reference`` stands for in their places; one that was compacted away comes back so.
 
     Args:
         parent: what is continued, if anything.
@@ -255,10 +315,14 @@ def resolve(
     if not any(isinstance(item, ItemReference) for item in new):
         return tuple(new)
     present = {item.id for item in History(parent)}
+
+    def known(item_id: str) -> Item | None:
+        return find(item_id) or (parent.find(item_id) if parent is not None else None)
+
     whole: list[Item] = []
     for index, item in enumerate(new):
         if isinstance(item, ItemReference):
-            whole.append(_look_up(item.id, present, find, f"input[{index}].id"))
+            whole.append(_look_up(item.id, present, known, f"input[{index}].id"))
         else:
             whole.append(item)
         present.add(whole[-1].id)

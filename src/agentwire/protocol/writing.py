@@ -16,7 +16,7 @@ import msgspec
 from agentwire.protocol.content import PARTS, OpaquePart
 from agentwire.protocol.events import EVENTS, ErrorEvent, UnknownEvent
 from agentwire.protocol.irregular import write_error, write_usage
-from agentwire.protocol.items import ITEMS, OpaqueItem
+from agentwire.protocol.items import ITEMS, Compaction, Message, OpaqueItem, OpenedCompaction, Summary
 from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, ToolChoice
@@ -120,6 +120,8 @@ def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> di
 
 _WRITERS: Final[dict[type, Writer]] = {
     **{cls: _class_writer(cls) for table in (PARTS, ITEMS, TOOLS, EVENTS) for cls in table.values()},
+    OpenedCompaction: _class_writer(Compaction),
+    Summary: _class_writer(Message),
     Response: _class_writer(Response),
     TextConfig: _class_writer(TextConfig),
     CreateRequest: _write_request,

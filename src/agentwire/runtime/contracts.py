@@ -20,7 +20,7 @@ from agentwire.protocol.tools import Tool, ToolChoice
 from agentwire.protocol.transcript import Memo, Node
 from agentwire.runtime.window import Framing
 
-__all__ = ["Ask", "ByteSource", "ByteStream", "Engine", "Finish", "Out", "Store", "Stored", "Wire"]
+__all__ = ["Ask", "ByteSource", "ByteStream", "Engine", "Finish", "Out", "Store", "Stored", "Summarized", "Wire"]
 
 IncompleteReason = Literal["max_output_tokens", "content_filter"]
 
@@ -96,6 +96,19 @@ class Finish:
     incomplete: IncompleteReason | None = None
 
 
+@attrs.frozen
+class Summarized:
+    """A summary that an engine made of a context.
+
+    Attributes:
+        text: the summary; it will stand for what is folded.
+        usage: what it took to make it, or None if the engine does not know.
+    """
+
+    text: str
+    usage: Usage | None = None
+
+
 class Out(Protocol):
     """Where an engine puts its output; items open and close by themselves, so that the order is always legal.
 
@@ -138,7 +151,14 @@ class Out(Protocol):
 
 
 Engine = Callable[[Ask, Out], Awaitable[Finish | None]]
-"""Return: completed. Raise: failed. Cancelled: the client has gone, or the turn was cancelled."""
+"""Return: completed. Raise: failed. Cancelled: the client has gone, or the turn was cancelled.
+
+An engine that is an object may say more of itself, each by an attribute that it has or has not:
+
+* ``context_tokens``: how many tokens it can be asked to read; None for as many as there are.
+* ``count_tokens(ask) -> int``, async or not: how many tokens it is asked to read.
+* ``async compact(ask) -> Summarized``: a summary of ``ask.items``, to stand for most of them.
+"""
 
 
 @attrs.frozen(kw_only=True)

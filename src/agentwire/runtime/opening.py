@@ -18,6 +18,7 @@ from agentwire.protocol.items import Item, OpaqueItem
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
 from agentwire.protocol.transcript import History, Node, check_pairing, resolve
+from agentwire.runtime.asks import has_trigger
 from agentwire.runtime.service import Service
 
 __all__ = ["Opened", "Transport", "open_request"]
@@ -50,7 +51,7 @@ async def open_request(service: Service, desk: Desk, ticket: Ticket, *, principa
     request = await _decode(service, ticket, transport)
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
     request = attrs.evolve(request, input=resolve(parent, request.input))
-    check_pairing(parent, request.input, generate=request.generate)
+    check_pairing(parent, request.input, generate=request.generate and not has_trigger(request))
     if request.tool_choice.mode == "required" or request.tool_choice.names:
         late = _late_tools(History(parent, request.input))
         check_tool_choice(request.tool_choice, (*request.tools, *late, *service.toolbox.specs))

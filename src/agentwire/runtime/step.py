@@ -7,6 +7,8 @@ too large cancels the engine, and is no fault of it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import attrs
 import trio
@@ -20,7 +22,7 @@ from agentwire.runtime.out import TurnOut
 from agentwire.runtime.service import Service
 from agentwire.runtime.window import Window
 
-__all__ = ["Step", "StepEnd"]
+__all__ = ["Step", "StepEnd", "told_faults"]
 
 log = logging.getLogger("agentwire.turn")
 
@@ -38,6 +40,34 @@ class StepEnd:
     finish: Finish
     error: RequestError | None = None
     goes_on: bool = False
+
+
+def _told(response_id: str, exception: BaseException) -> RequestError:
+    """What the client is told of what an engine raised: its own words only where it chose them."""
+    if isinstance(exception, EngineError):
+        log.info("response %s: the engine failed: %s", response_id, exception)
+        return RequestError(
+            exception.status, exception.code, exception.message, param=exception.param, headers=exception.headers
+        )
+    log.error("response %s: the engine failed", response_id, exc_info=exception)
+    message = f"The engine failed; the server's log has the reason ({response_id})."
+    return RequestError(500, "server_error", message)
+
+
+@contextmanager
+def told_faults(response_id: str) -> Iterator[None]:
+    """Whatever an engine raises inside becomes what the client is told; a `RequestError` is not touched.
+
+    Raises:
+        RequestError: the engine failed.
+    """
+    try:
+        yield
+    except RequestError:
+        raise
+    except (Exception, SystemExit) as exception:
+        fault = single(exception) if isinstance(exception, ExceptionGroup) else exception
+        raise _told(response_id, fault) from exception
 
 
 class Step:
@@ -103,15 +133,8 @@ class Step:
             exception = single(exception)
         if self._error is not None or self._overflowed:
             log.warning("response %s: the engine raised while it ended", ask.response_id, exc_info=exception)
-        elif isinstance(exception, EngineError):
-            log.info("response %s: the engine failed: %s", ask.response_id, exception)
-            self._error = RequestError(
-                exception.status, exception.code, exception.message, param=exception.param, headers=exception.headers
-            )
         else:
-            log.error("response %s: the engine failed", ask.response_id, exc_info=exception)
-            message = f"The engine failed; the server's log has the reason ({ask.response_id})."
-            self._error = RequestError(500, "server_error", message)
+            self._error = _told(ask.response_id, exception)
 
     def _open_out(self) -> TurnOut:
         limits, toolbox = self._service.limits, self._service.toolbox

@@ -6,27 +6,33 @@ cannot be written. A turn knows no socket: its events go into a window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import attrs
+import trio
 
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.desk import Desk, Outcome, Ticket
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.items import Item
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.transcript import History, Memo, Node
+from agentwire.runtime.asks import ask_of, has_trigger
+from agentwire.runtime.context import Context, manages_context
 from agentwire.runtime.contracts import Ask, Stored
+from agentwire.runtime.counting import count_tokens, items_tokens
 from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
 from agentwire.runtime.out import event_parts
 from agentwire.runtime.service import Service
-from agentwire.runtime.step import Step
+from agentwire.runtime.step import Step, told_faults
 from agentwire.runtime.window import Window
 
 __all__ = ["Ending", "Turn"]
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +82,11 @@ class Turn:
         self._size = 0
         self._output = Output()
         self._memo = Memo()
+        self._parent: Node | None = None
+        self._context = Context(service, window, self._output)
         self._step: Step | None = None
+        self._aside: trio.CancelScope | None = None
+        self._usage: Usage | None = None
         self._stopped: RequestError | None = None
         self._ends = False
 
@@ -91,15 +101,30 @@ class Turn:
             )
         except RequestError as error:
             return self._refuse(error)
-        request, parent, self._size = opened.request, opened.parent, opened.size
-        self.request = request
-        response = await self._begin(request)
-        if parent is not None:
+        self.request, self._parent, self._size = opened.request, opened.parent, opened.size
+        return await self._run(self._ask(opened.request, self._service.sources.new_id("resp")))
+
+    async def _run(self, ask: Ask) -> Ending:
+        """From the first thing that an engine is asked; a context that is too long refuses the request here."""
+        request, parent = ask.request, self._parent
+        if parent is not None and isinstance(ask.items, History) and ask.items.node is parent:
             self._memo.value = parent.memo.value
-        if self._stopped is not None:
-            ending = Ending(outcome=Outcome.CANCELLED, error=self._stopped)
-        else:
-            ending = await self._work(request, parent, response) if request.generate else self._warm_up()
+        runs = request.generate and not has_trigger(request)
+        if runs and not manages_context(request):
+            try:
+                ask = await self._prepare(ask)
+            except RequestError as error:
+                return self._refuse(error)
+        response = await self._begin(request, ask.response_id)
+        try:
+            if runs:
+                ending = await self._work(ask)
+            else:
+                ending = await (self._compact(ask) if has_trigger(request) else self._warm_up(ask))
+        except RequestError as error:
+            self._context.close()
+            outcome = Outcome.FAILED if self._stopped is None else Outcome.CANCELLED
+            ending = Ending(outcome=outcome, usage=self._usage, error=error)
         await self._end(request, parent, response, ending)
         return ending
 
@@ -112,11 +137,11 @@ class Turn:
         self._put_error(error)
         return ending
 
-    async def _begin(self, request: CreateRequest) -> Response:
+    async def _begin(self, request: CreateRequest, id_: str) -> Response:
         """Say that there is a response, in one write; one that shows large settings waits for its reader in between."""
-        sources = self._service.sources
-        self.ticket.response_id = id_ = sources.new_id("resp")
-        self.response = response = Response.begin(request, id=id_, created_at=sources.timestamp())
+        self.ticket.response_id = id_
+        created_at = self._service.sources.timestamp()
+        self.response = response = Response.begin(request, id=id_, created_at=created_at)
         shown = b',"response":' + encode_json(to_wire(response))
         created, in_progress = (
             b'{"type":"response.%b","sequence_number":' % kind for kind in (b"created", b"in_progress")
@@ -130,49 +155,80 @@ class Turn:
 
     # Working
 
-    def _warm_up(self) -> Ending:
+    async def _warm_up(self, ask: Ask) -> Ending:
         """``generate: false``: a response to continue from, and no model run."""
-        tokens = self._size // 4
-        return Ending(outcome=Outcome.COMPLETED, usage=Usage(tokens, 0, cache_write_tokens=tokens))
+        tokens = await self._beside(ask, partial(count_tokens, self._service.engine, ask))
+        known = items_tokens(ask.items) - items_tokens(ask.new_items) if self._parent is not None else 0
+        cached = max(0, min(known, tokens))
+        return Ending(outcome=Outcome.COMPLETED, usage=Usage(tokens, 0, cached, cache_write_tokens=tokens - cached))
 
-    async def _work(self, request: CreateRequest, parent: Node | None, response: Response) -> Ending:
-        """Engine steps until the model is done, or the client must act."""
-        done: tuple[Item, ...] = ()
-        usage: Usage | None = None
+    async def _compact(self, ask: Ask) -> Ending:
+        """``compaction_trigger``: a compaction to continue from, and nothing else; what was asked stays open."""
+        compacted = await self._beside(ask, partial(self._context.compact, ask))
+        return Ending(outcome=Outcome.COMPLETED, usage=compacted.usage)
+
+    async def _work(self, ask: Ask) -> Ending:
+        """Engine steps until the model is done, or the client must act.
+
+        Raises:
+            RequestError: the context is too long for it, or the response was stopped.
+        """
         for step in range(self._service.limits.steps):
-            ask = self._ask(request, parent, response, History(parent, (*request.input, *done)), step)
+            if step or manages_context(ask.request):
+                ask = await self._prepare(self._ask(ask.request, ask.response_id, step))
+            self._check_stopped()
             self._step = Step(self._service, self.window, self._output)
             end = await self._step.run(ask)
-            if end.finish.usage is not None:
-                usage = end.finish.usage if usage is None else usage + end.finish.usage
-            if self._stopped is not None:
-                return Ending(outcome=Outcome.CANCELLED, usage=usage, error=self._stopped)
+            self._use(end.finish.usage)
+            self._check_stopped()
             if end.error is not None:
-                return Ending(outcome=Outcome.FAILED, usage=usage, error=end.error)
+                return Ending(outcome=Outcome.FAILED, usage=self._usage, error=end.error)
             if end.finish.incomplete is not None:
-                return Ending(outcome=Outcome.INCOMPLETE, usage=usage, incomplete=end.finish.incomplete)
+                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=end.finish.incomplete)
             if not end.goes_on:
-                return Ending(outcome=Outcome.COMPLETED, usage=usage)
-            done = self._output.items()
+                return Ending(outcome=Outcome.COMPLETED, usage=self._usage)
         message = (
             f"The model called the server's tools in {self._service.limits.steps} steps and did not come to an end."
         )
-        return Ending(outcome=Outcome.FAILED, usage=usage, error=RequestError(500, "server_error", message))
+        return Ending(outcome=Outcome.FAILED, usage=self._usage, error=RequestError(500, "server_error", message))
 
-    def _ask(self, request: CreateRequest, parent: Node | None, response: Response, items: History, step: int) -> Ask:
-        service = self._service
-        return Ask(
-            request=request,
-            items=items,
-            new_items=request.input,
-            tools=(*request.tools, *service.toolbox.specs),
-            response_id=response.id,
-            root_id=parent.root_id if parent is not None else response.id,
+    def _use(self, usage: Usage | None) -> None:
+        if usage is not None:
+            self._usage = usage if self._usage is None else self._usage + usage
+
+    async def _prepare(self, ask: Ask) -> Ask:
+        if not self._context.matters(ask.request):
+            return ask
+        ask = await self._beside(ask, partial(self._context.prepare, ask))
+        self._use(self._context.take_usage())
+        return ask
+
+    async def _beside(self, ask: Ask, work: Callable[[], Awaitable[T]]) -> T:
+        """Something of the engine's, beside its steps.
+
+        Raises:
+            RequestError: it failed, or the response was stopped.
+        """
+        self._check_stopped()
+        with trio.CancelScope() as self._aside, told_faults(ask.response_id):
+            return await work()
+        assert self._stopped is not None
+        raise self._stopped
+
+    def _check_stopped(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _ask(self, request: CreateRequest, response_id: str, step: int = 0) -> Ask:
+        return ask_of(
+            self._service,
+            request,
+            self._parent,
             principal=self._principal,
+            response_id=response_id,
+            made=self._output.items(),
             step=step,
             memo=self._memo,
-            sources=service.sources,
-            limits=service.limits,
         )
 
     def cancel(self, error: RequestError) -> bool:
@@ -186,6 +242,8 @@ class Turn:
             self._stopped = error
             if self._step is not None:
                 self._step.stop(error)
+            if self._aside is not None:
+                self._aside.cancel(reason=error.message)
         return True
 
     # Ending

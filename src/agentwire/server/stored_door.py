@@ -67,7 +67,7 @@ class StoredDoor:
         request = await self._decode(await call.connection.read_body())
         parent = await self._parent(call.principal, request.previous_response_id)
         request = attrs.evolve(request, input=resolve(parent, request.input))
-        tokens = await count_input(self._service, request, parent)
+        tokens = await count_input(self._service, request, parent, principal=call.principal)
         answer = {"object": "response.input_tokens", "input_tokens": tokens}
         await call.connection.respond(200, (JSON,), encode_json(answer))
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from agentwire.engines.builtin.reading import Exchange, read, rough_tokens, weight
+from agentwire.engines.builtin.reading import Exchange, read
 from agentwire.protocol.codec import decode_item
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import Memo
+from agentwire.runtime.counting import items_tokens
 
 
 def items(*raw: dict[str, Any]) -> tuple[Item, ...]:
@@ -117,7 +118,7 @@ def test_a_memo_is_taken_up_where_it_ends() -> None:
     assert [each.output for each in two.since] == ["A"]
     assert [each.output for each in one.since] == [""], "the earlier reading stays as it was"
     assert two.facts["name"] == "Ada"
-    assert two.tokens == sum(map(weight, longer)) == read(longer).tokens
+    assert two.tokens == items_tokens(longer) == read(longer).tokens
 
 
 def test_a_fork_does_not_take_up_the_other_branch() -> None:
@@ -139,15 +140,3 @@ def test_a_long_message_is_cut_and_counted_in_full() -> None:
     reading = read(items(user("x" * 100_000)))
     assert len(reading.request) == 32_768
     assert reading.tokens > 25_000
-
-
-@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2)])
-def test_rough_tokens(text: str, tokens: int) -> None:
-    assert rough_tokens(text) == tokens
-
-
-def test_every_item_weighs_something() -> None:
-    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "abcd" * 5}]}
-    reference = {"type": "item_reference", "id": "x"}
-    custom = {"type": "custom_tool_call", "call_id": "p", "name": "patch", "input": "*** Begin"}
-    assert [weight(item) for item in items(thought, reference, custom)] == [8, 3, 8]

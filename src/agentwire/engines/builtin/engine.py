@@ -8,7 +8,7 @@ obeyed, not taken as hints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import msgspec
@@ -21,22 +21,19 @@ from agentwire.engines.builtin.matching import closest
 from agentwire.engines.builtin.pen import Pen
 from agentwire.engines.builtin.plan import Plan, plan_steps
 from agentwire.engines.builtin.progress import Progress, facts_in, follow
-from agentwire.engines.builtin.reading import Reading, read, rough_tokens, weight
+from agentwire.engines.builtin.reading import Reading, read
 from agentwire.engines.builtin.schema import Unfillable
 from agentwire.engines.builtin.talk import reply
 from agentwire.engines.builtin.toolbox import Offer, allowed, offers
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.items import McpCall
-from agentwire.protocol.writing import encode_json
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+from agentwire.runtime.counting import item_tokens, settings_tokens
 
 __all__ = ["builtin"]
 
-TOOL_TOKENS: Final = 4
-"""Tokens of a tool beside its JSON."""
 
-
-def builtin(*, delay: float = 0.0) -> Engine:
+def builtin(*, delay: float = 0.0, context_tokens: int | None = None) -> Engine:
     """The engine that needs nothing: deterministic rules, not a language model.
 
     It completes the tool loops of agent clients: it calls the tools that the latest message asks for, in the order
@@ -44,12 +41,22 @@ def builtin(*, delay: float = 0.0) -> Engine:
 
     Args:
         delay: seconds to wait after each word and each call, to make a demonstration look alive.
+        context_tokens: how much it says that it can read; nothing if left out.
     """
+    return _Builtin(delay, context_tokens)
 
-    async def engine(ask: Ask, out: Out) -> Finish:
+
+@attrs.frozen
+class _Builtin:
+    """The engine itself; see `builtin`."""
+
+    delay: float
+    context_tokens: int | None
+
+    async def __call__(self, ask: Ask, out: Out) -> Finish:
         """Answer one step; nothing is kept between steps but the conversation's memo. May be cancelled anywhere."""
         mind = await _Mind.of(ask)
-        pen = Pen(out, ask.max_output_tokens, delay)
+        pen = Pen(out, ask.max_output_tokens, self.delay)
         hosted = mind.forced_hosted()
         if hosted is not None:
             await out.item(hosted_call(hosted.type, mind.reading.request, ask.sources))
@@ -62,8 +69,6 @@ def builtin(*, delay: float = 0.0) -> Engine:
         if not jobs:
             await pen.text(mind.answer())
         return pen.finish(mind.input_tokens(), mind.cached_tokens())
-
-    return engine
 
 
 @attrs.frozen
@@ -153,20 +158,21 @@ class _Mind:
             raise EngineError(message, code="unsupported_schema", status=400, param="text.format.schema") from error
 
     def input_tokens(self) -> int:
-        tools = sum(TOOL_TOKENS + len(encode_json(tool)) // 4 for tool in self.ask.tools)
-        return self.reading.tokens + rough_tokens(self.ask.instructions or "") + tools
+        """The same as the server counts, of a reading that is done already."""
+        ask = self.ask
+        return self.reading.tokens + settings_tokens(ask.instructions, ask.tools, ask.text_format)
 
     def cached_tokens(self) -> int:
         """What an earlier turn, or an earlier step of this one, has already read."""
         ask = self.ask
         fresh = 0
         if ask.step == 0:
-            fresh = sum(map(weight, ask.new_items))
-            return self.reading.tokens - fresh if ask.request.previous_response_id else 0
+            fresh = sum(map(item_tokens, ask.new_items))
+            return max(self.reading.tokens - fresh, 0) if ask.request.previous_response_id else 0
         for item in reversed(ask.items):
             if not isinstance(item, McpCall):
                 break
-            fresh += weight(item)
+            fresh += item_tokens(item)
         return self.reading.tokens - fresh
 
 

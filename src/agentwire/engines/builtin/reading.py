@@ -26,12 +26,13 @@ from agentwire.protocol.items import (
     McpCall,
     Message,
     OpaqueItem,
-    Reasoning,
+    Summary,
     answered_call,
     client_call,
 )
+from agentwire.runtime.counting import item_tokens
 
-__all__ = ["Exchange", "Reading", "read", "rough_tokens", "weight"]
+__all__ = ["Exchange", "Reading", "read"]
 
 LONGEST_MESSAGE: Final = 32_768
 MOST_FACTS: Final = 500
@@ -116,7 +117,7 @@ class Reading:
 
     def add(self, item: Item) -> None:
         """Read one item more."""
-        self.tokens += weight(item)
+        self.tokens += item_tokens(item)
         if isinstance(item, Message):
             self._message(item)
         elif isinstance(item, McpCall):
@@ -132,6 +133,9 @@ class Reading:
 
     def _message(self, message: Message) -> None:
         if message.role != "user":
+            return
+        if isinstance(message, Summary):
+            self.facts |= facts_of_text(message.text)
             return
         self.request = message.text[:LONGEST_MESSAGE]
         self.attached = "" if isinstance(message.content, str) else _attached(message.content)
@@ -172,28 +176,6 @@ def read(items: Sequence[Item], memo: Any = None) -> Reading:
     if memo is not None and items:
         memo.value = (len(items), next(reversed(items)), reading)
     return reading
-
-
-def rough_tokens(text: str) -> int:
-    """About how many tokens a text is, at four characters each."""
-    return (len(text) + 3) // 4
-
-
-def weight(item: Item) -> int:
-    """About how many tokens an item is."""
-    overhead = 3
-    if isinstance(item, Message | FunctionCallOutput | CustomToolCallOutput):
-        return overhead + rough_tokens(item.text)
-    if isinstance(item, FunctionCall):
-        return overhead + rough_tokens(item.name) + rough_tokens(item.arguments)
-    if isinstance(item, CustomToolCall):
-        return overhead + rough_tokens(item.name) + rough_tokens(item.input)
-    if isinstance(item, McpCall):
-        return overhead + rough_tokens(item.name) + rough_tokens(item.arguments) + rough_tokens(item.output or "")
-    if isinstance(item, Reasoning):
-        texts = [part.text for part in item.summary] + [part.text for part in item.content or ()]
-        return overhead + sum(map(rough_tokens, texts))
-    return overhead
 
 
 def _call(item: Item) -> Exchange:

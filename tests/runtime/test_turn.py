@@ -107,6 +107,20 @@ async def test_a_request_is_shown_its_settings(autojump_clock: MockClock) -> Non
     assert events[0]["response"]["tools"] == [{"type": "new_kind", "x": 1}]
 
 
+async def test_what_is_said_of_the_prompt_cache_is_echoed(autojump_clock: MockClock) -> None:
+    options = {"ttl": "12h", "prewarm": False}
+    (begun, *_) = await answer(
+        hello, prompt_cache_options=options, prompt_cache_key="mine", prompt_cache_retention="24h", user="me"
+    )
+    response = begun["response"]
+    assert response["prompt_cache_options"] == {"mode": "implicit", "ttl": "12h"}
+    assert (response["prompt_cache_key"], response["prompt_cache_retention"], response["user"]) == ("mine", "24h", "me")
+    (begun, *_) = await answer(hello)
+    assert not {"prompt_cache_options", "prompt_cache_retention", "user"} & begun["response"].keys()
+    (refused,) = await answer(hello, prompt_cache_options={"ttl": 5})
+    assert refused["error"]["param"] == "prompt_cache_options.ttl"
+
+
 async def test_warm_up_runs_no_engine_and_can_be_continued(autojump_clock: MockClock) -> None:
     asks: list[Ask] = []
 

@@ -15,10 +15,10 @@ import msgspec
 from agentwire.protocol.checks import EMPTY, between, checked, length, one_of
 from agentwire.protocol.items import Item
 from agentwire.protocol.settings import (
+    check_cache_options,
     check_compaction,
     check_format,
     check_metadata,
-    check_prewarm,
     check_reasoning,
     check_stream_id,
 )
@@ -91,6 +91,7 @@ class CreateRequest:
         service_tier: as sent.
         prompt_cache_key: as sent.
         prompt_cache_options: as sent; ``prewarm`` makes a warm-up of the request.
+        prompt_cache_retention: as sent; ``prompt_cache_options`` has taken its place.
         safety_identifier: as sent; at most 128 characters.
         user: as sent.
         context_management: when to compact, as sent.
@@ -127,7 +128,8 @@ class CreateRequest:
     metadata: Mapping[str, Any] = attrs.field(factory=dict, metadata=checked(check_metadata))
     service_tier: str | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: Mapping[str, Any] | None = attrs.field(default=None, metadata=checked(check_prewarm))
+    prompt_cache_options: Mapping[str, Any] | None = attrs.field(default=None, metadata=checked(check_cache_options))
+    prompt_cache_retention: str | None = None
     safety_identifier: str | None = attrs.field(default=None, metadata=checked(length(0, 128)))
     user: str | None = None
     context_management: tuple[Any, ...] | None = attrs.field(default=None, metadata=checked(check_compaction))

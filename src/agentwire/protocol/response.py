@@ -159,8 +159,11 @@ def _echo(request: CreateRequest) -> dict[str, Any]:
     told["tool_choice"] = request.tool_choice.raw
     if request.service_tier == "auto":
         del told["service_tier"]  # the echo says which tier was used
-    if request.user is not None:
-        told["extra"] = {"user": request.user}
+    more: dict[str, Any] = {"user": request.user, "prompt_cache_retention": request.prompt_cache_retention}
+    if request.prompt_cache_options is not None:
+        told_options = {name: value for name, value in request.prompt_cache_options.items() if name != "prewarm"}
+        more["prompt_cache_options"] = {"mode": "implicit", "ttl": "30m", **told_options}
+    told["extra"] = {name: value for name, value in more.items() if value is not None}
     return told
 
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 from agentwire.protocol.checks import Misfit, kind_of, matching, one_of, shorten
 
 __all__ = [
+    "check_cache_options",
     "check_compaction",
     "check_format",
     "check_grammar",
     "check_metadata",
-    "check_prewarm",
     "check_reasoning",
     "check_stream_id",
 ]
@@ -97,9 +97,11 @@ def _check_compaction_entry(entry: Any) -> None:
         raise Misfit("invalid_value", f"it must be at least {LEAST_THRESHOLD}", "compact_threshold")
 
 
-def check_prewarm(value: Mapping[str, Any]) -> None:
-    """``prompt_cache_options``: ``prewarm``, which makes a warm-up of the request, is a boolean."""
+def check_cache_options(value: Mapping[str, Any]) -> None:
+    """``prompt_cache_options``: ``prewarm`` is a boolean, every other member that is known a string."""
     _typed(value, "prewarm", bool, "a boolean")
+    for name in ("mode", "ttl", "comparison_response_id"):
+        _typed(value, name, str, "a string")
 
 
 def _needed(value: Mapping[str, Any], name: str, kind: type, words: str) -> Any:

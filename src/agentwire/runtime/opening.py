@@ -41,8 +41,18 @@ class Opened:
     size: int
 
 
-async def open_request(service: Service, desk: Desk, ticket: Ticket, *, principal: str, transport: Transport) -> Opened:
+async def open_request(
+    service: Service, desk: Desk, ticket: Ticket, *, principal: str, transport: Transport, runs: bool = True
+) -> Opened:
     """Read a ticket's message and find what it continues.
+
+    Args:
+        service: store, tools and bounds.
+        desk: knows the responses of this connection.
+        ticket: the request.
+        principal: who asks.
+        transport: how it came.
+        runs: whether a model will answer; otherwise calls may go on waiting for their outputs.
 
     Raises:
         RequestError: it cannot run; no event of it has been written.
@@ -51,8 +61,8 @@ async def open_request(service: Service, desk: Desk, ticket: Ticket, *, principa
     request = await _decode(service, ticket, transport)
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
     request = attrs.evolve(request, input=resolve(parent, request.input))
-    check_pairing(parent, request.input, generate=request.generate and not has_trigger(request))
-    if request.tool_choice.mode == "required" or request.tool_choice.names:
+    check_pairing(parent, request.input, generate=runs and request.generate and not has_trigger(request))
+    if runs and (request.tool_choice.mode == "required" or request.tool_choice.names):
         late = _late_tools(History(parent, request.input))
         check_tool_choice(request.tool_choice, (*request.tools, *late, *service.toolbox.specs))
     return Opened(request=request, parent=parent, size=size)

@@ -53,7 +53,7 @@ class HttpDoor:
         """``POST /v1/responses``; cancels the turn when the client goes."""
         connection = call.connection
         body = await connection.read_body()
-        async with self._session(call.principal, connection) as session:
+        async with self.session(call.principal, connection) as session:
             ticket = session.desk.submit(Envelope("response.create"), body)
             assert isinstance(ticket, Ticket)
             turn = session.start_only(ticket)
@@ -63,7 +63,7 @@ class HttpDoor:
                 await self._whole(connection, turn)
 
     @asynccontextmanager
-    async def _session(self, principal: str, connection: HttpConnection) -> AsyncGenerator[Session]:
+    async def session(self, principal: str, connection: HttpConnection) -> AsyncGenerator[Session]:
         """A session that lives as long as the request does, and ends at once when the client goes."""
         session = Session(self._service, principal=principal, transport="http")
         self.sessions.add(session)

@@ -29,6 +29,7 @@ from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.tools import Toolbox
 from agentwire.server.auth import Keys
+from agentwire.server.compact_door import CompactDoor
 from agentwire.server.http_door import JSON, HttpDoor
 from agentwire.server.refusals import draining, revoked
 from agentwire.server.routing import Call, Route, Router
@@ -197,6 +198,7 @@ class Server:
             Route("GET", RESPONSES, self._upgrade, closed=True),
             Route("POST", RESPONSES, self._http.create, closed=True),
             Route("POST", f"{RESPONSES}/input_tokens", stored.count_tokens),
+            Route("POST", f"{RESPONSES}/compact", CompactDoor(self._service, self._http).compact, closed=True),
             Route("GET", f"{RESPONSES}/{{id}}", stored.retrieve),
             Route("DELETE", f"{RESPONSES}/{{id}}", stored.delete),
             Route("GET", f"{RESPONSES}/{{id}}/input_items", stored.list_input),

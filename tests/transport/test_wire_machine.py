@@ -18,6 +18,7 @@ from tests.transport.wires import Ours, client_wire, server_wire
 
 LIMITS = Limits(close_grace=5, write_progress=10, handshake=10)
 LONGEST = LIMITS.close_grace + LIMITS.write_progress
+SLOWEST = 250  # bytes a second of the slowest link: 50 at a time, which take 0.1 s to arrive and leave room
 SETTINGS = hypothesis.settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 sides = st.sampled_from(SIDES)
@@ -108,7 +109,7 @@ class Wires(TrioMachine):
             if self.ours and (self.broken or self.closing):
                 self._end()
             elif self.ours:
-                self.advance(100)
+                self.advance(100 + sum(map(len, self.sent["client"] + self.sent["server"])) / SLOWEST)
                 for side, sender in zip(SIDES, reversed(SIDES), strict=True):
                     assert self.heard[side] == self.sent[sender], "without an end, everything arrives"
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from typing import Any
 
 import attrs
@@ -24,6 +25,7 @@ from agentwire.protocol.codec import (
     to_wire,
 )
 from agentwire.protocol.content import InputText, OpaquePart
+from agentwire.protocol.envelope import Delivery, peek_delivery
 from agentwire.protocol.errors import AgentwireError, RequestError
 from agentwire.protocol.items import FunctionCallOutput, Item, ItemReference, Message, OpaqueItem
 from agentwire.protocol.limits import Limits
@@ -448,6 +450,43 @@ def test_lanes_are_for_the_socket() -> None:
     with pytest.raises(RequestError) as caught:
         decode_create(encode_json(body), LIMITS, transport="http")
     assert (caught.value.code, caught.value.param) == ("unknown_parameter", "stream_id")
+
+
+def test_what_runs_in_the_background_is_stored() -> None:
+    body = {"model": "m", "input": "x", "background": True, "store": False}
+    with pytest.raises(RequestError) as caught:
+        decode_create(encode_json(body), LIMITS, transport="http")
+    assert (caught.value.status, caught.value.param) == (400, "store")
+
+
+def test_a_request_that_is_only_looked_at_may_lack_model_and_input() -> None:
+    steps = decode_create_steps(b'{"instructions": "x", "model": null}', LIMITS, transport="http", partial=True)
+    requests: list[CreateRequest] = []
+
+    def read() -> Generator[None]:
+        requests.append((yield from steps))
+
+    for _ in read():
+        pass
+    assert [(request.model, request.instructions, request.input) for request in requests] == [("default", "x", ())]
+
+
+@pytest.mark.parametrize(
+    ("body", "background", "stream"),
+    [
+        (b'{"background": true, "stream": true}', True, True),
+        (b'{"input": {"background": true}, "stream":true}', False, True),
+        (b'{"background": 1, "stream": "true"}', False, False),
+        (b'{"background": null}', False, False),
+        (b"{}", False, False),
+        (b"[]", False, False),
+        (b'{"background": true', False, False),
+        (b'\xff{"background": true}', False, False),
+        (b"", False, False),
+    ],
+)
+def test_how_an_answer_is_wanted(body: bytes, background: bool, stream: bool) -> None:
+    assert peek_delivery(body) == Delivery(background=background, stream=stream)
 
 
 def test_the_background_is_for_http() -> None:

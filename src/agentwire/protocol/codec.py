@@ -93,6 +93,8 @@ def decode_create_steps(
     offered = yield from _read_list(_TOOL, tools, "tools", limits)
     warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
     request = attrs.evolve(request, input=items, tools=offered, generate=not warm_up)
+    if request.background and not request.store:
+        raise RequestError.invalid("A response in the background must be stored: set 'store' to true.", param="store")
     if not partial:
         _check_input(request)
     return request

@@ -17,7 +17,7 @@ from agentwire.protocol.parsing import ANY, STRING, parse_json, request_error
 from agentwire.protocol.request import Envelope
 from agentwire.protocol.settings import check_stream_id
 
-__all__ = ["InvalidUtf8", "decode_envelope"]
+__all__ = ["Delivery", "InvalidUtf8", "decode_envelope", "peek_delivery"]
 
 LONGEST_ID: Final = 512
 LONGEST_TYPE: Final = 256
@@ -105,3 +105,32 @@ def _lane(raw: msgspec.Raw) -> str | None:
     except Misfit as misfit:
         raise request_error(misfit.under("stream_id")) from None
     return value
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """How a client of ``POST /v1/responses`` wants its answer, as far as that can be told before the body is read.
+
+    Attributes:
+        background: True, and nothing else: run it without a client.
+        stream: True, and nothing else: tell it in events.
+    """
+
+    background: bool = False
+    stream: bool = False
+
+
+class _Wanted(msgspec.Struct):
+    background: msgspec.Raw = msgspec.Raw()
+    stream: msgspec.Raw = msgspec.Raw()
+
+
+_WANTED: Final = msgspec.json.Decoder(_Wanted)
+
+
+def peek_delivery(body: bytes) -> Delivery:
+    """What a body says of its delivery; a body that is no request, or says it wrongly, will be refused later on."""
+    try:
+        wanted = _WANTED.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Delivery()
+    return Delivery(_bytes(wanted.background) == b"true", _bytes(wanted.stream) == b"true")

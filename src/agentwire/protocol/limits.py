@@ -61,6 +61,15 @@ class Limits:
     stored_event_bytes: int = _count(64 * MIB)
     """Bytes of events of background responses that the memory store keeps; those of the oldest go first."""
 
+    background_running: int = _count(16)
+    """Background responses of one principal that run at once."""
+    background_queued: int = _count(256)
+    """Background responses of one principal that wait; the next request is refused with 429."""
+    background_queued_bytes: int = _count(64 * MIB)
+    """Bytes of the requests of one principal's background responses that wait."""
+    store_poll: float = _bound(0.5)
+    """Pause between two looks into the store, for a response that another process runs."""
+
     # A frame and what it costs to parse.
     message_bytes: int = _count(16 * MIB)
     """Largest message from a peer; one byte more closes the connection with 1009."""

@@ -75,9 +75,10 @@ STATUS: Final[Mapping[str, frozenset[str]]] = {
     "response.in_progress": frozenset(("in_progress",)),
     "response.completed": frozenset(("completed",)),
     "response.incomplete": frozenset(("incomplete",)),
-    "response.failed": frozenset(("failed",)),
+    "response.failed": frozenset(("failed", "cancelled")),
 }
-"""The status that the response object has in each lifecycle event."""
+"""The status that the response object has in each lifecycle event. A background response that its client has cancelled
+has no event of its own: its stream ends as that of one that failed."""
 
 
 @attrs.frozen

@@ -180,6 +180,11 @@ class Stored:
     status: str = "completed"
     background: bool = False
 
+    @property
+    def continuable(self) -> bool:
+        """True if it has ended, and neither failed nor was cancelled: the others are of no use as a parent."""
+        return self.status in ("completed", "incomplete")
+
 
 class Store(Protocol):
     """Where responses rest. The principal is part of every key: another principal's response is not found.

@@ -86,7 +86,7 @@ async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: 
     if wanted is None:
         return None
     found = desk.find_parent(ticket)
-    if found is None and (stored := await service.store.get(principal, wanted)) is not None:
+    if found is None and (stored := await service.store.get(principal, wanted)) is not None and stored.continuable:
         found = ticket.parent = stored.node
     if found is None:
         message = f"No response {wanted!r} is available on this connection or in the store."

@@ -308,18 +308,18 @@ class Session:
         for ticket in self.desk.start():
             self._starts.send_nowait(self.open_turn(ticket))
 
-    def start_only(self, ticket: Ticket) -> Turn:
-        """Start the only request of an HTTP session; its answer reads the turn's window."""
+    def start_only(self, ticket: Ticket, make: Callable[..., Turn] = Turn) -> Turn:
+        """Start the only request of an HTTP session, as a turn made by ``make``; somebody else reads its window."""
         assert next(self.desk.start()) is ticket
-        turn = self.open_turn(ticket)
+        turn = self.open_turn(ticket, make)
         self._starts.send_nowait(turn)
         return turn
 
     # Turns
 
-    def open_turn(self, ticket: Ticket) -> Turn:
+    def open_turn(self, ticket: Ticket, make: Callable[..., Turn] = Turn) -> Turn:
         """The turn of a request that may run now, with its window; `run_turn` is to follow."""
-        turn = Turn(
+        turn = make(
             self._service,
             self.desk,
             ticket,

@@ -257,16 +257,20 @@ class Turn:
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
             node = attrs.evolve(grow(final.id, request.input, final.output), memo=self._memo)
-            if request.store:
-                stored = Stored(node=node, response=shown, size=self._size + len(shown))
-                await self._service.store.put(self._principal, stored)
+        if request.store:
+            await self._keep(node, final, shown)
         self.ending = ending
         self._desk.settle(self.ticket, ending.outcome, node)
         if ending.outcome is Outcome.FAILED and ending.error is not None:
             self._put_error(ending.error)
-        await self.window.put(
-            b'{"type":"response.%b","sequence_number":' % final.status.encode(), b',"response":' + shown
-        )
+        kind = b"failed" if ending.error is not None else final.status.encode()
+        await self.window.put(b'{"type":"response.%b","sequence_number":' % kind, b',"response":' + shown)
+
+    async def _keep(self, node: Node | None, final: Response, shown: bytes) -> None:
+        """Store what has ended and may be continued."""
+        if node is not None:
+            stored = Stored(node=node, response=shown, size=self._size + len(shown))
+            await self._service.store.put(self._principal, stored)
 
     def _final(self, response: Response, ending: Ending) -> Response:
         error = ending.error

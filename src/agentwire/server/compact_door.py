@@ -21,8 +21,9 @@ from agentwire.runtime.opening import open_request
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
 from agentwire.runtime.step import told_faults
-from agentwire.server.http_door import JSON, HttpDoor
+from agentwire.server.http_door import HttpDoor
 from agentwire.server.routing import Call
+from agentwire.server.sse import JSON
 
 __all__ = ["CompactDoor"]
 

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
 
 import trio
 
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.desk import Ticket
+from agentwire.protocol.envelope import peek_delivery
 from agentwire.protocol.request import Envelope
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
+from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.routing import Call
-from agentwire.server.sse import DONE, SSE, sse_framing
+from agentwire.server.sse import DONE, JSON, SSE, sse_framing
 from agentwire.transport.http11 import HttpConnection
 
-__all__ = ["JSON", "HttpDoor"]
-
-JSON: Final = ("content-type", "application/json")
+__all__ = ["HttpDoor"]
 
 
 class HttpDoor:
@@ -34,10 +33,12 @@ class HttpDoor:
     Args:
         service: engine, store and bounds.
         pulse: keeps the sessions alive.
+        background: takes the requests that run without a client.
     """
 
-    def __init__(self, service: Service, pulse: Pulse) -> None:
+    def __init__(self, service: Service, pulse: Pulse, background: BackgroundDoor) -> None:
         self._service = service
+        self._background = background
         self._pulse = pulse
         self.sessions: set[Session] = set()
         self._idle = trio.Event()
@@ -50,9 +51,13 @@ class HttpDoor:
                 await self._idle.wait()
 
     async def create(self, call: Call) -> None:
-        """``POST /v1/responses``; cancels the turn when the client goes."""
+        """``POST /v1/responses``; unless it is in the background, the turn is cancelled when the client goes."""
         connection = call.connection
         body = await connection.read_body()
+        wanted = peek_delivery(body)
+        if wanted.background:
+            await self._background.create(call, body, stream=wanted.stream)
+            return
         async with self.session(call.principal, connection) as session:
             ticket = session.desk.submit(Envelope("response.create"), body)
             assert isinstance(ticket, Ticket)

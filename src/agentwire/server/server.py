@@ -23,17 +23,20 @@ from agentwire.protocol.codec import encode_json
 from agentwire.protocol.extensions import EXTENSIONS, Permitted
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
+from agentwire.runtime.background import Background
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.policies import Cancel, Policy
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.tools import Toolbox
 from agentwire.server.auth import Keys
+from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.compact_door import CompactDoor
-from agentwire.server.http_door import JSON, HttpDoor
+from agentwire.server.http_door import HttpDoor
 from agentwire.server.refusals import draining, revoked
 from agentwire.server.routing import Call, Route, Router
 from agentwire.server.socket_door import SocketDoor
+from agentwire.server.sse import JSON
 from agentwire.server.stored_door import StoredDoor
 from agentwire.stores.memory import MemoryStore
 from agentwire.transport.http11 import HttpConnection, upgrade_wanted
@@ -102,8 +105,10 @@ class Server:
         self._started = service.sources.timestamp()
         self._pulse = Pulse(service.limits)
         self._sockets = SocketDoor(service, self._pulse, nursery, policy, permitted)
-        self._http = HttpDoor(service, self._pulse)
-        self._router = Router(self._routes(StoredDoor(service)), ALIASES)
+        self._background = Background(service, self._pulse, nursery)
+        self._following = BackgroundDoor(service, self._background)
+        self._http = HttpDoor(service, self._pulse, self._following)
+        self._router = Router(self._routes(StoredDoor(service, self._following)), ALIASES)
         self._revoked: set[str] = set()
         self._draining = False
         self._drained = trio.Event()
@@ -126,7 +131,7 @@ class Server:
     def statistics(self) -> ServerStatistics:
         """Counts at this moment."""
         tally = self._service.tally
-        sessions = [*self._sockets.sessions, *self._http.sessions]
+        sessions = [*self._sockets.sessions, *self._http.sessions, *self._background.sessions]
         desks = [session.desk.statistics() for session in sessions]
         return ServerStatistics(
             listening=self._listening.statistics(),
@@ -162,12 +167,14 @@ class Server:
         """
         self._revoked.add(principal)
         log.info("revoked: %s", principal)
+        self._background.stop(revoked(), principal)
         await self._sockets.revoke(principal)
 
     async def _drain(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sockets.drain, draining())
             nursery.start_soon(self._http.drain)
+            nursery.start_soon(self._following.drain)
         self._drained.set()
         self._nursery.cancel_scope.cancel(reason="the server has drained")
 
@@ -202,6 +209,7 @@ class Server:
             Route("GET", f"{RESPONSES}/{{id}}", stored.retrieve),
             Route("DELETE", f"{RESPONSES}/{{id}}", stored.delete),
             Route("GET", f"{RESPONSES}/{{id}}/input_items", stored.list_input),
+            Route("POST", f"{RESPONSES}/{{id}}/cancel", self._following.cancel),
             Route("GET", "/v1/models", self._list_models),
         )
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["DONE", "SSE", "sse_framing"]
+__all__ = ["DONE", "JSON", "SSE", "sse_framing"]
+
+JSON: Final = ("content-type", "application/json")
+"""The header of every other answer."""
 
 SSE: Final = (
     ("content-type", "text/event-stream; charset=utf-8"),

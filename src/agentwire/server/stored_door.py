@@ -18,10 +18,11 @@ from agentwire.protocol.transcript import Node, resolve
 from agentwire.runtime.contracts import Stored
 from agentwire.runtime.counting import count_input
 from agentwire.runtime.service import Service
-from agentwire.server.http_door import JSON
-from agentwire.server.query import read_choice, read_number
+from agentwire.server.background_door import BackgroundDoor
+from agentwire.server.query import read_choice, read_flag, read_number
 from agentwire.server.refusals import no_response
 from agentwire.server.routing import Call
+from agentwire.server.sse import JSON
 
 __all__ = ["StoredDoor"]
 
@@ -34,18 +35,25 @@ class StoredDoor:
 
     Args:
         service: store and bounds.
+        background: streams responses again, and stops them.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, background: BackgroundDoor) -> None:
         self._service = service
+        self._background = background
 
     async def retrieve(self, call: Call) -> None:
-        """``GET /v1/responses/{id}``: the response as it is now."""
+        """``GET /v1/responses/{id}``: the response as it is now, or the events that make it."""
+        stream = read_flag(call.request.query, "stream")
         stored = await self._find(call)
+        if stream:
+            await self._background.follow(call, stored)
+            return
         await call.connection.respond(200, (JSON,), stored.response)
 
     async def delete(self, call: Call) -> None:
-        """``DELETE /v1/responses/{id}``; responses that continue it keep their history."""
+        """``DELETE /v1/responses/{id}``, cancelled if it runs; responses that continue it keep their history."""
+        await self._background.stop(call)
         if not await self._service.store.delete(call.principal, call.response_id):
             raise no_response(call.response_id)
         gone = {"id": call.response_id, "object": "response", "deleted": True}
@@ -85,8 +93,8 @@ class StoredDoor:
         if wanted is None:
             return None
         stored = await self._service.store.get(principal, wanted)
-        if stored is None:
-            message = f"No response {wanted!r} is stored."
+        if stored is None or not stored.continuable:
+            message = f"No response {wanted!r} is stored that could be continued."
             raise RequestError(400, "previous_response_not_found", message, param="previous_response_id")
         return stored.node
 

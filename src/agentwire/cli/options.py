@@ -44,6 +44,8 @@ class ServeOptions:
     key is in the environment's AGENTWIRE_UPSTREAM_KEY."""
     upstream_model: str | None = None
     """Model to ask the upstream for, whatever the client names."""
+    upstream_context: int | None = None
+    """Tokens that the upstream's model can read, if the server is to refuse, truncate and compact by that."""
     tools: tuple[str, ...] = ()
     """module:name of functions that the server itself runs for the model."""
     model_name: tuple[str, ...] = ()

@@ -77,6 +77,8 @@ class Plan:
         options, table = typed.with_file()
         if options.engine is not None and options.upstream is not None:
             raise UserError("--engine and --upstream both say where answers come from: choose one")
+        if options.upstream_context is not None and (options.upstream is None or options.upstream_context < 1):
+            raise UserError("--upstream-context is a number of tokens, of the model behind --upstream")
         if options.port is not None and not 0 <= options.port <= 65_535:
             raise UserError(f"--port must be 0 to 65535, not {options.port}")
         limits = read_limits(table, options.limit)
@@ -144,7 +146,8 @@ async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
 
     key, model = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, plan.options.upstream_model
     try:
-        opening = open_chat_engine(url, key=key, model=model, limits=plan.limits)
+        held = plan.options.upstream_context
+        opening = open_chat_engine(url, key=key, model=model, context_tokens=held, limits=plan.limits)
         return Source(await stack.enter_async_context(opening), f"chat completions of {url}", (model or "default",))
     except ValueError as error:
         raise UserError(f"--upstream: {error}") from error

@@ -92,6 +92,8 @@ class Limits:
     three quarters of what the engine says it can hold."""
     compaction_bytes: int = _count(4 * MIB)
     """Largest ``encrypted_content`` of a compaction, when it is made and when it comes back."""
+    summary_tokens: int = _count(4_000)
+    """Longest summary that a model is asked to write, thoughts included."""
     digest_characters: int = _count(8_000)
     """Longest summary that is made without a model; a shorter context has a shorter one."""
 

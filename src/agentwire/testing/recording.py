@@ -23,6 +23,7 @@ from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.tools import Tool
+from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
 
 __all__ = ["RecordingOut", "ask_for"]
@@ -62,7 +63,7 @@ def ask_for(
     sources = sources or Sources.seeded(0)
     return Ask(
         request=decoded,
-        items=(*history, *decoded.input),
+        items=tuple(History(None, (*history, *decoded.input))),
         new_items=decoded.input,
         tools=(*decoded.tools, *server_tools),
         response_id=sources.new_id("resp"),

@@ -93,10 +93,20 @@ def test_long_messages_are_cut() -> None:
 def test_a_context_that_is_too_long_has_the_code_that_clients_know() -> None:
     llama = "request (9031 tokens) exceeds the available context size (4096 tokens), try increasing it"
     vllm = "This model's maximum context length is 4096 tokens."
-    for said in (llama, vllm):
-        error = fault(400, {"error": {"message": said, "type": "x"}})
-        assert (error.status, error.code) == (400, "context_length_exceeded")
-        assert not error.message.endswith("..")
+    others = (
+        "prompt is too long: 208310 tokens > 200000 maximum",
+        "The input token count (2097152) exceeds the maximum number of tokens allowed (1048576).",
+        "Requested tokens (9000) exceed context window of 4096",
+        "The input (9000 tokens) is longer than the model's context length (4096 tokens).",
+    )
+    for said in (llama, vllm, *others):
+        for status in (400, 413, 422):
+            error = fault(status, {"error": {"message": said, "type": "x"}})
+            assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "input")
+            assert not error.message.endswith("..")
+    coded = fault(400, {"error": {"message": "Too many.", "code": "context_length_exceeded"}})
+    assert (coded.code, coded.param) == ("context_length_exceeded", "input")
+    assert fault(400, {"error": {"message": "so it is"}}).param is None
 
 
 def test_a_wrong_address_is_our_own_affair() -> None:

@@ -21,10 +21,11 @@ from agentwire.engines.chat.forced import Demand
 from agentwire.engines.chat.messages import Prompt, render
 from agentwire.engines.chat.offers import Offers
 from agentwire.engines.chat.request import body_of, settings_of
+from agentwire.engines.chat.summary import Notes, summary_message, summary_settings
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
-from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
 
 __all__ = ["open_chat_engine"]
@@ -42,6 +43,7 @@ async def open_chat_engine(
     model: str | None = None,
     headers: Mapping[str, str] | None = None,
     tokens_name: TokensName = "max_tokens",
+    context_tokens: int | None = None,
     limits: Limits | None = None,
 ) -> AsyncGenerator[Engine]:
     """Open an engine in front of a server that speaks the Chat Completions API.
@@ -51,7 +53,8 @@ async def open_chat_engine(
 
     Text, reasoning, refusals and tool calls are streamed as they come. Custom tools and those in namespaces go up as
     functions and come back as what they are; tools of other types are not offered. ``tool_choice`` is enforced: a
-    model that owes a call and writes text is asked once more, under a JSON schema made from the tools.
+    model that owes a call and writes text is asked once more, under a JSON schema made from the tools. Where a context
+    is compacted, the model writes the summary.
 
     The engine raises `EngineError`: 400, 404 or 429 for what the server has against the request, with its own words;
     502 or 503 if the server cannot be reached, fails, breaks off or refuses this server's key.
@@ -63,6 +66,8 @@ async def open_chat_engine(
         headers: for every request.
         tokens_name: what the server calls the bound on generated tokens. Nearly all know ``max_tokens``, but OpenAI's
             own newer models take ``max_completion_tokens`` alone.
+        context_tokens: how many tokens the model can read, by this server's estimate; without it the server itself
+            must say what is too long.
         limits: deadlines and sizes.
 
     Raises:
@@ -73,7 +78,7 @@ async def open_chat_engine(
     if key is not None:
         sent["authorization"] = f"Bearer {_checked(key)}"
     async with open_http_client(base_url, headers=sent, limits=limits) as http:
-        yield _ChatEngine(http, _server_of(base_url), model, tokens_name, limits)
+        yield _ChatEngine(http, _server_of(base_url), model, tokens_name, context_tokens, limits)
 
 
 @attrs.frozen(eq=False)
@@ -84,6 +89,7 @@ class _ChatEngine:
     server: str
     model: str | None
     tokens_name: TokensName
+    context_tokens: int | None
     limits: Limits = attrs.field(repr=False)
 
     async def __call__(self, ask: Ask, out: Out) -> Finish:
@@ -95,6 +101,22 @@ class _ChatEngine:
             return await _Step(self, ask, out, prompt, offers, settings).run()
         except RemoteProtocolError as error:
             raise rubbish(self.server, error) from error
+
+    async def compact(self, ask: Ask) -> Summarized:
+        """A summary of the conversation, by the model."""
+        prompt, offers, notes = render(ask.items, ask.memo), Offers(), Notes()
+        settings = settings_of(ask, offers, model=self.model, tokens_name=self.tokens_name)
+        messages = b"%b,%b" % (prompt.messages(ask.instructions), summary_message())
+        most = self.limits.response_bytes
+        calls = Calls(notes, offers, ask.sources, known=prompt.rendered.knows, most=most)
+        answer = Answer(notes, calls, must_call=False, most=most)
+        body = body_of(summary_settings(settings, self.tokens_name, self.limits.summary_tokens), messages)
+        try:
+            await self.read(body, answer)
+            finish = await answer.end()
+        except RemoteProtocolError as error:
+            raise rubbish(self.server, error) from error
+        return Summarized("".join(notes.pieces).strip(), finish.usage)
 
     async def read(self, body: bytes, answer: Answer) -> None:
         """One exchange: the body up, the whole stream down.

@@ -32,7 +32,16 @@ _THE_CLIENTS: Final[Mapping[int, tuple[int, str]]] = {
     429: (429, "rate_limit_exceeded"),
 }
 _NO_SUCH_PATH: Final = ("", "not found", "file not found", "404 page not found")
-_TOO_LONG: Final = ("context length", "context size", "context window", "context_length")
+_TOO_LONG: Final = (
+    "context length",
+    "context size",
+    "context window",
+    "context_length",
+    "prompt is too long",
+    "maximum number of tokens allowed",
+    "maximum input length",
+)
+"""What servers say of a prompt that is longer than their model's context."""
 
 
 def status_fault(server: str, error: HttpStatusError) -> EngineError:
@@ -93,12 +102,13 @@ def _fault(server: str, status: int, said: str, code: str | None, wait: str) -> 
         message = f"The model's server {server} has nothing at this address (HTTP 404); is its base URL right?"
         return EngineError(message, code="upstream_not_found", status=502)
     ours, usual = _THE_CLIENTS.get(status, (503 if status in _OVERLOADED else 502, "upstream_error"))
-    if ours == 400 and any(words in said.lower() for words in _TOO_LONG):
-        code = "context_length_exceeded"
+    param = None
+    if ours == 400 and any(words in f"{code} {said}".lower() for words in _TOO_LONG):
+        code, param = "context_length_exceeded", "input"
     message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
     message += "" if message.endswith((".", "!", "?")) else "."
     hint, headers = (f" Try again in {wait} s.", {"retry-after": wait}) if wait else ("", {})
-    return EngineError(message + hint, code=code or usual, status=ours, headers=headers)
+    return EngineError(message + hint, code=code or usual, status=ours, param=param, headers=headers)
 
 
 def _said(body: bytes) -> tuple[str, str | None]:

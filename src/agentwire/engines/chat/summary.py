@@ -1,0 +1,78 @@
+"""A summary of a conversation, as the model itself makes it: one more exchange, of which nothing goes to the client.
+
+The conversation goes up as it always does, so that the model's server finds it in its cache, with a fixed request
+behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
+
+__all__ = ["Notes", "summary_message", "summary_settings"]
+
+_WITHOUT: Final = ("response_format", "tools", "tool_choice", "parallel_tool_calls")
+
+_REQUEST: Final = (
+    "Summarize this conversation for a model that will continue it and will see nothing else of it but the newest "
+    "messages. Say what the user wants and how; what was done and found out, with names, paths, numbers, decisions and "
+    "errors as they are; and what is still open. Do not answer the user and do not call a tool: write the summary, and "
+    "nothing else."
+)
+
+
+def summary_message() -> bytes:
+    """The request for a summary, as the JSON of a message."""
+    return encode_json({"role": "user", "content": _REQUEST})
+
+
+def summary_settings(settings: Mapping[str, Any], tokens_name: str, most: int) -> dict[str, Any]:
+    """A step's settings, for a summary of so many tokens."""
+    return {**{name: value for name, value in settings.items() if name not in _WITHOUT}, tokens_name: most}
+
+
+@attrs.define
+class Notes:
+    """An `Out` that keeps the text and lets the rest go."""
+
+    pieces: list[str] = attrs.Factory(list)
+
+    async def text(self, piece: str) -> None:
+        """A piece of the summary."""
+        self.pieces.append(piece)
+
+    async def refusal(self, piece: str) -> None:
+        """No summary."""
+
+    async def reasoning(self, piece: str) -> None:
+        """No summary."""
+
+    async def summary(self, piece: str) -> None:
+        """None of the conversation."""
+
+    async def call(
+        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+    ) -> None:
+        """Nobody will run it."""
+
+    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+        """Nobody will run it."""
+
+    async def arguments(self, piece: str) -> None:
+        """Nobody will run it."""
+
+    async def close_call(self) -> None:
+        """Nobody will run it."""
+
+    async def item(self, raw: Mapping[str, Any]) -> None:
+        """No summary."""
+
+    @property
+    def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
+        """None."""
+        return ()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from agentwire.runtime.contracts import Engine as Engine
     from agentwire.runtime.contracts import Finish as Finish
     from agentwire.runtime.contracts import Out as Out
+    from agentwire.runtime.contracts import Summarized as Summarized
     from agentwire.runtime.policies import Cancel as Cancel
     from agentwire.runtime.policies import Resume as Resume
     from agentwire.runtime.tools.local import ToolCall as ToolCall
@@ -66,6 +67,7 @@ EXPORTS: Final = {
     "Out": "agentwire.runtime.contracts",
     "Engine": "agentwire.runtime.contracts",
     "Finish": "agentwire.runtime.contracts",
+    "Summarized": "agentwire.runtime.contracts",
     "Cancel": "agentwire.runtime.policies",
     "Resume": "agentwire.runtime.policies",
     "Usage": "agentwire.protocol.response",

@@ -177,6 +177,20 @@ async def test_an_upstream_of_chat_completions() -> None:
     assert chat.headers[0]["authorization"] == "Bearer its-key"
 
 
+async def test_what_the_upstreams_model_can_read() -> None:
+    body = json.dumps({"model": "m", "input": "x" * 1000}).encode()
+    async with (
+        upstream.upstream(upstream.text("ok")) as chat,
+        serving("--port", "0", "--upstream", chat.url, "--upstream-context", "100") as server,
+        open_http_client(server.where["http"], limits=Limits()) as http,
+    ):
+        with pytest.raises(HttpStatusError) as caught:
+            await http.request("POST", "/responses", json=body)
+        assert caught.value.status == 400
+        assert b"context_length_exceeded" in caught.value.body
+        assert not chat.bodies
+
+
 async def test_tools_that_the_server_runs(folder: Path) -> None:
     with trio.fail_after(60):
         async with serving("--port", "0", "--tools", "mine:tools", cwd=folder, lines=4) as server:
@@ -302,6 +316,8 @@ CANNOT = {
     "garbled module": (("--engine", "garbled:x"), "garbled.py, line 1: SyntaxError"),
     "needy module": (("--engine", "needy:x"), "needy.py, line 1: ModuleNotFoundError"),
     "two engines": (("--engine", "mine:loud", "--upstream", "http://127.0.0.1:1/v1"), "choose one"),
+    "a context of nobody": (("--upstream-context", "100"), "--upstream-context"),
+    "no context": (("--upstream", "http://127.0.0.1:1/v1", "--upstream-context", "0"), "--upstream-context"),
     "bad upstream": (("--upstream", "localhost"), "--upstream: "),
     "bad tool": (("--tools", "mine:star"), "--tools: mine:star: "),
     "tool twice": (("--tools", "mine:add", "mine:tools"), "two tools are called 'add'"),

@@ -13,11 +13,6 @@ AWAITED = frozenset(
         "only_background_streams_are_read_again",
         "AW-B-009",
         "AW-C-006",
-        # compaction
-        "a_compacted_window_begins_a_chain",
-        "a_compaction_needs_a_model",
-        "a_long_context_is_compacted",
-        "a_trigger_compacts_now",
         # references to stored items, stores
         "references_stand_for_items",
         "AW-R-009",

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from agentwire.engines import builtin
 from agentwire.protocol.compaction import seal
-from agentwire.protocol.errors import EngineError
+from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, Message, Summary
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
@@ -241,6 +241,24 @@ async def test_a_cancelled_summary_is_cancelled_with_its_turn(autojump_clock: Mo
         await it.session.finished.wait()
     assert len(engine.summarized) == 1
     assert len(engine.asks) == 4
+
+
+@pytest.mark.parametrize("content", [LONG, [{"role": "user", "content": LONG}, NOW]], ids=["due", "trigger"])
+async def test_one_response_can_be_stopped_while_it_compacts(content: Any, autojump_clock: MockClock) -> None:
+    engine = Summarizer()
+    async with client(engine) as it:
+        before = await chat(it, LONG, LONG, LONG, LONG)
+        previous = before[-1]["response"]["id"]
+        it.wire.say(create(content, previous_response_id=previous, context_management=SOON))
+        await it.wire.until("response.compaction.compacting")
+        (turn,) = it.session.turns.values()
+        assert turn.cancel(RequestError(400, "agentwire:cancelled", "That is enough."))
+        events = (await it.wire.until("response.failed"))[-4:]
+        assert kinds(events) == ["output_item.added", "compaction.compacting", "output_item.done", "failed"]
+        assert events[-1]["response"]["error"]["code"] == "agentwire:cancelled"
+        assert len(engine.asks) == 4
+        on = await chat(it, "on", previous_response_id=previous)
+        assert on[-1]["type"] == "response.completed"
 
 
 # On demand

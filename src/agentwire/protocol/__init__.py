@@ -101,7 +101,9 @@ from agentwire.protocol.items import ItemReference as ItemReference
 from agentwire.protocol.items import McpCall as McpCall
 from agentwire.protocol.items import Message as Message
 from agentwire.protocol.items import OpaqueItem as OpaqueItem
+from agentwire.protocol.items import OpenedCompaction as OpenedCompaction
 from agentwire.protocol.items import Reasoning as Reasoning
+from agentwire.protocol.items import Summary as Summary
 from agentwire.protocol.items import answered_call as answered_call
 from agentwire.protocol.items import client_call as client_call
 from agentwire.protocol.limits import Limits as Limits
@@ -188,6 +190,7 @@ __all__ = [
     "OpaqueItem",
     "OpaquePart",
     "OpaqueTool",
+    "OpenedCompaction",
     "Outcome",
     "OutputItemAdded",
     "OutputItemDone",
@@ -222,6 +225,7 @@ __all__ = [
     "SteerAccepted",
     "SteerFailed",
     "SteerPending",
+    "Summary",
     "SummaryText",
     "TextConfig",
     "Ticket",

@@ -4,15 +4,6 @@ from __future__ import annotations
 
 AWAITED = frozenset(
     (
-        # background
-        "a_background_response_is_polled",
-        "a_background_response_must_be_stored",
-        "a_background_response_can_be_cancelled",
-        "only_background_responses_can_be_cancelled",
-        "a_background_stream_is_read_again",
-        "only_background_streams_are_read_again",
-        "AW-B-009",
-        "AW-C-006",
         # references to stored items, stores
         "references_stand_for_items",
         "AW-R-009",

@@ -12,7 +12,7 @@ import trio
 from agentwire.engines import builtin
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Store
 from agentwire.server import Server, serve
 from agentwire.testing import network, no_leaks
 from agentwire.testing.conformance import Peer
@@ -59,9 +59,12 @@ def peer_at(url: str, profile: Profile, **more: Any) -> Peer:
 
 
 @asynccontextmanager
-async def in_memory(profile: Profile) -> AsyncGenerator[Peer]:
-    """A server on a network in memory, where waiting costs nothing."""
-    async with serving(models(0.5), net=network(keep=False), keys=KEYS, limits=LIMITS) as rig:
+async def in_memory(
+    profile: Profile, *, engine: Engine | None = None, limits: Limits = LIMITS, store: Store | None = None
+) -> AsyncGenerator[Peer]:
+    """A server on a network in memory, where waiting costs nothing; it may have other parts than it tells."""
+    net = network(keep=False)
+    async with serving(engine or models(0.5), net=net, keys=KEYS, limits=limits, store=store) as rig:
         yield peer_at("http://localhost/v1", profile, able=ABLE | {"patience"}, dial=rig.dial)
 
 

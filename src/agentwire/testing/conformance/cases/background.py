@@ -19,6 +19,7 @@ __all__ = [
     "a_background_stream_is_read_again",
     "only_background_responses_can_be_cancelled",
     "only_background_streams_are_read_again",
+    "there_is_no_background_on_a_socket",
 ]
 
 RUNS = ("queued", "in_progress")
@@ -59,6 +60,14 @@ async def a_background_response_is_polled(peer: Peer) -> None:
     check(done["status"] == "completed" and done["output"], f"it ended as {done['status']}")
     async with peer.socket() as socket:
         (await socket.ask("Go on.", previous_response_id=response["id"])).completed()
+
+
+@case("AW-C-006")
+async def there_is_no_background_on_a_socket(peer: Peer) -> None:
+    """Ask for one on the socket."""
+    async with peer.socket() as socket:
+        (await socket.ask(background=True, store=True)).refused("unsupported_parameter", param="background")
+        await socket.usable()
 
 
 @case("AW-B-002")

@@ -26,6 +26,7 @@ __all__ = [
     "numbers_have_bounds",
     "output_comes_back_as_input",
     "processed_is_ignored",
+    "settings_of_other_servers_change_nothing",
     "text_and_reasoning_settings_are_accepted",
     "the_first_event_is_created_or_an_error",
     "tools_of_every_type_are_accepted",
@@ -46,6 +47,10 @@ INCLUDES: Final = (
     "message.output_text.logprobs",
 )
 PARAMETERS: Final = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+PIXEL: Final = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 USER: Final = {"role": "user", "content": "Say hello."}
 
 
@@ -196,6 +201,19 @@ async def text_and_reasoning_settings_are_accepted(peer: Peer) -> None:
     await taken(peer, reasoning={"effort": "low", "context": "all_turns"})
 
 
+@case("AW-C-031")
+async def settings_of_other_servers_change_nothing(peer: Peer) -> None:
+    """Send settings that only some servers act on."""
+    for settings in (
+        {"service_tier": "auto"},
+        {"service_tier": "default", "prompt_cache_key": "k", "user": "u"},
+        {"prompt_cache_options": {"mode": "implicit", "ttl": "30m"}, "prompt_cache_retention": "24h"},
+        {"moderation": {"model": "m"}, "image": {"context_compression": "auto"}},
+        {"access_programs": {"cyber": "standard"}, "stream_options": {}, "top_logprobs": 0},
+    ):
+        await taken(peer, **settings)
+
+
 @case("AW-C-017")
 async def conversations_and_prompts_are_refused_by_name(peer: Peer) -> None:
     """Name a conversation and a stored prompt."""
@@ -320,6 +338,11 @@ async def items_are_accepted_in_every_shape(peer: Peer) -> None:
             {**call, "call_id": "call_2", "id": "fc_2", "status": "completed"},
             {"type": "function_call_output", "call_id": "call_2", "id": "fco_2", "output": "2"},
             {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "opaque"},
+            {"role": "user", "content": [{"type": "input_image", "image_url": PIXEL, "detail": "auto"}]},
+            {
+                "role": "user",
+                "content": [{"type": "input_file", "filename": "a.txt", "file_data": "data:,a"}],
+            },
             USER,
         ],
     )

@@ -13,6 +13,7 @@ __all__ = [
     "a_continuation_counts_the_whole_context",
     "a_response_has_its_members",
     "a_response_has_the_members_of_the_strict_schema",
+    "defaults_are_told",
     "items_have_ids_types_and_statuses",
     "settings_are_echoed",
     "times_and_usage_are_told_at_the_end",
@@ -100,6 +101,23 @@ async def settings_are_echoed(peer: Peer) -> None:
         (tool,) = response["tools"]
         missing = [name for name in ("type", "name", "description", "parameters", "strict") if name not in tool]
         check(not missing, f"the echoed tool lacks {', '.join(missing)}")
+
+
+@case("AW-J-017")
+async def defaults_are_told(peer: Peer) -> None:
+    """Ask with nothing but a model and an input."""
+    async with peer.socket() as socket:
+        told = (await socket.ask(store=...)).completed().response
+    defaults = {
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "truncation": "disabled",
+        "store": True,
+        "tools": [],
+    }
+    for name, value in defaults.items():
+        check(told[name] == value, f"{name} is {told[name]!r} if it is left out")
+    check(told["text"]["format"] == {"type": "text"}, f"text is {told['text']!r} if it is left out")
 
 
 @case("AW-J-009", "AW-J-011", "AW-J-015", needs=["tools"])

@@ -21,6 +21,7 @@ __all__ = [
     "a_schema_shapes_the_answer",
     "allowed_tools_are_a_constraint",
     "call",
+    "every_shape_of_a_choice_is_understood",
     "forced",
     "function_names_are_checked",
     "outputs",
@@ -50,6 +51,7 @@ CLOCK: Final[dict[str, Any]] = {
     "strict": True,
 }
 QUESTION: Final = 'What is the weather in "Paris"? Use get_weather.'
+SEVERAL: Final = 'Use get_weather for each of "Paris", "Oslo" and "Rome", all at once.'
 SUNNY: Final = json.dumps({"city": "Paris", "sky": "sunny", "celsius": 21})
 
 
@@ -116,13 +118,38 @@ async def a_choice_that_is_not_offered_is_refused(peer: Peer) -> None:
         await socket.usable()
 
 
+@case("AW-T-017")
+async def every_shape_of_a_choice_is_understood(peer: Peer) -> None:
+    """Choose among tools in every documented shape that need not end in a call."""
+    tools = [WEATHER, {"type": "custom", "name": "note"}, {"type": "web_search"}, {"type": "shell"}]
+    shapes: list[Any] = [
+        "none",
+        "auto",
+        None,
+        {"type": "allowed_tools", "mode": "auto", "tools": [forced(WEATHER), {"type": "custom", "name": "note"}]},
+        {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]},
+        {"type": "allowed_tools", "tools": [forced(WEATHER)]},
+    ]
+    async with peer.socket() as socket:
+        for choice in shapes:
+            turn = (await socket.ask("Say hello.", tools=tools, tool_choice=choice)).completed()
+            check(turn.output, f"with {choice} there is no output")
+        bad: list[Any] = [
+            "sometimes",
+            5,
+            {"type": "function"},
+            {"type": "allowed_tools", "mode": "auto", "tools": "all"},
+        ]
+        for choice in bad:
+            (await socket.ask(tools=tools, tool_choice=choice)).refused()
+
+
 @case("AW-T-006", needs=["tools"])
 async def without_parallel_calls_there_is_one(peer: Peer) -> None:
     """Ask for two things at once, and forbid to do them at once."""
     async with peer.socket() as socket:
-        question = 'Use get_weather for "Paris" and for "Oslo", in parallel.'
         fields = {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False}
-        turn = (await socket.ask(question, **fields)).completed()
+        turn = (await socket.ask(SEVERAL, **fields)).completed()
         check(len(turn.calls) == 1, f"{len(turn.calls)} functions were called")
 
 
@@ -141,13 +168,15 @@ async def a_call_is_continued_with_its_output(peer: Peer) -> None:
 
 @case("AW-T-011", needs=["tools"])
 async def outputs_come_in_any_order(peer: Peer) -> None:
-    """Send a history of three calls at once, answered in another order."""
+    """Answer the calls of a response backwards, and send a history whose three calls were answered in disorder."""
     calls = [
         {"type": "function_call", "call_id": f"call_{number}", "name": "get_weather", "arguments": '{"city":"Paris"}'}
         for number in range(3)
     ]
     answers = [{"type": "function_call_output", "call_id": f"call_{number}", "output": SUNNY} for number in (2, 0, 1)]
     async with peer.socket() as socket:
+        turn = (await socket.ask(SEVERAL, tools=[WEATHER], tool_choice="required")).completed()
+        (await socket.ask(outputs(turn)[::-1], previous_response_id=turn.id, tools=[WEATHER])).completed()
         items = [{"role": "user", "content": QUESTION}, *calls, *answers]
         (await socket.ask(items, tools=[WEATHER])).completed()
 

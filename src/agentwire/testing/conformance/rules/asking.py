@@ -135,8 +135,8 @@ EVENTS: Final = Topic(
         ),
         _c.choice(
             28,
-            "A request that would cost much more to read than its size says, by its depth or its number of values, is "
-            "refused with 400.",
+            "A request that would cost much more to read than its size says, by its depth or its number of values, "
+            "is refused with 400.",
         ),
         _c.should(
             29,
@@ -145,6 +145,21 @@ EVENTS: Final = Topic(
             "openapi",
             departure="One bound on the whole message stands for all of them: what fits is carried, because what a "
             "model's server takes is its own business.",
+        ),
+        _c.choice(
+            30,
+            "`client_metadata.traceparent` puts the turn into the client's trace.",
+            "clients",
+            departure="The server makes no traces. What a client says about itself reaches the engine with the "
+            "request, which may use it.",
+        ),
+        _c.must(
+            31,
+            "Settings that a server does not act on are accepted and change nothing: `service_tier`, "
+            "`prompt_cache_key`, `prompt_cache_options`, `prompt_cache_retention`, `user`, `moderation`, `image` and "
+            "the like.",
+            "types",
+            "clients",
         ),
     ),
 )

@@ -24,8 +24,8 @@ ERRORS: Final = Topic(
         ),
         _e.must(
             2,
-            "An `error` event has a `status`, the one that the same failure has over HTTP: a client takes one without "
-            "it for no failure at all.",
+            "An `error` event has a `status`, the one that the same failure has over HTTP: a client takes one "
+            "without it for no failure at all.",
             "guide",
             "clients",
             "open",

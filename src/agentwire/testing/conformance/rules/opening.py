@@ -87,6 +87,12 @@ HANDSHAKE: Final = Topic(
             "The same resource is served at `/v1/codex/responses`, because clients exist that add this to a base URL.",
             "clients",
         ),
+        _h.choice(
+            17,
+            "Compression is an option of the server, and off unless it is asked for: it costs much for each small "
+            "frame.",
+            departure="It is no option yet, and always off: every offer is declined, which all clients take well.",
+        ),
     ),
 )
 

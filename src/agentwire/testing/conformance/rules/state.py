@@ -16,8 +16,8 @@ STATE: Final = Topic(
     (
         _s.must(
             1,
-            "`previous_response_id` continues a response on the connection that made it, with `store: false` too: the "
-            "model sees that response's whole input, its output, then the new input.",
+            "`previous_response_id` continues a response on the connection that made it, with `store: false` too: "
+            "the model sees that response's whole input, its output, then the new input.",
             "guide",
             "open",
         ),
@@ -43,8 +43,8 @@ STATE: Final = Topic(
         ),
         _s.must(
             6,
-            "The latest response of any lane can be continued on any other: that is a fork, and the lane that it came "
-            "from keeps it.",
+            "The latest response of any lane can be continued on any other: that is a fork, and the lane that it "
+            "came from keeps it.",
             "guide",
             only=OPENAI,
         ),

@@ -50,8 +50,8 @@ STEERING: Final = Topic(
         ),
         _g.must(
             7,
-            "A steered response ends with `response.incomplete`, reason `steered`, once its current item is done; its "
-            "successor follows on the same lane, continues it, and has the steer's input.",
+            "A steered response ends with `response.incomplete`, reason `steered`, once its current item is done; "
+            "its successor follows on the same lane, continues it, and has the steer's input.",
             "steering",
             only=OPENAI,
         ),
@@ -64,8 +64,8 @@ STEERING: Final = Topic(
         _g.must(
             9,
             "If the response ends with calls for the client to answer, `response.steer.pending` follows its terminal "
-            "event, with the reason `waiting_for_required_input` and a stub for each answer; once for each steer, and "
-            "not if the answer is here already.",
+            "event, with the reason `waiting_for_required_input` and a stub for each answer; once for each steer, "
+            "and not if the answer is here already.",
             "steering",
             "types",
             only=OPENAI,

@@ -105,15 +105,15 @@ ORDER: Final = Topic(
         ),
         _o.must(
             19,
-            "A function call is told as `response.function_call_arguments.delta` events, if any, and one `.done` with "
-            "all of the arguments.",
+            "A function call is told as `response.function_call_arguments.delta` events, if any, and one `.done` "
+            "with all of the arguments.",
             "openapi",
             "open",
         ),
         _o.must(
             20,
-            "A custom tool call is told as `response.custom_tool_call_input.delta` events and one `.done` with all of "
-            "the input.",
+            "A custom tool call is told as `response.custom_tool_call_input.delta` events and one `.done` with all "
+            "of the input.",
             "types",
             only=OPENAI,
         ),
@@ -190,6 +190,13 @@ ORDER: Final = Topic(
             "observed",
             proof="tests/protocol/test_grammar.py::test_events_without_a_number_belong_to_no_response",
         ),
+        _o.choice(
+            32,
+            "How long the server took is told in an event, to clients that ask for it.",
+            "clients",
+            departure="Times are in the server's statistics and its log, where the operator looks for them; no "
+            "client of this protocol needs the event.",
+        ),
     ),
 )
 
@@ -265,5 +272,12 @@ OBJECTS: Final = Topic(
         ),
         _j.choice(15, "`output_text` is no member of the wire's response: SDKs make it themselves.", "types"),
         _j.must(16, "`background` is false in a response that is not in the background.", "openapi", "open"),
+        _j.must(
+            17,
+            "Settings that the request leaves out have their defaults in the response: `tool_choice` auto, "
+            "`parallel_tool_calls` true, `truncation` disabled, `text.format` of type text, `store` true.",
+            "openapi",
+            "open",
+        ),
     ),
 )

@@ -84,5 +84,12 @@ TOOLS: Final = Topic(
             "types",
             only=OPENAI,
         ),
+        _t.must(
+            17,
+            "Every documented shape of `tool_choice` is understood, those that name a tool which the server itself "
+            "runs included.",
+            "types",
+            "openapi",
+        ),
     ),
 )

@@ -48,6 +48,12 @@ STORED: Final = Topic(
             proof="tests/stores/test_zero_retention.py::test_nothing_is_written",
         ),
         _r.must(10, "A deleted response cannot be continued.", "openapi"),
+        _r.should(
+            11,
+            "A stored response is kept for 30 days.",
+            "openapi",
+            departure="How long it is kept is the operator's to say: the stores have bounds of count, bytes and age.",
+        ),
     ),
 )
 
@@ -154,8 +160,8 @@ BACKGROUND: Final = Topic(
         ),
         _b.must(
             4,
-            "`POST /v1/responses/{id}/cancel` ends it with the status `cancelled`, answers with the response, and may "
-            "be said again.",
+            "`POST /v1/responses/{id}/cancel` ends it with the status `cancelled`, answers with the response, and "
+            "may be said again.",
             "background",
             "openapi",
             only=OPENAI,
@@ -165,8 +171,8 @@ BACKGROUND: Final = Topic(
         ),
         _b.must(
             6,
-            "`GET /v1/responses/{id}?stream=true&starting_after=N` gives the events with a greater `sequence_number`, "
-            "those to come included.",
+            "`GET /v1/responses/{id}?stream=true&starting_after=N` gives the events with a greater "
+            "`sequence_number`, those to come included.",
             "background",
             "openapi",
             only=OPENAI,
@@ -182,7 +188,7 @@ BACKGROUND: Final = Topic(
             9,
             "A background response that no process works on any more is `failed`, and not `in_progress` for ever.",
             only=OPENAI,
-            proof="tests/server/test_background.py::test_what_died_with_its_process_has_failed",
+            proof="tests/server/test_background_door.py::test_a_server_that_is_stopped_leaves_nothing_running",
         ),
     ),
 )
@@ -219,9 +225,8 @@ CLOSES: Final = Topic(
         ),
         _x.choice(
             7,
-            "A connection whose rights have ended is closed with 1008, and one that is shed for overload with 1013.",
-            departure="Keys are those that the server was started with, so that no right ends while a connection "
-            "lives; and an overloaded server refuses new connections, and keeps those that it has.",
+            "A connection whose rights have ended is closed with 1008.",
+            proof="tests/server/test_extensions.py::test_revoked_a_principal_is_put_out_and_kept_out",
         ),
         _x.should(
             8,
@@ -233,8 +238,8 @@ CLOSES: Final = Topic(
         ),
         _x.should(
             9,
-            "Nothing that a client cuts off is lost for others: a cut in the midst of a response leaves the server as "
-            "it was.",
+            "Nothing that a client cuts off is lost for others: a cut in the midst of a response leaves the server "
+            "as it was.",
             "clients",
         ),
         _x.must(
@@ -243,6 +248,11 @@ CLOSES: Final = Topic(
             "open until its age ends it.",
             "observed",
             "ours",
+        ),
+        _x.choice(
+            11,
+            "A connection that is shed for overload is closed with 1013.",
+            departure="An overloaded server refuses new connections, and keeps those that it has.",
         ),
     ),
 )

@@ -11,19 +11,17 @@ from hypothesis import strategies as st
 from agentwire.protocol import extensions
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
-from agentwire.protocol.extensions import (
+from agentwire.protocol.extensions import Granted, Permitted, grant, welcome
+from agentwire.protocol.hello import (
     EXTENSIONS,
-    Granted,
     Hello,
-    Permitted,
     Position,
     Return,
+    SessionGrant,
     decode_hello,
     decode_welcome,
     encode_hello,
-    grant,
     read_header,
-    welcome,
 )
 from agentwire.protocol.limits import Limits
 
@@ -196,7 +194,7 @@ def test_unknown_members_are_passed_over() -> None:
 def test_a_welcome_is_read_as_it_was_written() -> None:
     told = decode_welcome(encode_json(welcome(grant(ALL, Hello(extensions=EXTENSIONS)), token="t", received=3)))
     assert told.extensions == EXTENSIONS
-    assert told.session == extensions.SessionGrant(token="t", within=60, received=3)
+    assert told.session == SessionGrant(token="t", within=60, received=3)
     assert not told.resumed
     plain = decode_welcome(encode_json(welcome(Granted(frozenset(["goaway"])))))
     assert (plain.extensions, plain.session) == (("goaway",), None)

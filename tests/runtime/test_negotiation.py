@@ -13,7 +13,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.extensions import EXTENSIONS, Granted, Hello, Permitted
+from agentwire.protocol.extensions import Granted, Permitted
+from agentwire.protocol.hello import EXTENSIONS, Hello
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.connection import Connection
 from agentwire.runtime.contracts import Engine

@@ -25,7 +25,7 @@ from agentwire.cli.failures import OK, UserError
 from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.options import ServeOptions, read_limits
 from agentwire.protocol.errors import LocalProtocolError
-from agentwire.protocol.extensions import EXTENSIONS
+from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.runtime.groups import open_flat_nursery

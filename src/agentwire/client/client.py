@@ -66,8 +66,9 @@ class Client:
     ) -> AsyncGenerator[Turn]:
         """Ask for one turn and have its events as they come.
 
-        Waits until the turn's lane is free. Leaving the context early abandons the turn: nobody sees what still comes
-        for it, though the server may go on (Responses WebSocket guide: there is no event that cancels a response).
+        Waits until the turn's lane is free. Leaving the context early ends the turn on a server that has the extension
+        for that. Any other server may go on, and nobody sees what still comes (Responses WebSocket guide: there is no
+        event that cancels a response).
 
         Args:
             input: the new items; nothing of earlier turns but what ``previous_response_id`` brings.

@@ -14,6 +14,7 @@ from agentwire.link.outcome import Fate as Fate
 from agentwire.link.outcome import RequestLost as RequestLost
 from agentwire.link.outcome import ResponseError as ResponseError
 from agentwire.link.outcome import TurnOverflow as TurnOverflow
+from agentwire.link.progress import Progress as Progress
 
 __all__ = [
     "Address",
@@ -24,6 +25,7 @@ __all__ = [
     "Lanes",
     "Link",
     "LinkStatistics",
+    "Progress",
     "RequestLost",
     "ResponseError",
     "TurnOverflow",

@@ -6,6 +6,7 @@ event, so that no later request on the lane ever sees it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 import trio
@@ -30,6 +31,7 @@ class Exchange:
         request: what was asked, with the name of its lane.
         fate: how far it has come.
         response_id: of the response, once it has begun.
+        on_begin: told that it has begun.
     """
 
     def __init__(self, request: CreateRequest, lane: Lane, *, limit: int) -> None:
@@ -38,6 +40,7 @@ class Exchange:
         self.fate = Fate.NEVER_SENT
         self.response_id: str | None = None
         self.failing_since: float | None = None
+        self.on_begin: Callable[[Exchange], None] | None = None
         self._limit = limit
         self._inbox = Inbox(limit)
 
@@ -87,6 +90,9 @@ class Exchange:
         """The server has begun a response."""
         self.fate = Fate.STARTED
         self.response_id = self.response_id or response_id
+        if self.on_begin is not None and self.response_id is not None:
+            hook, self.on_begin = self.on_begin, None
+            hook(self)
 
     def deliver(self, frame: bytes) -> None:
         """An event has come."""

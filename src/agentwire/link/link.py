@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 import attrs
 import trio
@@ -23,6 +24,7 @@ from agentwire.link.outgoing import Outgoing
 from agentwire.link.switch import Switch
 from agentwire.protocol.codec import encode_create
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
+from agentwire.protocol.hello import CANCEL_EXTENSION, GOAWAY_EXTENSION, HEADER, Goaway, encode_cancel
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
@@ -33,6 +35,8 @@ from agentwire.transport.websocket import WebSocketWire, client_framing, open_cl
 __all__ = ["Connector", "Link", "LinkStatistics", "open_link"]
 
 _log = logging.getLogger("agentwire.link")
+
+_ASKED: Final = f"{CANCEL_EXTENSION}, {GOAWAY_EXTENSION}"
 
 Connector = Callable[[], Awaitable[ByteStream]]
 """Opens the byte stream of a connection, instead of dialling the address."""
@@ -67,6 +71,13 @@ class LinkStatistics:
     unexpected: int
 
 
+class _Note:
+    """A message that is nobody's request."""
+
+    def taken(self) -> None:
+        """The wire has it."""
+
+
 class Link:
     """An open connection; made by `open_link`, which also closes it.
 
@@ -93,8 +104,9 @@ class Link:
         """Send a request and have its events, as a context.
 
         Waits for the request's lane and for room to send. Leaving the context before the last event abandons the
-        request: the server goes on (the protocol knows no cancel event), but nobody sees what it says, and the lane
-        is free for others when it is done. A request that has not left yet is withdrawn.
+        request: it is cancelled where the server has the extension for that, and goes on elsewhere (the protocol knows
+        no cancel event); nobody sees what it still says, and the lane is free for others when it is done. A request
+        that has not left yet is withdrawn.
 
         Args:
             request: what to ask; ``stream_id`` names its lane, None takes one that is free.
@@ -144,6 +156,26 @@ class Link:
         if exchange.fate is Fate.NEVER_SENT:
             self._outgoing.withdraw(exchange)
             self.lanes.settle(exchange.lane)
+        elif exchange.fate is Fate.STARTED:
+            self.cancel(exchange)
+        elif exchange.fate is Fate.UNKNOWN:
+            exchange.on_begin = self.cancel
+
+    def cancel(self, exchange: Exchange) -> None:
+        """Ask the server to cancel a response that has begun; it then ends as failed, unless it has ended by then.
+
+        Nothing if the server has no such extension.
+        """
+        if CANCEL_EXTENSION not in self._switch.welcome.extensions or self.ended is not None:
+            return
+        if exchange.response_id is not None and exchange.fate is Fate.STARTED:
+            self._outgoing.put(_Note(), encode_cancel(exchange.response_id))
+            self._wire.kick()
+
+    @property
+    def goaway(self) -> Goaway | None:
+        """The server's word that the connection will end soon, if it has said so: move before that."""
+        return self._switch.goaway
 
     # Its life
 
@@ -261,7 +293,7 @@ async def open_link(
     limits = limits or Limits()
     sources = sources or Sources.system()
     address = Address.parse(url)
-    lines = _headers(headers, find_key(address, key, os.environ))
+    lines = _headers((*headers, (HEADER, _ASKED)), find_key(address, key, os.environ))
     stream = await (connector() if connector is not None else address.dial(tls=tls, limits=limits))
     framing = client_framing(sources.random.randbytes)
     async with open_client_wire(

@@ -17,6 +17,16 @@ from agentwire.link.outcome import Fate
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from agentwire.protocol.events import ErrorEvent
+from agentwire.protocol.hello import (
+    GOAWAY,
+    NOT_RUNNING,
+    PREFIX,
+    WELCOME,
+    Goaway,
+    Welcome,
+    decode_goaway,
+    decode_welcome,
+)
 
 __all__ = ["Switch"]
 
@@ -60,6 +70,8 @@ class Switch:
 
     Attributes:
         retiring: the server's word that this connection is near its end, once it was given.
+        welcome: what the server grants beyond the protocol, once it has said so.
+        goaway: its word that the connection will end soon, the latest one.
         events: events that came in.
         keepalives: those among them that only said that a response still runs.
         unexpected: those that fitted no request.
@@ -67,6 +79,8 @@ class Switch:
 
     def __init__(self, lanes: Lanes) -> None:
         self.retiring: RequestError | None = None
+        self.welcome = Welcome()
+        self.goaway: Goaway | None = None
         self.events = 0
         self.keepalives = 0
         self.unexpected = 0
@@ -87,6 +101,9 @@ class Switch:
         if head.type == "keepalive":
             self.keepalives += 1
             return
+        if head.type.startswith(PREFIX):
+            self._extension(head.type, frame)
+            return
         self._echoes = self._echoes or head.stream_id is not None
         lane = self._lanes.find(head.stream_id)
         current = lane.current if lane is not None else None
@@ -96,6 +113,12 @@ class Switch:
             self._unexpected(head, lane)
         else:
             self._event(head, frame, lane, current)
+
+    def _extension(self, kind: str, frame: bytes) -> None:
+        if kind == WELCOME:
+            self.welcome = decode_welcome(frame)
+        elif kind == GOAWAY:
+            self.goaway = decode_goaway(frame)
 
     def _event(self, head: _Head, frame: bytes, lane: Lane, current: Exchange) -> None:
         response_id = head.response.id if head.response is not None else None
@@ -121,6 +144,8 @@ class Switch:
 
         The notice that the connection is near its end names no lane and concerns no running response.
         """
+        if head.error_code == NOT_RUNNING:
+            return  # it had ended before it could be cancelled
         notice = head.error_code == _LIMIT_REACHED and head.stream_id is None
         if notice:
             event = decode_event(frame)

@@ -14,7 +14,8 @@ from typing import Any
 import trio
 
 from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError, RequestError
-from agentwire.protocol.extensions import Reason, goaway
+from agentwire.protocol.extensions import goaway
+from agentwire.protocol.hello import Reason
 from agentwire.runtime.contracts import Wire
 from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.outbox import Outbox, ReserveExhausted

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING
 
 from agentwire.protocol.codec import decode_envelope
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.extensions import (
-    HELLO,
-    Granted,
-    Hello,
-    Permitted,
-    Return,
-    decode_hello,
-    grant,
-    session_gap,
-    welcome,
-)
+from agentwire.protocol.extensions import Granted, Permitted, grant, session_gap, welcome
+from agentwire.protocol.hello import HELLO, Hello, Return, decode_hello
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.replay import Seen
 from agentwire.runtime.sessions import Sessions

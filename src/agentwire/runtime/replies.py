@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from agentwire.protocol.codec import encode_json
-from agentwire.protocol.extensions import REPLY
+from agentwire.protocol.hello import REPLY
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.outbox import ReserveExhausted
 from agentwire.runtime.window import Window

@@ -19,6 +19,7 @@ from agentwire.protocol.codec import decode_envelope, encode_json
 from agentwire.protocol.desk import Desk, DeskStatistics, Outcome, Say, State, Ticket
 from agentwire.protocol.errors import ConnectionEnded, RequestError
 from agentwire.protocol.extensions import Granted
+from agentwire.protocol.hello import CANCEL, HELLO, PREFIX, REPLY
 from agentwire.protocol.request import Envelope
 from agentwire.runtime.contracts import Wire
 from agentwire.runtime.groups import single
@@ -252,7 +253,7 @@ class Session:
         try:
             envelope = decode_envelope(frame, self._service.limits)
             stream_id = envelope.stream_id
-            if envelope.type.startswith(extensions.PREFIX):
+            if envelope.type.startswith(PREFIX):
                 self._extension(envelope)
                 return
             answer = self.desk.submit(envelope, frame)
@@ -265,9 +266,9 @@ class Session:
             self._start_ready()
 
     def _extension(self, envelope: Envelope) -> None:
-        if envelope.type == extensions.HELLO:
+        if envelope.type == HELLO:
             raise extensions.late_hello()
-        if envelope.type != extensions.CANCEL or not self.granted.cancel:
+        if envelope.type != CANCEL or not self.granted.cancel:
             raise extensions.unknown_extension(envelope.type)
         ticket = self.desk.running(envelope.response_id)
         turn = self.turns.get(ticket) if ticket is not None else None
@@ -334,7 +335,7 @@ class Session:
         return turn
 
     def _mark(self, ticket: Ticket) -> Mapping[str, int]:
-        return {extensions.REPLY: self._replay.refuse(ticket)}
+        return {REPLY: self._replay.refuse(ticket)}
 
     async def run_turn(self, turn: Turn) -> None:
         """Run one request to its end, then free its lane. Raises nothing but `trio.Cancelled`."""

@@ -20,7 +20,8 @@ import trio
 
 from agentwire._version import __version__
 from agentwire.protocol.codec import encode_json
-from agentwire.protocol.extensions import EXTENSIONS, Permitted
+from agentwire.protocol.extensions import Permitted
+from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.background import Background

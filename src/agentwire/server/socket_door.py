@@ -10,7 +10,8 @@ from typing import Final
 import trio
 
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.extensions import HEADER, Permitted, read_header
+from agentwire.protocol.extensions import Permitted
+from agentwire.protocol.hello import HEADER, read_header
 from agentwire.runtime.connection import Connection
 from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.policies import Policy

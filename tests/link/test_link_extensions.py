@@ -86,7 +86,7 @@ async def test_a_cancel_that_comes_too_late_is_no_answer_to_the_next_request(aut
         await peer.wire.receive()
         peer.say(text_turn("resp_1", "x")[-1])
         await peer.request()
-        peer.say(error("agentwire:response_not_running", 400))
+        peer.say(error("agentwire:response_not_running"))
         await trio.sleep(1)
         peer.say(*text_turn("resp_2", "y"))
 
@@ -120,10 +120,12 @@ async def test_an_announced_end_is_shown(autojump_clock: MockClock) -> None:
         await trio.sleep_forever()
 
     async with linked(serve) as link:
-        assert link.goaway is None
+        before = link.goaway
         await trio.sleep(2)
-        assert link.goaway is not None
-        assert (link.goaway.reason, link.goaway.seconds) == ("drain", 30)
+        after = link.goaway
+        assert before is None
+        assert after is not None
+        assert (after.reason, after.seconds) == ("drain", 30)
 
 
 @pytest.mark.parametrize(

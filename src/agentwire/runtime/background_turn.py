@@ -15,7 +15,7 @@ import trio
 
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.extensions import CANCELLED
+from agentwire.protocol.hello import CANCELLED
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.transcript import Node

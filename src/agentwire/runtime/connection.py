@@ -200,7 +200,7 @@ class Connection:
         self.session.desk.refuse(error)
         if tell:
             with suppress(ReserveExhausted):  # who reads nothing need not be told, either
-                self.notify(error.event(sequence_number=0))
+                self.notify(error.event())
         with trio.move_on_after(grace):
             await self._wait_idle()
         await self.end(code, reason, "retired")

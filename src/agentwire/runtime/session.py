@@ -23,6 +23,7 @@ from agentwire.protocol.hello import CANCEL, HELLO, PREFIX, REPLY
 from agentwire.protocol.request import Envelope
 from agentwire.runtime.contracts import Wire
 from agentwire.runtime.groups import single
+from agentwire.runtime.onlooker import Onlooker
 from agentwire.runtime.opening import Transport
 from agentwire.runtime.out import event_parts
 from agentwire.runtime.outbox import Outbox, OutboxStatistics, ReserveExhausted
@@ -227,6 +228,8 @@ class Session:
             self._expiry = trio.CancelScope()
             self._nursery.start_soon(self._expire, self._expiry, self.policy.within, reason)
             self.detached_since = trio.current_time()
+            for turn in self.turns.values():
+                turn.window.stir()
             if self.on_detached is not None:
                 self.on_detached(self)
         else:
@@ -393,6 +396,19 @@ class Session:
         if keep:
             self._replay.add(ticket, window)
         return window
+
+    def look_on(self, response_id: str, after: int) -> Onlooker:
+        """Read a response beside its connection, or instead of one; see `Onlooker`.
+
+        Raises:
+            ValueError: the response is not kept, or not from there on.
+        """
+        window = self._replay.find(response_id)
+        if window is None:
+            raise ValueError(f"response {response_id} is not kept")
+        if not window.has(after + 1):
+            raise ValueError(f"event {after + 1} of response {response_id} is not kept")
+        return Onlooker(window, after + 1, alone=lambda: self._wire is None)
 
     async def idle(self) -> None:
         """Wait until no turn runs (what waits in lanes counts, too: it starts when a lane is free)."""

@@ -265,6 +265,36 @@ class Window:
         self._waiting = sum(map(len, self._events[self._cursor :]))
         self._readers.unpark_all()
 
+    def peek(self, number: int, budget: int) -> list[bytes]:
+        """Events from this number on, about ``budget`` bytes of them, for somebody who only looks on.
+
+        Raises:
+            ValueError: that event is not kept.
+        """
+        if not self.has(number):
+            raise ValueError(f"event {number} is not kept: have {self._base} to {self.next_number - 1}")
+        events: list[bytes] = []
+        for event in self._events[number - self._base :]:
+            if budget <= 0:
+                break
+            events.append(event)
+            budget -= len(event)
+        return events
+
+    def skip_to(self, number: int) -> None:
+        """What comes before this number counts as read: somebody who looks on has taken the reader's place."""
+        end = number - self._base
+        if end > self._cursor:
+            self._advance(end, sum(map(len, self._events[self._cursor : end])))
+
+    async def changed(self) -> None:
+        """Wait until there is something to read again, all was read, or `stir` is called."""
+        await self._readers.park()
+
+    def stir(self) -> None:
+        """Let everybody who waits look again."""
+        self._readers.unpark_all()
+
     @property
     def size(self) -> int:
         """Bytes here: what waits, and what is kept."""

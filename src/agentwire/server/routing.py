@@ -55,12 +55,14 @@ class Route:
         path: a name in braces stands for any one segment.
         handler: who answers.
         closed: refused while the server drains.
+        header: only for requests that have this one; None for every request.
     """
 
     method: str
     path: str
     handler: Handler
     closed: bool = False
+    header: str | None = None
     _pattern: re.Pattern[str] = attrs.field(init=False, repr=False)
 
     @_pattern.default
@@ -98,7 +100,7 @@ class Router:
         method = "GET" if request.method == "HEAD" else request.method
         found = [(route, names) for route in self._routes if (names := route.match(path)) is not None]
         for route, names in found:
-            if route.method == method:
+            if route.method == method and (route.header is None or route.header in request.headers):
                 return route, names
         if found:
             raise wrong_method(request.method, ", ".join(sorted({route.method for route, _ in found})))

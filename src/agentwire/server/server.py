@@ -21,7 +21,7 @@ import trio
 from agentwire._version import __version__
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.extensions import Permitted
-from agentwire.protocol.hello import EXTENSIONS
+from agentwire.protocol.hello import EXTENSIONS, SESSION_HEADER
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.background import Background
@@ -36,6 +36,7 @@ from agentwire.server.compact_door import CompactDoor
 from agentwire.server.http_door import HttpDoor
 from agentwire.server.refusals import draining, revoked
 from agentwire.server.routing import Call, Route, Router
+from agentwire.server.session_door import SessionDoor
 from agentwire.server.socket_door import SocketDoor
 from agentwire.server.sse import JSON
 from agentwire.server.stored_door import StoredDoor
@@ -106,6 +107,7 @@ class Server:
         self._started = service.sources.timestamp()
         self._pulse = Pulse(service.limits)
         self._sockets = SocketDoor(service, self._pulse, nursery, policy, permitted)
+        self._session_door = SessionDoor(service, self._sockets.sessions)
         self._background = Background(service, self._pulse, nursery)
         self._following = BackgroundDoor(service, self._background)
         self._http = HttpDoor(service, self._pulse, self._following)
@@ -207,6 +209,7 @@ class Server:
             Route("POST", RESPONSES, self._http.create, closed=True),
             Route("POST", f"{RESPONSES}/input_tokens", stored.count_tokens),
             Route("POST", f"{RESPONSES}/compact", CompactDoor(self._service, self._http).compact, closed=True),
+            Route("GET", f"{RESPONSES}/{{id}}", self._session_door.follow, header=SESSION_HEADER),
             Route("GET", f"{RESPONSES}/{{id}}", stored.retrieve),
             Route("DELETE", f"{RESPONSES}/{{id}}", stored.delete),
             Route("GET", f"{RESPONSES}/{{id}}/input_items", stored.list_input),

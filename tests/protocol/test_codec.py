@@ -553,6 +553,12 @@ def test_an_envelope_does_not_look_at_the_body() -> None:
     assert envelope == Envelope("response.create")
 
 
+@pytest.mark.parametrize(("value", "background"), [("true", True), ("false", False), ("1", False), ('"true"', False)])
+def test_an_envelope_says_whether_its_request_is_to_run_without_its_connection(value: str, background: bool) -> None:
+    frame = b'{"type":"response.create","background":%b}' % value.encode()
+    assert decode_envelope(frame, LIMITS).background is background
+
+
 @pytest.mark.parametrize("value", [b'""', b"7", b"null", b'"' + b"x" * 513 + b'"'])
 def test_what_cannot_be_an_id_is_none(value: bytes) -> None:
     frame = b'{"type":"response.create","previous_response_id":' + value + b"}"

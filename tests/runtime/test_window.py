@@ -306,3 +306,23 @@ def test_a_reader_that_comes_back_misses_nothing(
         assert shown.waiting_events == put - due
         assert shown.waiting_bytes == sum(map(len, reader.window._events[reader.window._cursor :]))
     assert reader.read() == list(range(due, put))
+
+
+async def test_events_that_were_made_elsewhere_wait_for_room_and_end_as_the_others() -> None:
+    window = Window(limit=60, ready=lambda _: None, ending=b',"stream_id":"a"}', keep=1000)
+    made = [b'{"type":"x","sequence_number":%d}' % number for number in range(3)]
+
+    async def put() -> None:
+        for event in made:
+            await window.put_made(event)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(put)
+        await wait_all_tasks_blocked()
+        assert window.next_number == 1
+        read = b"".join([window.collect(plain, 1 << 20) for _ in range(3) if await window.readable()])
+    assert [json.loads(event) for event in read.splitlines()] == [
+        {"type": "x", "sequence_number": number, "stream_id": "a"} for number in range(3)
+    ]
+    window.rewind(1, lambda _: None)
+    assert window.collect(plain, 1 << 20).startswith(b'{"type":"x","sequence_number":1,')

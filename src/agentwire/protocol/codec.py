@@ -41,7 +41,8 @@ __all__ = [
     "to_wire",
 ]
 
-Transport = Literal["websocket", "http"]
+Transport = Literal["websocket", "http", "background"]
+"""How a request came; ``background``: over a WebSocket, to run without it."""
 
 BATCH: Final = 2048
 """Elements that are read in one step."""

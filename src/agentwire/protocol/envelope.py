@@ -35,6 +35,7 @@ class _Head(msgspec.Struct):
     previous_response_id: msgspec.Raw = msgspec.Raw()
     response_id: msgspec.Raw = msgspec.Raw()
     generate: msgspec.Raw = msgspec.Raw()
+    background: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()
 
 
@@ -61,7 +62,15 @@ def decode_envelope(frame: bytes, limits: Limits) -> Envelope:
         _check_size(head.input, limits)
         check_cost(_bytes(head.input), limits)
         given = parse_json(ANY, _bytes(head.input) or b"null")
-    return Envelope(kind, _lane(head.stream_id), _id(head.previous_response_id), _id(head.response_id), generate, given)
+    return Envelope(
+        type=kind,
+        stream_id=_lane(head.stream_id),
+        previous_response_id=_id(head.previous_response_id),
+        response_id=_id(head.response_id),
+        generate=generate,
+        background=_bytes(head.background) == b"true",
+        input=given,
+    )
 
 
 def _check_size(given: msgspec.Raw, limits: Limits) -> None:

@@ -38,6 +38,7 @@ class Envelope(msgspec.Struct, frozen=True):
         previous_response_id: the response that is named, if that is a possible id; judged when the request starts.
         response_id: the response that an inject is meant for, likewise.
         generate: False for a warm-up.
+        background: True, and nothing else: run it without its connection.
         input: what a steer or an inject brings, to be handed back if it is refused; None for every other event.
     """
 
@@ -47,6 +48,7 @@ class Envelope(msgspec.Struct, frozen=True):
     response_id: str | None = None
     generate: bool = True
     input: Any = None
+    background: bool = False
 
 
 @attrs.frozen

@@ -17,7 +17,9 @@ from agentwire.protocol.errors import RequestError
 from agentwire.protocol.extensions import cancelled
 from agentwire.protocol.request import Envelope
 from agentwire.protocol.response import Response
+from agentwire.protocol.transcript import Node
 from agentwire.runtime.background_turn import BackgroundTurn
+from agentwire.runtime.opening import Transport
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
@@ -94,18 +96,29 @@ class Background:
         """The job of a response, if it is queued or runs here."""
         return self._by_id.get((principal, response_id))
 
-    async def start(self, principal: str, body: bytes) -> Job:
+    async def start(
+        self, principal: str, body: bytes, *, transport: Transport = "http", parent: Node | None = None
+    ) -> Job:
         """Take a request; returns when its response is stored. Cancelled, the request goes on.
+
+        Args:
+            principal: who asks.
+            body: the request.
+            transport: how it came.
+            parent: what it continues, if whoever asks knows it; otherwise it is looked for in the store.
 
         Raises:
             RequestError: it is refused: 429 if too many wait, or whatever is wrong with it.
         """
+        if not self._service.store.retains:
+            message = "'background' is not supported here: this server keeps nothing; leave it out."
+            raise RequestError(400, "unsupported_parameter", message, param="background")
         self._check_room(principal, len(body))
-        job = Job(principal, Session(self._service, principal=principal, transport="http"), len(body))
+        job = Job(principal, Session(self._service, principal=principal, transport=transport), len(body))
         if not self._jobs:
             self._idle = trio.Event()
         self._jobs[job] = None
-        self._nursery.start_soon(self._run, job, body, name="background response")
+        self._nursery.start_soon(self._run, job, body, parent, name="background response")
         await job.until(lambda: job.response is not None or job.done)
         if job.response is None:
             ending = job.turn.ending if job.turn is not None else None
@@ -123,7 +136,7 @@ class Background:
 
     # Running
 
-    async def _run(self, job: Job, body: bytes) -> None:
+    async def _run(self, job: Job, body: bytes, parent: Node | None) -> None:
         """One job, in a nursery of its own; its fault is not the server's."""
         session = job.session
         self._pulse.add(session)
@@ -132,6 +145,7 @@ class Background:
                 await nursery.start(session.run)
                 ticket = session.desk.submit(Envelope("response.create"), body)
                 assert isinstance(ticket, Ticket)
+                ticket.parent = parent
                 job.turn = session.start_only(ticket, self._maker(job))
                 await self._keep(job, job.turn)
                 session.cancel("the response has ended")

@@ -32,15 +32,18 @@ class Follower:
         principal: whose response it is.
         response_id: the response.
         after: the ``sequence_number`` after which to begin; -1 for the first.
+
+    Attributes:
+        ended: what was read last holds the terminal event, or nothing more will come.
     """
 
     def __init__(self, service: Service, background: Background, principal: str, response_id: str, after: int) -> None:
         self._service = service
         self._background = background
         self._key = (principal, response_id)
-        self._after = after
+        self._after = self._start = after
         self._short = False
-        self._ended = False
+        self.ended = False
 
     async def check(self) -> None:
         """See whether what it wants is there, or will be.
@@ -56,14 +59,14 @@ class Follower:
         Raises:
             RequestError: 404, they are not kept any more, or the response was deleted.
         """
-        while not self._ended:
+        while not self.ended:
             job = self._background.find(*self._key)
             events = await self._look(max_bytes)
             if not events and job is None:
                 events = await self._rest()
             if events:
                 self._after += len(events)
-                self._ended = events[-1].startswith(_TERMINALS)
+                self.ended = events[-1].startswith(_TERMINALS)
                 return events
             if job is not None:
                 await job.until(self._is_due(job))
@@ -83,7 +86,7 @@ class Follower:
         """Nobody here makes more of it: another process may; if none does, the record says how it ended."""
         stored = await self._service.store.get(*self._key)
         if stored is None or await self._had_all():
-            self._ended = True
+            self.ended = True
         elif stored.status in _RUNS or not self._short:
             self._short = stored.status not in _RUNS
             await trio.sleep(self._service.limits.store_poll)
@@ -92,8 +95,8 @@ class Follower:
         return ()
 
     async def _had_all(self) -> bool:
-        """True if the client has the terminal event already, or claims to have more than there is."""
-        if self._after < 0:
+        """True if the client had the terminal event before it came, or claims to have more than there is."""
+        if self._after < 0 or self._after > self._start:
             return False
         try:
             last = await self._service.store.read_events(*self._key, self._after - 1, 1)

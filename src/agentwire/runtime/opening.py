@@ -23,7 +23,8 @@ from agentwire.runtime.service import Service
 
 __all__ = ["Opened", "Transport", "open_request"]
 
-Transport = Literal["websocket", "http"]
+Transport = Literal["websocket", "http", "background"]
+"""How a request came; ``background``: over a WebSocket, to run without it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +86,7 @@ async def _decode(service: Service, ticket: Ticket, transport: Transport) -> Cre
 async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: str, wanted: str | None) -> Node | None:
     if wanted is None:
         return None
-    found = desk.find_parent(ticket)
+    found = ticket.parent or desk.find_parent(ticket)
     if found is None and (stored := await service.store.get(principal, wanted)) is not None and stored.continuable:
         found = ticket.parent = stored.node
     if found is None:

@@ -67,6 +67,7 @@ class Session:
         idle_since: Trio's time since when no turn has run.
         detached_since: Trio's time since when it has been without a connection; None while it has one.
         on_detached: told when it begins to wait for its client.
+        in_background: makes the turn of a request that is to run without its connection; None if there can be none.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Session:
         self.idle_since = trio.current_time()
         self.detached_since: float | None = None
         self.on_detached: Callable[[Session], None] | None = None
+        self.in_background: Callable[..., Turn] | None = None
         self._service = service
         self._transport: Transport = transport
         self._wire: Wire | None = None
@@ -285,7 +287,7 @@ class Session:
             ReserveExhausted: the client has asked for more answers than it reads; cut it off.
         """
         turn = self.turns.get(answer.ticket) if answer.ticket is not None else None
-        if turn is None:
+        if turn is None or not turn.speaks:
             self._reply(answer)
             return
         waiting, limits = turn.window.statistics().waiting_bytes, self._service.limits
@@ -310,7 +312,9 @@ class Session:
 
     def _start_ready(self) -> None:
         for ticket in self.desk.start():
-            self._starts.send_nowait(self.open_turn(ticket))
+            away = ticket.envelope.background and self.granted.sessions
+            make = self.in_background if away and self.in_background is not None else Turn
+            self._starts.send_nowait(self.open_turn(ticket, make))
 
     def start_only(self, ticket: Ticket, make: Callable[..., Turn] = Turn) -> Turn:
         """Start the only request of an HTTP session, as a turn made by ``make``; somebody else reads its window."""

@@ -56,7 +56,12 @@ class Turn:
         principal: who asks.
         transport: how the request came; some fields are legal on one transport only.
         mark: more members for the error that refuses the request, if it comes to that.
+
+    Attributes:
+        speaks: whether what is said about it may take a number among its events.
     """
+
+    speaks = True
 
     def __init__(
         self,

@@ -158,7 +158,16 @@ class Window:
 
     def put_nowait(self, head: bytes, tail: bytes) -> None:
         """Append without asking for room: for the few events that must come at once, such as an error."""
-        event = b"%b%d%b%b" % (head, self.next_number, tail, self.ending)
+        self._add(b"%b%d%b%b" % (head, self.next_number, tail, self.ending))
+
+    async def put_made(self, event: bytes) -> None:
+        """Append an event that was made and numbered elsewhere, once there is room: its number must be the next one."""
+        event = event[:-1] + self.ending
+        while not self._has_room(len(event)):
+            await self._wait_for_room()
+        self._add(event)
+
+    def _add(self, event: bytes) -> None:
         self.next_number += 1
         self.total_bytes += len(event)
         if self._waiting:

@@ -49,9 +49,6 @@ class BackgroundDoor:
 
     async def create(self, call: Call, body: bytes, *, stream: bool) -> None:
         """``POST /v1/responses`` with ``background``: the response as it was accepted, or its events."""
-        if not self._service.store.retains:
-            message = "'background' is not supported here: this server keeps nothing; leave it out."
-            raise RequestError(400, "unsupported_parameter", message, param="background")
         job = await self._background.start(call.principal, body)
         assert job.response is not None
         if stream:

@@ -106,9 +106,11 @@ class Server:
         self._models = tuple(models)
         self._started = service.sources.timestamp()
         self._pulse = Pulse(service.limits)
-        self._sockets = SocketDoor(service, self._pulse, nursery, policy, permitted)
-        self._session_door = SessionDoor(service, self._sockets.sessions)
         self._background = Background(service, self._pulse, nursery)
+        self._sockets = SocketDoor(
+            service, self._pulse, nursery, policy=policy, permitted=permitted, background=self._background
+        )
+        self._session_door = SessionDoor(service, self._sockets.sessions)
         self._following = BackgroundDoor(service, self._background)
         self._http = HttpDoor(service, self._pulse, self._following)
         self._router = Router(self._routes(StoredDoor(service, self._following)), ALIASES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import trio
@@ -12,7 +13,9 @@ import trio
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import HEADER, read_header
+from agentwire.runtime.background import Background
 from agentwire.runtime.connection import Connection
+from agentwire.runtime.following_turn import FollowingTurn
 from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.policies import Policy
 from agentwire.runtime.pulse import Pulse
@@ -41,10 +44,18 @@ class SocketDoor:
         nursery: owns the sessions: under `Resume` they outlive their connections.
         policy: what a lost connection does.
         permitted: the extensions that clients may ask for.
+        background: takes what is to run without its connection.
     """
 
     def __init__(
-        self, service: Service, pulse: Pulse, nursery: trio.Nursery, policy: Policy, permitted: Permitted
+        self,
+        service: Service,
+        pulse: Pulse,
+        nursery: trio.Nursery,
+        *,
+        policy: Policy,
+        permitted: Permitted,
+        background: Background,
     ) -> None:
         self.connections: set[Connection] = set()
         self.sessions = Sessions(service.limits, service.sources)
@@ -55,6 +66,7 @@ class SocketDoor:
         self._nursery = nursery
         self._policy = policy
         self._permitted = permitted
+        self._background = background
 
     async def upgrade(self, http: HttpConnection, request: Request, principal: str, request_id: str) -> None:
         """Serve one WebSocket until it ends.
@@ -129,6 +141,7 @@ class SocketDoor:
 
     async def _open_session(self, principal: str) -> Session:
         session = Session(self._service, principal=principal, policy=self._policy)
+        session.in_background = partial(FollowingTurn, background=self._background)
         self.sessions.add(session)
         await self._nursery.start(self._run_session, session)
         return session

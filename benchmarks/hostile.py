@@ -21,6 +21,9 @@ from typing import Any
 import trio
 
 import agentwire
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.compaction import seal
+from agentwire.protocol.items import Message
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.transport.frames import client_frame, unmask
@@ -46,6 +49,10 @@ def _objects(size: int) -> bytes:
     return b"[" + b"{}," * (size // 3 - 2) + b"{}]"
 
 
+def _compactions(count: int) -> bytes:
+    return encode_json([seal("cmp_1", "", [Message("user", "x")] * 10_000)] * count)
+
+
 MESSAGES: dict[str, Callable[[], bytes]] = {
     "nothing": lambda: b"",
     "16 MiB of empty objects": lambda: _create(_objects(16 * MIB - 100)),
@@ -56,6 +63,7 @@ MESSAGES: dict[str, Callable[[], bytes]] = {
     "16 MiB of numbers": lambda: _create(b"[" + b"1," * (8 * MIB - 100) + b"1]"),
     "249,000 values": lambda: _create(_objects(249_000 * 3 // 2)),
     "10,000 messages in one": lambda: _create(b"[" + b",".join([b'{"role":"user","content":"x"}'] * 10_000) + b"]"),
+    "200,000 messages in compactions": lambda: _create(_compactions(20)),
     "deep nesting": lambda: _create(b"[" * (8 * MIB - 100) + b"]" * (8 * MIB - 100)),
     "16 MiB without a type": lambda: client_frame(b'{"x":"%b"}' % (b"y" * (16 * MIB - 100)), KEY),
     "a steer of 16 MiB": lambda: client_frame(b'{"type":"response.steer","input":"%b"}' % (b"y" * 16 * MIB)[100:], KEY),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentwire.protocol.codec import decode_create, decode_item, encode_item
-from agentwire.protocol.compaction import _checksum, open_compaction, open_compactions, seal
+from agentwire.protocol.compaction import _checksum, open_compaction, open_compactions, read_compactions, seal
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Compaction, FunctionCall, Item, Message, OpenedCompaction, Summary
 from agentwire.protocol.limits import Limits
@@ -80,6 +80,9 @@ def test_one_that_is_too_large_is_refused() -> None:
         in refusal(Compaction(sealed.encrypted_content), limits=Limits(compaction_bytes=999)).message
     )
     assert "cannot be read" in refusal(forged([]), limits=Limits(json_values=1)).message
+    many = seal("cmp_1", "", [Message("user", "x")] * 3)
+    closed = Compaction(many.encrypted_content)
+    assert "cannot be read" in refusal(closed, limits=Limits(input_items=2)).message
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,17 @@ def test_items_at_rest_that_cannot_be_opened_stay_closed() -> None:
     items = (Message("user", "hi"), changed, seal("cmp_2", "s", ()))
     assert open_compactions(items) == items
     assert open_compactions(items[:1]) == items[:1]
+
+
+def test_a_large_one_is_opened_in_steps() -> None:
+    blob = seal("cmp_1", "", [Message("user", "x")] * 1000).encrypted_content
+    steps = read_compactions([Compaction(blob), Message("user", "x"), Compaction(blob)], Limits())
+    taken, opened = 0, None
+    while opened is None:
+        try:
+            next(steps)
+            taken += 1
+        except StopIteration as stop:
+            opened = stop.value
+    assert taken == 2 * (2 + 3)
+    assert [type(item).__name__ for item in opened] == ["OpenedCompaction", "Message", "OpenedCompaction"]

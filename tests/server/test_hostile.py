@@ -14,6 +14,9 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.compaction import seal
+from agentwire.protocol.items import Compaction, Message
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.runtime.session import Session
@@ -270,10 +273,15 @@ COSTLY: dict[str, Callable[[], bytes]] = {
     "deep nesting outside": lambda: b"[" * (8 * MIB),
     "16 MiB of names": lambda: _create(b"{" + b",".join(b'"%d":0' % number for number in range(MIB)) + b"}"),
     "10,000 messages in one": lambda: _create(b"[" + b'{"role":"user","content":"x"},' * 10_000 + b'{"role":"user"}]'),
+    "50,000 messages in compactions": lambda: _create(encode_json([_compaction(10_000)] * 5)),
     "16 MiB without a type": lambda: b'{"x":"' + b"y" * (15 * MIB) + b'"}',
     "16 MiB of white space": lambda: b" " * (15 * MIB),
     "a steer of many objects": lambda: b'{"type":"response.steer","input":[' + b"{}," * (4 * MIB) + b"{}]}",
 }
+
+
+def _compaction(messages: int) -> Compaction:
+    return seal("cmp_1", "", [Message("user", "x")] * messages)
 
 
 def _create(given: bytes) -> bytes:
@@ -313,7 +321,9 @@ async def test_a_costly_message_is_taken_in_steps(kind: str, autojump_clock: Moc
                 await peer.receive()
 
 
-@pytest.mark.parametrize("kind", ["16 MiB of empty objects", "16 MiB of quotes", "10,000 messages in one"])
+@pytest.mark.parametrize(
+    "kind", ["16 MiB of empty objects", "16 MiB of quotes", "10,000 messages in one", "50,000 messages in compactions"]
+)
 async def test_reading_a_costly_body_lets_others_run(kind: str) -> None:
     limits = Limits(json_values=10_000_000)  # so that it is read to its end
     async with trio.open_nursery() as nursery:

@@ -90,7 +90,7 @@ def decode_create_steps(
         body["model"] = UNNAMED
     given, tools = body.pop("input", None), body.pop("tools", None)
     request: CreateRequest = strictly(_CREATE, body)
-    items = read_compactions((yield from _read_input(given, limits)), limits)
+    items = yield from read_compactions((yield from _read_input(given, limits)), limits)
     offered = yield from _read_list(_TOOL, tools, "tools", limits)
     warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
     request = attrs.evolve(request, input=items, tools=offered, generate=not warm_up)

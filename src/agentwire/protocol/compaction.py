@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Generator, Sequence
+from typing import Any, Final
 
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Compaction, Item, OpenedCompaction
@@ -22,6 +22,8 @@ from agentwire.protocol.writing import encode_json, to_wire
 __all__ = ["open_compaction", "open_compactions", "read_compactions", "seal"]
 
 VERSION: Final = 1
+BATCH: Final = 256
+"""Items that are read in one step."""
 _OURS: Final = re.compile(r"agentwire(\d{1,9})\.")
 _WHOLE: Final = re.compile(rf"agentwire{VERSION}\.([A-Za-z0-9_-]{{22}})\.([A-Za-z0-9_=-]*)")
 _ITEM: Final = request_reader(Item)
@@ -44,17 +46,20 @@ def seal(item_id: str, summary: str, kept: Sequence[Item], *, after_messages: bo
     return OpenedCompaction(blob, id=item_id, summary=summary, kept=kept, after_messages=after_messages)
 
 
-def read_compactions(items: Sequence[Item], limits: Limits) -> tuple[Item, ...]:
-    """A request's items, compactions of our own make opened.
+def read_compactions(items: Sequence[Item], limits: Limits) -> Generator[None, None, tuple[Item, ...]]:
+    """A request's items, compactions of our own make opened; in steps, as a large one takes its time.
 
     Raises:
         RequestError: 400 ``invalid_encrypted_content``, param ``input[i].encrypted_content``: a blob was changed, or
             this version cannot read it.
     """
-    return tuple(
-        open_compaction(item, f"input[{index}]", limits) if isinstance(item, Compaction) else item
-        for index, item in enumerate(items)
-    )
+    opened: list[Item] = []
+    for index, item in enumerate(items):
+        if isinstance(item, Compaction):
+            opened.append((yield from _open(item, f"input[{index}]", limits)))
+        else:
+            opened.append(item)
+    return tuple(opened)
 
 
 def open_compactions(items: tuple[Item, ...]) -> tuple[Item, ...]:
@@ -76,41 +81,57 @@ def _open_if_possible(item: Item) -> Item:
 
 
 def open_compaction(item: Compaction, path: str = "item", limits: Limits | None = None) -> Compaction:
-    """Open one, if it is of our own make; otherwise it is given back as it is.
+    """Open one in one go, if it is of our own make; otherwise it is given back as it is.
 
     Raises:
         RequestError: 400 ``invalid_encrypted_content``: see `read_compactions`.
     """
+    steps = _open(item, path, limits or Limits())
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            opened: Compaction = stop.value
+            return opened
+
+
+def _open(item: Compaction, path: str, limits: Limits) -> Generator[None, None, Compaction]:
     blob, param = item.encrypted_content, f"{path}.encrypted_content"
     made = _OURS.match(blob)
     if made is None or isinstance(item, OpenedCompaction):
         return item
     if int(made[1]) != VERSION:
         raise _invalid(f"it is of version {int(made[1])}, and this server reads version {VERSION}", param)
-    limits = limits or Limits()
     if len(blob) > limits.compaction_bytes:
         raise _invalid(f"it has more than {limits.compaction_bytes} bytes", param)
     whole = _WHOLE.fullmatch(blob)
     if whole is None or _checksum(whole[2].encode()) != whole[1]:
         raise _invalid("it is not as it was when it was made", param)
+    yield
     try:
-        return _opened(item, urlsafe_b64decode(whole[2]), limits)
+        return (yield from _read(item, urlsafe_b64decode(whole[2]), limits))
     except (RequestError, ValueError, TypeError, KeyError) as error:
         raise _invalid("there is something in it that cannot be read", param) from error
 
 
-def _opened(item: Compaction, body: bytes, limits: Limits) -> OpenedCompaction:
+def _read(item: Compaction, body: bytes, limits: Limits) -> Generator[None, None, OpenedCompaction]:
     """From the JSON in a blob; whoever can compute a checksum can put anything there."""
     told = decode_object(body, limits)
+    yield
     summary, raw, after = told["summary"], told["items"], told["after_messages"]
     if not (isinstance(summary, str) and isinstance(raw, list) and isinstance(after, bool)):
         raise TypeError("a summary in words, a list of items and a yes or no")
-    kept = tuple(strictly(_ITEM, each) for each in raw)
+    if len(raw) > limits.input_items:
+        raise ValueError("more items than a request may have")
+    kept: list[Item] = []
+    for each in raw:
+        kept.append(strictly(_ITEM, each))
+        if len(kept) % BATCH == 0:
+            yield
     if any(each.type in _NEVER_KEPT for each in kept):
         raise TypeError("items that stand for others")
-    return OpenedCompaction(
-        item.encrypted_content, id=item.id, extra=item.extra, summary=summary, kept=kept, after_messages=after
-    )
+    same: dict[str, Any] = {"encrypted_content": item.encrypted_content, "id": item.id, "extra": item.extra}
+    return OpenedCompaction(**same, summary=summary, kept=tuple(kept), after_messages=after)
 
 
 def _checksum(body: bytes) -> str:

@@ -5,8 +5,10 @@ It is the same for the same conversation, it is bounded, and it says itself that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+import attrs
 
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.content import text_of
@@ -48,14 +50,14 @@ def digest(items: Iterable[Item], most: int) -> str:
     parts = (
         _part("# Before that", [text.removeprefix(NOTICE).strip() for text in earlier], room // 4, marks=False),
         _part("# The user said", said, room // 2 if not earlier else room // 4),
-        _part("# Tools that were called, and what they returned", list(_calls(items)), 3 * room // 10),
+        _part("# Tools that were called, and what they returned", _calls(items), 3 * room // 10),
         _part("# The assistant said last", answers[-1:], room // 5, marks=False),
     )
     told = [part for part in parts if part]
     return clip("\n\n".join((NOTICE, *told)), max(most, 100)) if told else ""
 
 
-def _part(title: str, lines: Sequence[str], room: int, *, marks: bool = True) -> str:
+def _part(title: str, lines: Sequence[str | _Call], room: int, *, marks: bool = True) -> str:
     """Some lines under a title; each gets its share of the room, and the middle ones are left out if that is little."""
     if not lines:
         return ""
@@ -66,8 +68,9 @@ def _part(title: str, lines: Sequence[str], room: int, *, marks: bool = True) ->
         left = f"({len(lines) - most} more are left out here)"
         shown = [*lines[:first], left, *lines[len(lines) - (most - first) :]]
     share = max(room // len(shown), LEAST)
+    texts = [line if isinstance(line, str) else line.line() for line in shown]
     mark = "- " if marks else ""
-    return "\n".join((title, *(f"{mark}{clip(_flat(line) if marks else line.strip(), share)}" for line in shown)))
+    return "\n".join((title, *(f"{mark}{clip(_flat(text) if marks else text.strip(), share)}" for text in texts)))
 
 
 def _flat(text: str) -> str:
@@ -75,15 +78,29 @@ def _flat(text: str) -> str:
     return " ".join(text[:4000].split())
 
 
-def _calls(items: Sequence[Item]) -> Iterator[str]:
-    """One line for each call: the tool, what it was asked, what came back."""
+@attrs.frozen
+class _Call:
+    """A call and its output; put into words only if it is shown."""
+
+    call: Item
+    output: Item | None
+
+    def line(self) -> str:
+        """The tool, what it was asked, what came back."""
+        if isinstance(self.call, McpCall):
+            output = self.call.output or str(self.call.error or "")
+            return _line(self.call.name, self.call.arguments, output)
+        return _line(*_asked(self.call), _told(self.output) if self.output is not None else "(no output yet)")
+
+
+def _calls(items: Sequence[Item]) -> list[_Call]:
     outputs = {call: item for item in items if (call := answered_call(item)) is not None}
-    for item in items:
-        if isinstance(item, McpCall):
-            yield _line(item.name, item.arguments, item.output or str(item.error or ""))
-        elif (call := client_call(item)) is not None:
-            output = outputs.get(call)
-            yield _line(*_asked(item), _told(output) if output is not None else "(no output yet)")
+    calls = ((item, client_call(item)) for item in items)
+    return [
+        _Call(item, outputs.get(call) if call is not None else None)
+        for item, call in calls
+        if call is not None or isinstance(item, McpCall)
+    ]
 
 
 def _line(name: str, arguments: str, output: str) -> str:

@@ -388,3 +388,32 @@ def test_a_reference_brings_back_what_was_compacted() -> None:
     assert resolve(second, [ItemReference("msg_1")]) == (first.input[0],)
     with pytest.raises(RequestError, match="has the item"):
         resolve(second, [ItemReference("msg_2")])
+
+
+@given(st.lists(st.tuples(SOME, SOME, st.none() | st.tuples(SOME, st.booleans()), SOME), max_size=5))
+def test_any_chain_with_compactions_against_a_plain_list(turns: list[Any]) -> None:
+    node: Node | None = None
+    seen: list[Item] = []
+    whole = 0
+    for number, (given_, before, folded, after) in enumerate(turns):
+        made: list[Item] = [*before]
+        if folded is not None:
+            kept, apart = folded
+            made.append(seal(f"cmp_{number}", f"summary {number}", kept, after_messages=apart))
+            users = [item for item in (*given_, *before) if isinstance(item, Message) and item.role == "user"]
+            seen = [
+                *(users if apart else ()),
+                Summary("user", f"summary {number}", f"cmp_{number}", "completed"),
+                *kept,
+            ]
+        else:
+            seen = [*seen, *given_, *before]
+        seen += after
+        made += after
+        tail = History(node, [*given_, *made])
+        node = node.extend(f"resp_{number}", given_, made) if node else Node.root(f"resp_{number}", given_, made)
+        whole += len(given_) + len(made)
+        assert list(node.items()) == list(tail) == seen
+        assert len(node.items()) == len(tail) == node.size == len(seen)
+        assert list(reversed(node.items())) == list(reversed(tail)) == seen[::-1]
+        assert sum(len(each.input) + len(each.output) for each in node.chain()) == whole

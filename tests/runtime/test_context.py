@@ -16,7 +16,9 @@ from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, Message, Summary
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
+from agentwire.runtime import counting
 from agentwire.runtime.contracts import Ask, Finish, Out, Summarized
+from agentwire.runtime.counting import item_tokens
 from tests.runtime.kit import Client, Event, client, create, output_for
 
 LONG = "word " * 200  # 250 tokens
@@ -118,6 +120,27 @@ async def test_a_long_context_is_compacted_before_the_answer(autojump_clock: Moc
         assert len(engine.asks[-1].items) == 5
         assert engine.asks[-1].memo.value == 2
         assert [item["type"] for item in output(third)] == ["message"]
+
+
+async def test_a_turn_counts_only_what_is_new(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    visited: list[Item] = []
+
+    def watched(item: Item) -> int:
+        visited.append(item)
+        return item_tokens(item)
+
+    monkeypatch.setattr(counting, "item_tokens", watched)
+    visits: list[int] = []
+    far = [{"type": "compaction", "compact_threshold": 1_000_000}]
+    async with client(Recorder()) as it:
+        previous = None
+        for turn in range(100):
+            visited.clear()
+            events = await chat(it, f"{turn}", previous_response_id=previous, context_management=far)
+            previous = events[-1]["response"]["id"]
+            visits.append(len(visited))
+    assert visits[0] == 1
+    assert set(visits[1:]) == {3}
 
 
 async def test_a_short_context_is_left_alone(autojump_clock: MockClock) -> None:

@@ -12,9 +12,14 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from agentwire.protocol.desk import MEMORY, TICKETS, Desk, Memory, Outcome, Say, State, Ticket
 from agentwire.protocol.errors import RequestError
+from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import Envelope
 from agentwire.protocol.transcript import Node
+
+
+def make_desk(**limits: float) -> Desk:
+    return Desk(Limits(**limits), Sources.seeded(1))  # type: ignore[arg-type]
 
 
 def create(lane: str | None = None, previous: str | None = None) -> Envelope:
@@ -59,7 +64,7 @@ def finds(desk: Desk, lane: str | None, response_id: str) -> bool:
 
 class TestOrder:
     def test_one_lane_runs_one_at_a_time_in_order(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         tickets = [submit(desk, "a") for _ in range(3)]
         for ticket in tickets:
             assert list(desk.start()) == [ticket]
@@ -69,12 +74,12 @@ class TestOrder:
         assert list(desk.start()) == []
 
     def test_lanes_run_side_by_side(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         tickets = [submit(desk, lane) for lane in (None, "a", "b")]
         assert list(desk.start()) == tickets
 
     def test_a_settled_turn_keeps_its_lane_until_it_is_released(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         first, second = submit(desk), submit(desk)
         assert list(desk.start()) == [first]
         desk.settle(first, Outcome.COMPLETED, node("resp_1"))
@@ -83,14 +88,14 @@ class TestOrder:
         assert list(desk.start()) == [second]
 
     def test_permits_are_shared_by_all_lanes(self) -> None:
-        desk = Desk(Limits(running=2))
+        desk = make_desk(running=2)
         a, b, c = (submit(desk, lane) for lane in "abc")
         assert list(desk.start()) == [a, b]
         finish(desk, b)
         assert list(desk.start()) == [c]
 
     def test_a_lane_that_goes_on_queues_behind_lanes_that_wait(self) -> None:
-        desk = Desk(Limits(running=1))
+        desk = make_desk(running=1)
         a1, a2 = submit(desk, "a"), submit(desk, "a")
         b = submit(desk, "b")
         assert list(desk.start()) == [a1]
@@ -100,7 +105,7 @@ class TestOrder:
         assert list(desk.start()) == [a2]
 
     def test_sixteen_run_and_more_wait(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         tickets = [submit(desk, f"lane-{number}") for number in range(20)]
         assert list(desk.start()) == tickets[:16]
         assert desk.statistics().queued == 4
@@ -110,7 +115,7 @@ class TestTicket:
     @pytest.mark.parametrize("state", State)
     def test_it_moves_along_the_table_only(self, state: State) -> None:
         for target in State:
-            ticket = Ticket(Desk(Limits())._lane(None), create(), b"{}", state=state)
+            ticket = Ticket(make_desk()._lane(None), create(), b"{}", state=state)
             if target in TICKETS[state]:
                 ticket.move(target)
                 assert ticket.state is target
@@ -126,7 +131,7 @@ class TestTicket:
 
 class TestBounds:
     def test_the_33rd_lane_is_refused_and_leaves_no_trace(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         for number in range(32):
             submit(desk, f"lane-{number}")
         before = desk.statistics()
@@ -140,20 +145,20 @@ class TestBounds:
 
     @pytest.mark.parametrize("default_first", [True, False])
     def test_the_default_lane_does_not_count(self, default_first: bool) -> None:
-        desk = Desk(Limits(lanes=2))
+        desk = make_desk(lanes=2)
         order = [None, "a", "b"] if default_first else ["a", "b", None]
         for lane in order:
             submit(desk, lane)
         assert desk.statistics().lanes == 3
 
     def test_names_are_not_released(self) -> None:
-        desk = Desk(Limits(lanes=1))
+        desk = make_desk(lanes=1)
         run(desk, "a", "resp_1", Outcome.COMPLETED)
         with pytest.raises(RequestError, match="websocket_stream_limit_reached"):
             submit(desk, "b")
 
     def test_the_queue_is_bounded_in_requests(self) -> None:
-        desk = Desk(Limits(queued=2))
+        desk = make_desk(queued=2)
         running = submit(desk)
         assert list(desk.start()) == [running]
         submit(desk)
@@ -169,7 +174,7 @@ class TestBounds:
         submit(desk)  # room again
 
     def test_the_queue_is_bounded_in_bytes(self) -> None:
-        desk = Desk(Limits(queued_bytes=100))
+        desk = make_desk(queued_bytes=100)
         submit(desk)
         list(desk.start())
         submit(desk, frame=b"x" * 60)
@@ -179,12 +184,12 @@ class TestBounds:
         assert desk.statistics().queued_bytes == 100
 
     def test_a_message_larger_than_the_queue_passes_alone(self) -> None:
-        desk = Desk(Limits(queued_bytes=100))
+        desk = make_desk(queued_bytes=100)
         submit(desk, frame=b"x" * 1000)
         assert len(list(desk.start())) == 1
 
     def test_a_refused_request_for_a_new_lane_does_not_take_a_name(self) -> None:
-        desk = Desk(Limits(queued=1, lanes=1))
+        desk = make_desk(queued=1, lanes=1)
         running = submit(desk)
         list(desk.start())
         submit(desk)
@@ -195,7 +200,7 @@ class TestBounds:
         submit(desk, "b")
 
     def test_a_closed_desk_refuses_what_is_new_and_runs_what_waits(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         first, second = submit(desk), submit(desk)
         list(desk.start())
         desk.refuse(RequestError(400, "websocket_connection_limit_reached", "Time is up."))
@@ -241,7 +246,7 @@ class TestMemory:
     def test_what_can_be_continued_afterwards(
         self, outcome: Outcome, continued: str, left: set[str], lane: str | None
     ) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         run(desk, lane, "own", Outcome.COMPLETED)
         run(desk, "other-lane", "other", Outcome.COMPLETED)
         previous = {OWN: "own", FORK: "other", NOTHING: None, UNKNOWN: "nobody's"}[continued]
@@ -249,7 +254,7 @@ class TestMemory:
         assert {name for name in ("own", "other", "new") if finds(desk, "asking", name)} == left
 
     def test_only_the_latest_response_of_a_lane_is_there(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         run(desk, "a", "resp_1", Outcome.COMPLETED)
         run(desk, "a", "resp_2", Outcome.COMPLETED, "resp_1")
         assert not finds(desk, "a", "resp_1")
@@ -257,7 +262,7 @@ class TestMemory:
 
     def test_a_parent_is_looked_up_when_its_turn_starts(self) -> None:
         """A fork that waits loses its parent if the parent's lane goes on first."""
-        desk = Desk(Limits(running=1))
+        desk = make_desk(running=1)
         run(desk, "a", "resp_1", Outcome.COMPLETED)
         advance, fork = submit(desk, "a", "resp_1"), submit(desk, "b", "resp_1")
         assert list(desk.start()) == [advance]
@@ -268,7 +273,7 @@ class TestMemory:
         assert desk.find_parent(fork) is None
 
     def test_a_pinned_parent_stays_while_its_lane_goes_on(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         run(desk, "a", "resp_1", Outcome.COMPLETED)
         fork, advance = submit(desk, "b", "resp_1"), submit(desk, "a", "resp_1")
         assert list(desk.start()) == [fork, advance]
@@ -277,7 +282,7 @@ class TestMemory:
         assert fork.parent is parent is not None
 
     def test_what_a_turn_made_is_there_before_its_lane_is_free(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         ticket = submit(desk, "a")
         list(desk.start())
         desk.settle(ticket, Outcome.COMPLETED, node("resp_1"))
@@ -286,14 +291,14 @@ class TestMemory:
         assert desk.find_parent(fork) is not None
 
     def test_a_request_without_a_parent_has_none(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         run(desk, None, "resp_1", Outcome.COMPLETED)
         ticket = submit(desk)
         list(desk.start())
         assert desk.find_parent(ticket) is None
 
     def test_dropping_what_waits_leaves_what_runs(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         running, waiting = submit(desk), submit(desk)
         list(desk.start())
         assert desk.drop_queued() == 1
@@ -320,18 +325,9 @@ class TestInterrupting:
         ticket.response_id = "resp_1"
         return ticket
 
-    def test_a_running_response_cannot_be_steered_and_the_input_goes_back(self) -> None:
-        desk = Desk(Limits())
-        ticket = self.running(desk)
-        answer = self.ask(desk, self.STEER)
-        assert (answer.ticket, answer.stream_id) == (ticket, "a")
-        assert answer.event["type"] == "response.steer.failed"
-        assert answer.event["error"]["code"] == "steering_not_supported"
-        assert answer.event["steer"] == {"previous_response_id": "resp_1", "input": "Stop."}
-
     @pytest.mark.parametrize("envelope", [STEER, INJECT], ids=["steer", "inject"])
     def test_an_ended_response_is_told_on_its_lane(self, envelope: Envelope) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         run(desk, "a", "resp_1", Outcome.COMPLETED)
         answer = self.ask(desk, envelope)
         assert answer.event["error"]["code"] == "response_already_completed"
@@ -339,7 +335,7 @@ class TestInterrupting:
 
     @pytest.mark.parametrize("envelope", [STEER, INJECT], ids=["steer", "inject"])
     def test_a_response_whose_end_is_decided_has_ended(self, envelope: Envelope) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         desk.settle(self.running(desk), Outcome.COMPLETED, node("resp_1"))
         answer = self.ask(desk, envelope)
         assert answer.event["error"]["code"] == "response_already_completed"
@@ -347,19 +343,19 @@ class TestInterrupting:
 
     @pytest.mark.parametrize("envelope", [STEER, INJECT], ids=["steer", "inject"])
     def test_an_unknown_response(self, envelope: Envelope) -> None:
-        answer = self.ask(Desk(Limits()), envelope)
+        answer = self.ask(make_desk(), envelope)
         assert answer.event["error"]["code"] == "response_not_found"
         assert (answer.ticket, answer.stream_id) == (None, None)
 
     @pytest.mark.parametrize("kind", ["response.steer", "response.inject"])
     def test_naming_no_response_finds_none(self, kind: str) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         submit(desk)
         list(desk.start())  # runs, and has no id yet
-        assert self.ask(desk, Envelope(kind)).event["error"]["code"] == "response_not_found"
+        assert self.ask(desk, Envelope(kind, input="x")).event["error"]["code"] == "response_not_found"
 
     def test_an_inject_hands_its_input_back(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         ticket = self.running(desk)
         answer = self.ask(desk, self.INJECT)
         assert answer.event == {
@@ -371,16 +367,16 @@ class TestInterrupting:
         assert answer.ticket is ticket
 
     def test_an_acknowledgement_is_ignored(self) -> None:
-        assert Desk(Limits()).submit(Envelope("response.processed"), b"{}") is None
+        assert make_desk().submit(Envelope("response.processed"), b"{}") is None
 
     @pytest.mark.parametrize("kind", ["response.cancel", "response.append", "session.update", "Response.create"])
     def test_an_unknown_event_is_refused(self, kind: str) -> None:
         with pytest.raises(RequestError) as refused:
-            Desk(Limits()).submit(Envelope(kind), b"{}")
+            make_desk().submit(Envelope(kind), b"{}")
         assert (refused.value.status, refused.value.code, refused.value.param) == (400, "unknown_event_type", "type")
 
     def test_interrupting_changes_nothing(self) -> None:
-        desk = Desk(Limits())
+        desk = make_desk()
         run(desk, "a", "resp_0", Outcome.COMPLETED)
         self.running(desk)
         before = desk.statistics()
@@ -409,7 +405,7 @@ class DeskMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limits = Limits(lanes=3, running=2, queued=4, queued_bytes=50)
-        self.desk = Desk(self.limits)
+        self.desk = Desk(self.limits, Sources.seeded(1))
         self.waiting: list[_Request] = []
         self.able: deque[str | None] = deque()  # lanes that could go on, in the order in which they could
         self.busy: dict[str | None, _Request] = {}
@@ -501,7 +497,7 @@ TestDeskMachine = DeskMachine.TestCase
 @given(st.lists(st.tuples(st.sampled_from([None, "a", "b", "c"]), st.booleans()), max_size=60))
 def test_each_lane_is_first_come_first_served(steps: list[tuple[str | None, bool]]) -> None:
     """Whatever runs when: the tickets of one lane start in the order in which they came."""
-    desk = Desk(Limits(running=2, queued=1000))
+    desk = make_desk(running=2, queued=1000)
     submitted: dict[str | None, list[Ticket]] = {}
     started: dict[str | None, list[Ticket]] = {}
     running: deque[Ticket] = deque()
@@ -524,7 +520,7 @@ def test_each_lane_is_first_come_first_served(steps: list[tuple[str | None, bool
 
 
 def test_statistics_are_a_snapshot() -> None:
-    desk = Desk(Limits())
+    desk = make_desk()
     before = desk.statistics()
     submit(desk)
     assert (before.lanes, desk.statistics().lanes) == (0, 1)

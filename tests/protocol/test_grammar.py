@@ -67,6 +67,24 @@ def test_signs_of_life_and_extensions_may_come_anywhere_in_between(events: list[
     check(renumbered([*events[:place], {"type": data.draw(kinds)}, *events[place:]]))
 
 
+def test_an_answer_about_another_response_is_not_counted_with_this_one() -> None:
+    turn = numbered(whole([]))
+    own = turn[0]["response"]["id"]
+
+    def failed(number: int | None, about: str) -> Event:
+        told = {"type": "response.steer.failed", "steer": {"previous_response_id": about, "input": "x"}, "error": {}}
+        return told if number is None else {**told, "sequence_number": number}
+
+    for number in (None, 0):
+        check([failed(number, "other"), *turn], lanes=True)
+        check([*turn[:2], failed(number, "other"), *turn[2:]], lanes=True)
+        check([*turn, failed(number, own), failed(number, "other")], lanes=True)
+    check([*turn, failed(len(turn), own)], lanes=True)
+    assert broken([*turn[:2], failed(0, own), *turn[2:]], lanes=True) == "sequence"
+    inject = {"type": "response.inject.failed", "response_id": "other", "sequence_number": 0}
+    check([*turn[:2], inject, *turn[2:]], lanes=True)
+
+
 # One thing wrong
 
 OPTIONAL = ("response.in_progress",)

@@ -191,7 +191,7 @@ async def test_a_refused_steer_takes_its_number_among_the_turns_events(autojump_
         it.wire.say(create(stream_id="a"))
         await it.wire.until("response.output_text.delta")
         id_ = it.wire.events[0]["response"]["id"]
-        steer = {"type": "response.steer", "previous_response_id": id_, "input": [{"role": "user", "content": "no"}]}
+        steer = {"type": "response.steer", "previous_response_id": id_, "input": [{"role": "system", "content": "no"}]}
         it.wire.say(encode_json(steer))
         await it.wire.until("response.steer.failed")
         gate.open.set()
@@ -199,7 +199,7 @@ async def test_a_refused_steer_takes_its_number_among_the_turns_events(autojump_
         check(it.wire.events)
         failed = next(event for event in it.wire.events if event["type"] == "response.steer.failed")
         assert failed["stream_id"] == "a"
-        assert failed["error"]["code"] == "steering_not_supported"
+        assert failed["error"]["code"] == "invalid_input"
         assert failed["steer"] == {"previous_response_id": id_, "input": steer["input"]}
 
 

@@ -166,6 +166,47 @@ def test_a_steer_is_answered_by_a_response() -> None:
     lane_fifo([create(), *TURN[:-1], steer, TURN[-1], *answer("resp_2")])
 
 
+STEER = {"type": "response.steer", "previous_response_id": "resp_1", "input": "x"}
+
+
+def follower(response_id: str, parent: str, lane: str | None = None) -> list[Event]:
+    """A response that says what it continues."""
+    begun, *rest = answer(response_id, lane=lane)
+    return [{**begun, "response": {**begun["response"], "previous_response_id": parent}}, *rest]
+
+
+def late(kind: str, number: int, about: str = "resp_1") -> Event:
+    steer = {"previous_response_id": about, "input": "x"}
+    return {"type": f"response.steer.{kind}", "sequence_number": number, "steer": steer, "error": {}}
+
+
+def test_a_successor_comes_before_what_waits_and_is_nobody_elses_answer() -> None:
+    waiting = create(previous="resp_9")
+    check_all([create(), *TURN, STEER, waiting, *follower("resp_2", "resp_1"), *follower("resp_3", "resp_9")])
+
+
+def test_a_steer_on_a_named_lane_names_no_lane() -> None:
+    turn, after = answer("resp_1", lane="a"), follower("resp_2", "resp_1", lane="a")
+    check_all([create(lane="a"), *turn, STEER, *after])
+    with pytest.raises(InvariantBroken, match="more answers than requests"):
+        lane_fifo([create(lane="a"), *turn, {**STEER, "previous_response_id": "resp_9"}, *after])
+
+
+def test_who_answers_first_takes_the_steers() -> None:
+    asked = create(previous="resp_1")
+    lane_fifo([create(), *TURN, STEER, STEER, asked, *follower("resp_2", "resp_1")])
+
+
+def test_late_answers_count_with_the_response_that_they_are_about() -> None:
+    ended = [create(), *TURN]
+    check_all([*ended, late("failed", len(TURN))])
+    check_all([*ended, late("failed", 0)])
+    check_all([create(), *TURN[:3], late("failed", 0, "resp_9"), *TURN[3:]])
+    check_all([late("failed", 0, "resp_9"), *ended])
+    with pytest.raises(InvariantBroken, match="comes next"):
+        contiguous_numbers([create(), *TURN[:3], late("failed", 0), *TURN[3:]])
+
+
 def test_work_ends_soon_after_the_connection() -> None:
     work: list[tuple[Any, float, Event]] = [
         ("local", 0, started("resp_1", "engine")),

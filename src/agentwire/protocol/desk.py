@@ -1,104 +1,31 @@
 """The desk: what a session does with what its client asks, as rules without I/O, clock or randomness.
 
 Requests queue in lanes, first come first served; where permits are short, the lane that could have gone on first does.
-A lane remembers its latest response, and how a turn ends decides what is remembered. This is the only place where these
-rules stand.
+A lane remembers its latest response, and how a turn ends decides what is remembered, and what becomes of what the
+client has added to it meanwhile. This is the only place where these rules stand; the tables are in `tickets`.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
+from agentwire.protocol import steering, succession
 from agentwire.protocol.errors import RequestError
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.items import Item
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import Envelope
+from agentwire.protocol.steering import Steer
+from agentwire.protocol.tickets import MEMORY, TICKETS, Lane, Memory, Outcome, State, Ticket
 from agentwire.protocol.transcript import Node
 
 __all__ = ["MEMORY", "TICKETS", "Desk", "DeskStatistics", "Lane", "Memory", "Outcome", "Say", "State", "Ticket"]
 
-
-class State(enum.Enum):
-    """Where a request is on its way through the desk."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SETTLED = "settled"
-    GONE = "gone"
-
-
-TICKETS: Final[Mapping[State, frozenset[State]]] = {
-    State.QUEUED: frozenset((State.RUNNING, State.GONE)),
-    State.RUNNING: frozenset((State.SETTLED,)),
-    State.SETTLED: frozenset((State.GONE,)),
-    State.GONE: frozenset(),
-}
-"""The life of a request: the states that may follow each state. Settled: its end is decided, its lane not yet free."""
-
-
-class Outcome(enum.Enum):
-    """How a turn ended."""
-
-    COMPLETED = "completed"
-    INCOMPLETE = "incomplete"
-    FAILED = "failed"
-    REFUSED = "refused"
-    NOT_FOUND = "previous_response_not_found"
-    CANCELLED = "cancelled"
-
-
-class Memory(enum.Enum):
-    """What the end of a turn does to its lane's latest response."""
-
-    REMEMBER = "the lane's latest response is this one"
-    EVICT = "if the turn continued the lane's own latest response, the lane has none now"
-    KEEP = "nothing changes"
-
-
-MEMORY: Final[Mapping[Outcome, Memory]] = {
-    Outcome.COMPLETED: Memory.REMEMBER,
-    Outcome.INCOMPLETE: Memory.REMEMBER,
-    Outcome.FAILED: Memory.EVICT,
-    Outcome.REFUSED: Memory.EVICT,
-    Outcome.NOT_FOUND: Memory.KEEP,
-    Outcome.CANCELLED: Memory.KEEP,
-}
-"""What is remembered after each outcome (Responses WebSocket guide, "errors"; Open Responses, cache eviction).
-
-A failed fork from another lane changes nothing: the parent is not its own lane's latest response.
-"""
-
-
-@attrs.define(eq=False)
-class Lane:
-    """One ordered lane of a connection; the default lane has no name."""
-
-    name: str | None
-    queue: deque[Ticket] = attrs.field(factory=deque)
-    current: Ticket | None = None
-    latest: Node | None = None
-
-
-@attrs.define(eq=False)
-class Ticket:
-    """One accepted ``response.create`` on its way: the raw message, its lane, and the parent once it is pinned."""
-
-    lane: Lane
-    envelope: Envelope
-    frame: bytes
-    state: State = State.QUEUED
-    parent: Node | None = None
-    response_id: str | None = None
-
-    def move(self, state: State) -> None:
-        """Go on to the next state; only along `TICKETS`."""
-        if state not in TICKETS[self.state]:
-            raise ValueError(f"a request that is {self.state.value} cannot become {state.value}")
-        self.state = state
+STEER_BITS = 128
 
 
 @attrs.frozen
@@ -109,11 +36,13 @@ class Say:
         event: what to say.
         stream_id: the lane that it is about; None for the default lane, or none at all.
         ticket: the running request that it is about: it takes its number among that one's events.
+        interrupts: that request is to end as soon as nothing is torn by it.
     """
 
     event: Mapping[str, Any]
     stream_id: str | None = None
     ticket: Ticket | None = None
+    interrupts: bool = False
 
 
 @attrs.frozen
@@ -131,10 +60,14 @@ class Desk:
 
     Args:
         limits: how many lanes, running turns, waiting requests and waiting bytes.
+        sources: names steers.
+        generous: lanes remember more than their latest response, and no failure makes them forget it.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, sources: Sources, *, generous: bool = False) -> None:
         self._limits = limits
+        self._sources = sources
+        self._generous = generous
         self._lanes: dict[str | None, Lane] = {}
         self._turn: deque[Lane] = deque()  # idle lanes with something to run, longest wait first
         self._running: dict[Ticket, None] = {}
@@ -156,7 +89,7 @@ class Desk:
             case "response.create":
                 return self._enqueue(envelope, frame)
             case "response.steer":
-                return self._judge_steer(envelope)
+                return self._steer(envelope, len(frame))
             case "response.inject":
                 return self._judge_inject(envelope)
             case "response.processed":
@@ -189,7 +122,8 @@ class Desk:
                     f"This connection has its {self._limits.lanes} streams; use one of them or open another connection."
                 )
                 raise RequestError(400, "websocket_stream_limit_reached", message, param="stream_id")
-            lane = self._lanes[name] = Lane(name)
+            kept = self._limits.generous_responses if self._generous else 1
+            lane = self._lanes[name] = Lane(name, deque(maxlen=kept))
         return lane
 
     def refuse(self, why: RequestError | None) -> None:
@@ -210,22 +144,45 @@ class Desk:
             yield ticket
 
     def find_parent(self, ticket: Ticket) -> Node | None:
-        """The parent that a running request names, if some lane has it as its latest response; it is pinned then."""
-        wanted = ticket.envelope.previous_response_id
+        """The parent that a running request names, if some lane remembers it; it is pinned then."""
+        found = self._remembered(ticket.envelope.previous_response_id)
+        if found is not None:
+            ticket.parent = found[1]
+        return ticket.parent if found is not None else None
+
+    def _remembered(self, response_id: str | None) -> tuple[Lane, Node] | None:
+        """A response that can be continued, and the lane that it belongs to."""
         for lane in self._lanes.values():
-            if lane.latest is not None and lane.latest.response_id == wanted:
-                ticket.parent = lane.latest
-                return lane.latest
+            node = lane.find(response_id)
+            if node is not None:
+                return lane, node
         return None
+
+    def take_steers(self, ticket: Ticket) -> tuple[Item, ...]:
+        """What a running request says in front of its own input: steers that waited for it on its lane."""
+        return succession.take(ticket)
 
     def settle(self, ticket: Ticket, outcome: Outcome, node: Node | None = None) -> None:
         """How this turn ended; what its lane remembers follows from `MEMORY`. ``node`` is what came of it."""
         ticket.move(State.SETTLED)
         lane, memory = ticket.lane, MEMORY[outcome]
-        if memory is Memory.REMEMBER:
-            lane.latest = node
-        elif memory is Memory.EVICT and self._ended(ticket.envelope.previous_response_id) is lane:
-            lane.latest = None
+        if memory is Memory.REMEMBER and node is not None:
+            ticket.node = node
+            lane.kept.append(node)
+        elif memory is Memory.EVICT and not self._generous and lane.find(ticket.envelope.previous_response_id):
+            lane.kept.clear()
+        succession.orphan(ticket)
+
+    def conclude(self, ticket: Ticket, error: RequestError | None = None) -> list[Mapping[str, Any]]:
+        """What is to be said right after a settled turn's last event: what becomes of steers. Its lane goes on then.
+
+        Args:
+            ticket: settled, and not yet released.
+            error: why it failed or was refused, if it was.
+        """
+        events, has_successor = succession.conclude(ticket, self._closed, error)
+        self._queued += has_successor
+        return events
 
     def release(self, ticket: Ticket) -> None:
         """Its last event is on its way: the lane and the permit are free for the next one."""
@@ -252,54 +209,72 @@ class Desk:
 
     def running(self, response_id: str | None) -> Ticket | None:
         """The running request that makes this response."""
+        ticket = self._making(response_id)
+        return ticket if ticket is not None and ticket.state is State.RUNNING else None
+
+    def _making(self, response_id: str | None) -> Ticket | None:
         for ticket in self._running:
-            if response_id is not None and ticket.response_id == response_id and ticket.state is State.RUNNING:
+            if response_id is not None and ticket.response_id == response_id:
                 return ticket
         return None
 
-    def _ended(self, response_id: str | None) -> Lane | None:
-        """The lane whose latest response this is."""
-        for lane in self._lanes.values():
-            if lane.latest is not None and lane.latest.response_id == response_id:
-                return lane
-        return None
+    def _steer(self, envelope: Envelope, size: int) -> Say:
+        """A steer waits for the response after the one that it names, which makes room for it; or it goes back."""
+        wanted, given = envelope.previous_response_id, envelope.input
+        target, remembered = self._making(wanted), self._remembered(wanted)
+        try:
+            messages = steering.read_messages(given)
+            if envelope.stream_id is not None:
+                raise RequestError.invalid("leave 'stream_id' out; the response tells the lane.", param="stream_id")
+        except RequestError as error:
+            return self._say(steering.failed("invalid_input", error.message, wanted, given), wanted)
+        code = succession.judge(
+            target,
+            remembered=remembered is not None,
+            closed=self._closed,
+            waiting=self._steer_bytes(),
+            size=size,
+            limits=self._limits,
+        )
+        if code is not None:
+            about = self._closed.message if code == "successor_creation_failed" and self._closed else wanted or ""
+            return self._say(steering.failed(code, about, wanted, given), wanted)
+        assert target is not None
+        assert wanted is not None
+        steer = Steer(self._sources.new_id("steer", STEER_BITS), wanted, given, messages, size)
+        target.steers = (*target.steers, steer)
+        return Say(steering.accepted(steer), target.lane.name, target, interrupts=True)
 
-    def _judge_steer(self, envelope: Envelope) -> Say:
-        """A steer may interrupt only what runs and can be steered; no engine can, yet, and the input goes back."""
-        wanted = envelope.previous_response_id
-        ticket, ended = self.running(wanted), self._ended(wanted)
-        if ticket is not None:
-            code, message = "steering_not_supported", "This model cannot be steered."
-        elif ended is not None:
-            code, message = "response_already_completed", f"Response {wanted} has ended; send a response.create."
-        else:
-            code, message = "response_not_found", f"No running response {wanted} here."
-        event = {
-            "type": "response.steer.failed",
-            "error": {"type": "invalid_request_error", "code": code, "message": message},
-            "steer": {"previous_response_id": wanted, "input": envelope.input},
-        }
-        return _say(event, ticket, ended)
+    def _steer_bytes(self) -> int:
+        """Bytes of all steers that wait here."""
+        waiting = [ticket.steers for ticket in self._running] + [lane.steers for lane in self._lanes.values()]
+        return sum(steer.size for steers in waiting for steer in steers)
 
     def _judge_inject(self, envelope: Envelope) -> Say:
         """Nothing here waits for injected input; it is handed back."""
         wanted = envelope.response_id
-        ticket, ended = self.running(wanted), self._ended(wanted)
-        code = "response_already_completed" if ended is not None else "response_not_found"
+        code = "response_already_completed" if self._remembered(wanted) is not None else "response_not_found"
         event = {
             "type": "response.inject.failed",
             "response_id": wanted,
             "input": envelope.input,
             "error": {"code": code, "message": f"No response {wanted} waits for input here; send a response.create."},
         }
-        return _say(event, ticket, ended)
+        return self._say(event, wanted)
+
+    def _say(self, event: Mapping[str, Any], response_id: str | None) -> Say:
+        """Say it where it belongs: in the order of what runs, or beside it, about what has ended or was never here.
+
+        What is no response's event has the number 0, as every refusal has.
+        """
+        ticket = self.running(response_id)
+        if ticket is not None:
+            return Say(event, ticket.lane.name, ticket)
+        making, remembered = self._making(response_id), self._remembered(response_id)
+        lane = making.lane if making is not None else remembered[0] if remembered is not None else None
+        unnumbered = {"type": event["type"], "sequence_number": 0, **event}
+        return Say(unnumbered, lane.name if lane is not None else None)
 
     def statistics(self) -> DeskStatistics:
         """Lanes and requests at this moment."""
         return DeskStatistics(len(self._lanes), len(self._running), self._queued, self._queued_bytes)
-
-
-def _say(event: Mapping[str, Any], ticket: Ticket | None, ended: Lane | None) -> Say:
-    """Say it where it belongs: in the order of what runs, or on the lane of what has ended."""
-    lane = ticket.lane if ticket is not None else ended
-    return Say(event, lane.name if lane is not None else None, ticket)

@@ -77,7 +77,7 @@ class Checker:
         if group in (SIDE, LATE) and event.get("sequence_number") is None:
             return  # of the connection, or about no response here
         stream = self._stream(lane)
-        if self._lanes and _is_refusal(kind, event, stream):
+        if self._lanes and (_is_refusal(kind, event, stream) or _is_aside(group, event, stream)):
             return
         if self._lanes and stream.state == "ended" and kind == "response.created":
             stream = self._streams[lane] = _Stream()
@@ -105,6 +105,15 @@ class Checker:
 def _is_refusal(kind: str, event: Mapping[str, Any], stream: _Stream) -> bool:
     """Whether an error tells of another request than the lane's running one, which is left alone then."""
     return kind == "error" and (stream.state in OVER or event.get("sequence_number") != stream.expected)
+
+
+def _is_aside(group: str, event: Mapping[str, Any], stream: _Stream) -> bool:
+    """Whether an answer to a steer or an inject is about another response than the lane's, and not counted with it."""
+    if group is not LATE or (event.get("sequence_number") == stream.expected and stream.state != "start"):
+        return False
+    steer = event.get("steer")
+    about = steer.get("previous_response_id") if isinstance(steer, Mapping) else event.get("response_id")
+    return stream.state in OVER or about != stream.response_id
 
 
 def _group(kind: str) -> str:

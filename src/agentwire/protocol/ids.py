@@ -45,9 +45,9 @@ class Sources:
         clock = now if callable(now) else lambda: now
         return cls(random.Random(seed), clock)
 
-    def new_id(self, prefix: str) -> str:
+    def new_id(self, prefix: str, bits: int = ID_BITS) -> str:
         """A fresh id such as ``resp_`` and 24 hexadecimal digits."""
-        return f"{prefix}_{self.random.getrandbits(ID_BITS):024x}"
+        return f"{prefix}_{self.random.getrandbits(bits):0{bits // 4}x}"
 
     def timestamp(self) -> int:
         """The wall clock in whole seconds, as the wire has it."""

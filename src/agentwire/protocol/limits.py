@@ -106,6 +106,10 @@ class Limits:
     """Requests that wait on one connection."""
     queued_bytes: int = _count(32 * MIB)
     """Bytes of the requests that wait on one connection."""
+    steers: int = _count(16)
+    """Steers that wait on one response; their bytes share the bound of the requests that wait, ``queued_bytes``."""
+    generous_responses: int = _count(16)
+    """Responses that each lane remembers where the server is generous; otherwise it is the latest one."""
     reply_bytes: int = _count(256 * KIB)
     """Reserve for replies that belong to no turn; a peer that exhausts it without reading is cut off."""
     replay_bytes: int = _count(MIB)

@@ -77,6 +77,11 @@ class Node:
         """A response that continues this one; this one stays as it is, and others may continue it too."""
         return _grow(self, response_id, tuple(input), tuple(output))
 
+    @property
+    def owed(self) -> Mapping[str, Item]:
+        """The calls that must be answered before the conversation can go on, by call id."""
+        return {call: item for call, item in self.unanswered.items() if not _was_cut_off(item)}
+
     def items(self) -> History:
         """The conversation as an engine sees it, oldest first; made when it is first looked at."""
         return History(self)

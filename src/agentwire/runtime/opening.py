@@ -19,6 +19,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
 from agentwire.protocol.transcript import History, Node, check_pairing, resolve
 from agentwire.runtime.asks import has_trigger
+from agentwire.runtime.context import manages_context
 from agentwire.runtime.service import Service
 
 __all__ = ["Opened", "Transport", "open_request"]
@@ -59,10 +60,13 @@ async def open_request(
         RequestError: it cannot run; no event of it has been written.
     """
     size = len(ticket.frame)
-    request = await _decode(service, ticket, transport)
+    request = ticket.request or await _decode(service, ticket, transport)
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
-    request = attrs.evolve(request, input=resolve(parent, request.input))
-    check_pairing(parent, request.input, generate=runs and request.generate and not has_trigger(request))
+    request = attrs.evolve(request, input=(*desk.take_steers(ticket), *resolve(parent, request.input)))
+    ticket.request = request
+    generates = runs and request.generate and not has_trigger(request)
+    ticket.steerable = transport == "websocket" and generates and not manages_context(request)
+    check_pairing(parent, request.input, generate=generates)
     if runs and (request.tool_choice.mode == "required" or request.tool_choice.names):
         late = _late_tools(History(parent, request.input))
         check_tool_choice(request.tool_choice, (*request.tools, *late, *service.toolbox.specs))

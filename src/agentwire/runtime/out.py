@@ -19,7 +19,7 @@ import trio
 from agentwire.protocol.codec import decode_item, encode_json, to_wire
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, client_call
 from agentwire.runtime.making import (
     CUSTOM,
     FUNCTION,
@@ -69,8 +69,8 @@ class TurnOut:
     """
 
     __slots__ = (
-        "_call", "_calls", "_closed", "_due", "_max_bytes", "_output", "_overflow", "_part", "_server_tools",
-        "_sources", "_start_call", "_text", "_unanswered", "_window",
+        "_call", "_calls", "_closed", "_due", "_interrupt", "_max_bytes", "_output", "_overflow", "_owed", "_part",
+        "_server_tools", "_sources", "_start_call", "_text", "_unanswered", "_window",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +97,8 @@ class TurnOut:
         self._call: OpenCall | None = None
         self._calls: list[Call] = []
         self._unanswered: dict[int, McpCall] = {}
+        self._owed = False
+        self._interrupt: Callable[[], None] | None = None
         self._closed = False
 
     @property
@@ -116,19 +118,25 @@ class TurnOut:
                     return
             except UnicodeEncodeError:
                 pass
-        await self._delta(self._open_part(TEXT), piece)
+        await self._write(TEXT, piece)
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal; see `Out`."""
-        await self._delta(self._open_part(REFUSAL), piece)
+        await self._write(REFUSAL, piece)
 
     async def reasoning(self, piece: str) -> None:
         """A piece of raw reasoning; see `Out`."""
-        await self._delta(self._open_part(REASONING), piece)
+        await self._write(REASONING, piece)
 
     async def summary(self, piece: str) -> None:
         """A piece of a summary of the reasoning; see `Out`."""
-        await self._delta(self._open_part(SUMMARY), piece)
+        await self._write(SUMMARY, piece)
+
+    async def _write(self, kind: PartKind, piece: str) -> None:
+        """A piece of text, which may begin a part or an item."""
+        if self._interrupt is not None and (self._text is None or self._text.kind != kind.item):
+            await self._give_way()
+        await self._delta(self._open_part(kind), piece)
 
     async def _delta(self, part: OpenPart | OpenCall, piece: str) -> None:
         """A piece of whatever is open; a cancelled one was not written."""
@@ -197,6 +205,7 @@ class TurnOut:
             self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
         self._end_call(call, text)
         await self._flush()
+        self._reach_boundary()
 
     async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
         """Begin a tool call; see `Out`."""
@@ -217,6 +226,7 @@ class TurnOut:
             raise LocalProtocolError("close_call() without an open call: call open_call() first")
         self._end_call(call, "".join(call.pieces))
         await self._flush()
+        self._reach_boundary()
 
     def _begin_call(self, name: str, call_id: str | None, *, custom: bool) -> OpenCall:
         if not isinstance(name, str):
@@ -260,6 +270,7 @@ class TurnOut:
         self._window.put_nowait(*last)
         self._output.fill(index, item)
         del self._unanswered[index]
+        self._reach_boundary()
 
     def _outcome(self, index: int, item: McpCall) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
         event = "response.mcp_call.failed" if item.error is not None else "response.mcp_call.completed"
@@ -296,6 +307,7 @@ class TurnOut:
             )
             self._finish(index, item)
         await self._flush()
+        self._reach_boundary()
 
     def _tell_call(self, item: FunctionCall | CustomToolCall) -> None:
         """A whole call with more members than `call` knows, such as a namespace."""
@@ -304,6 +316,34 @@ class TurnOut:
         if text:
             self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
         self._end_call(call, text)
+
+    # Making way
+
+    def make_way(self, interrupt: Callable[[], None]) -> None:
+        """Call this, which cancels the engine, as soon as no item is open and no tool of the server runs.
+
+        It is not called once there is a call that the client must answer: such a response ends as it would.
+        """
+        self._interrupt = interrupt
+        self._reach_boundary()
+
+    def _reach_boundary(self) -> None:
+        """An item is whole: what waits for that may come now."""
+        interrupt = self._interrupt
+        if interrupt is None or self._text is not None or self._call is not None or self._unanswered:
+            return
+        self._interrupt = None
+        if not self._owed:
+            interrupt()
+
+    async def _give_way(self) -> None:
+        """Another item would begin: what is open ends here, and the engine when the server's tools have answered."""
+        if self._owed or self._call is not None:
+            return
+        self._close_item("completed")
+        await self._flush()
+        self._reach_boundary()
+        await trio.sleep_forever()
 
     # The end
 
@@ -343,6 +383,7 @@ class TurnOut:
         self._say("response.output_item.added", {"output_index": index, "item": to_wire(item)})
 
     def _finish(self, index: int, item: Item) -> None:
+        self._owed = self._owed or client_call(item) is not None
         self._say(
             "response.output_item.done",
             {"output_index": index, "item": to_wire(item)},
@@ -365,6 +406,8 @@ class TurnOut:
     async def _room(self) -> None:
         """Before an operation that must happen whole or not at all: what is due goes first, and the size is checked."""
         self._check_open()
+        if self._interrupt is not None:
+            await self._give_way()
         await self._flush()
         if self._window.total_bytes >= self._max_bytes:
             await self._stop()

@@ -36,6 +36,7 @@ class Service:
         store: where stored responses rest.
         limits: every bound.
         sources: ids, clock and randomness.
+        generous: whether lanes remember more than the hosted service's do; see `Desk`.
         server_label: under which the server's own tools appear in ``mcp_call`` items.
         tally: totals, for statistics and metrics.
     """
@@ -45,5 +46,6 @@ class Service:
     store: Store
     limits: Limits = attrs.field(factory=Limits)
     sources: Sources = attrs.field(factory=Sources.system)
+    generous: bool = False
     server_label: str = "agentwire"
     tally: Tally = attrs.field(factory=Tally)

@@ -76,7 +76,7 @@ class Session:
         self.id = service.sources.new_id("sess")
         self.principal = principal
         self.policy = policy or Cancel()
-        self.desk = Desk(service.limits)
+        self.desk = Desk(service.limits, service.sources, generous=service.generous)
         self.outbox = Outbox(service.limits)
         self.turns: dict[Ticket, Turn] = {}
         self.ended: str | None = None
@@ -267,6 +267,8 @@ class Session:
             answer = Say(error.event(sequence_number=0), lane)
         if isinstance(answer, Say):
             self.say(answer)
+            if answer.interrupts and answer.ticket is not None:
+                self.turns[answer.ticket].make_way()
         elif answer is not None:
             self._start_ready()
 

@@ -35,11 +35,13 @@ class StepEnd:
         finish: what the engine said of it.
         error: why it failed, if it did.
         goes_on: the server's tools have answered, and nobody else has to: another step follows.
+        made_way: the engine was cancelled between two items, because the client has more to say.
     """
 
     finish: Finish
     error: RequestError | None = None
     goes_on: bool = False
+    made_way: bool = False
 
 
 def _told(response_id: str, exception: BaseException) -> RequestError:
@@ -88,10 +90,13 @@ class Step:
         self._finish = Finish()
         self._error: RequestError | None = None
         self._overflowed = False
+        self._out: TurnOut | None = None
+        self._interrupted = False
+        self._returned = False
 
     async def run(self, ask: Ask) -> StepEnd:
         """Run it to its end. Cancelled, it writes nothing more; raises nothing but `trio.Cancelled`."""
-        out = self._open_out()
+        out = self._out = self._open_out()
         try:
             with self._scope:
                 async with trio.open_nursery() as self._tools:
@@ -101,13 +106,24 @@ class Step:
             self._failed(ask, exception)
         self._tools = None
         await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
+        made_way = self._interrupted and not self._returned and self._error is None and not self._overflowed
         complete = self._error is None and not self._overflowed and self._finish.incomplete is None
         await out.close(complete=complete)
         await out.abandon("The turn ended before this tool did.")
         if self._overflowed:
             return StepEnd(finish=Finish(self._finish.usage, "max_output_tokens"))
         waits = any(client_call(item) is not None for item in self._output.items())
-        return StepEnd(finish=self._finish, error=self._error, goes_on=bool(out.calls) and not waits)
+        goes_on = bool(out.calls) and not waits
+        return StepEnd(finish=self._finish, error=self._error, goes_on=goes_on, made_way=made_way)
+
+    def make_way(self) -> None:
+        """Cancel the engine once no item and no tool is torn by it, unless the client then owes an answer."""
+        if self._out is not None:
+            self._out.make_way(self._interrupt)
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._scope.cancel(reason="the client has more to say")
 
     def stop(self, error: RequestError) -> None:
         """Cancel the engine and the tools: the step ends with this error, unless it has failed already."""
@@ -121,6 +137,7 @@ class Step:
             if finish is not None and not isinstance(finish, Finish):
                 raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
             self._finish = finish or Finish()
+            self._returned = True
             await out.close(complete=self._finish.incomplete is None)
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
             self._failed(ask, exception)
@@ -131,7 +148,7 @@ class Step:
         """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
         if isinstance(exception, ExceptionGroup):
             exception = single(exception)
-        if self._error is not None or self._overflowed:
+        if self._error is not None or self._overflowed or self._interrupted:
             log.warning("response %s: the engine raised while it ended", ask.response_id, exc_info=exception)
         else:
             self._error = _told(ask.response_id, exception)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
@@ -33,6 +33,8 @@ from agentwire.runtime.window import Window
 __all__ = ["Ending", "Turn"]
 
 T = TypeVar("T")
+
+STEERED: Final = "steered"
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +141,9 @@ class Turn:
         not_found = error.code == "previous_response_not_found"
         self.ending = ending = Ending(outcome=Outcome.NOT_FOUND if not_found else Outcome.REFUSED, error=error)
         self._desk.settle(self.ticket, ending.outcome)
-        self._put_error(error)
+        if not self.ticket.automatic:  # nobody asked for it: only whose input it was is told
+            self._put_error(error)
+        self._conclude(error)
         return ending
 
     async def _begin(self, request: CreateRequest, id_: str) -> Response:
@@ -182,12 +186,16 @@ class Turn:
             if step or manages_context(ask.request):
                 ask = await self._prepare(self._ask(ask.request, ask.response_id, step))
             self._check_stopped()
+            if self.ticket.steers:
+                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
             self._step = Step(self._service, self.window, self._output)
             end = await self._step.run(ask)
             self._use(end.finish.usage)
             self._check_stopped()
             if end.error is not None:
                 return Ending(outcome=Outcome.FAILED, usage=self._usage, error=end.error)
+            if end.made_way:
+                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
             if end.finish.incomplete is not None:
                 return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=end.finish.incomplete)
             if not end.goes_on:
@@ -251,6 +259,11 @@ class Turn:
                 self._aside.cancel(reason=error.message)
         return True
 
+    def make_way(self) -> None:
+        """The client has more to say: end as soon as no item and no tool of the server is torn by it."""
+        if self._step is not None:
+            self._step.make_way()
+
     # Ending
 
     async def _end(self, request: CreateRequest, parent: Node | None, response: Response, ending: Ending) -> None:
@@ -270,12 +283,19 @@ class Turn:
             self._put_error(ending.error)
         kind = b"failed" if ending.error is not None else final.status.encode()
         await self.window.put(b'{"type":"response.%b","sequence_number":' % kind, b',"response":' + shown)
+        self._conclude(ending.error)
 
     async def _keep(self, node: Node | None, final: Response, shown: bytes) -> None:
         """Store what has ended and may be continued."""
         if node is not None:
             stored = Stored(node=node, response=shown, size=self._size + len(shown))
             await self._service.store.put(self._principal, stored)
+
+    def _conclude(self, error: RequestError | None) -> None:
+        """Say what becomes of steers, after everything else."""
+        for event in self._desk.conclude(self.ticket, error):
+            members = dict(event)
+            self.window.put_nowait(*event_parts(members.pop("type"), members))
 
     def _final(self, response: Response, ending: Ending) -> Response:
         error = ending.error
@@ -297,6 +317,7 @@ class Turn:
         if self.response is not None:
             final = self.response = self._final(self.response, self.ending)
             self.window.put_nowait(*event_parts("response.failed", {"response": final}))
+        self._conclude(error)
 
     def _put_error(self, error: RequestError) -> None:
         event = error.event()

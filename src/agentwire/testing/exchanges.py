@@ -1,11 +1,12 @@
 """Requests and responses on their lanes, as the messages of one connection tell them.
 
-A response has its lane's events from its ``response.created`` to the next one's; there is no id on most events.
+A response has its lane's events from its ``response.created`` to the next one's; there is no id on most events. A steer
+names no lane: it belongs to that of the response that it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -15,6 +16,7 @@ from agentwire.testing.journal import Entry
 
 __all__ = ["Lane", "Response", "lanes"]
 
+_STEER: Final = "response.steer"
 _TERMINAL: Final = frozenset(event.type for event in events.TERMINAL)
 
 
@@ -94,16 +96,26 @@ def _is_refusal(response: Response, error: Entry) -> bool:
 
 
 def lanes(happened: Iterable[Entry]) -> list[Lane]:
-    """The lanes of one connection, in the order in which they were first named."""
+    """The lanes of one connection, in the order in which they were first used."""
     found: dict[object, Lane] = {}
+    places: dict[object, object] = {}
     for entry in happened:
         if entry.who == "local":
             continue
         name = entry.event.get("stream_id")
+        if entry.type == _STEER:
+            name = places.get(entry.event.get("previous_response_id"))
         lane = found.setdefault(name if isinstance(name, str) else None, Lane(name))
         if entry.who == "server":
+            if entry.type == "response.created":
+                places[_id(entry)] = name
             lane.hear(entry)
-        elif entry.type in ("response.create", "response.steer"):
+        elif entry.type in ("response.create", _STEER):
             lane.requests.append(entry)
             lane.order.append(entry)
     return list(found.values())
+
+
+def _id(entry: Entry) -> object:
+    response = entry.event.get("response")
+    return response.get("id") if isinstance(response, Mapping) else None

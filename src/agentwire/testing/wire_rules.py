@@ -87,7 +87,7 @@ def _ends_with_terminal(response: Response) -> None:
         return
     end = response.terminals[0]
     for entry in response.events[response.events.index(end) + 1 :]:
-        if entry.type not in LATE_EVENTS and not _is_side(entry):
+        if not _is_side(entry):
             raise InvariantBroken("nothing_after_terminal", "the response had ended", [end, entry])
 
 
@@ -98,6 +98,8 @@ def contiguous_numbers(happened: Happened) -> None:
         for entry in response.events:
             number = entry.event.get("sequence_number")
             if number is None and (entry.type == "error" or _is_side(entry)):
+                continue
+            if number != expected and _is_aside(entry, response):
                 continue
             if number != expected or isinstance(number, bool):
                 message = f"{number!r} where {expected} comes next"
@@ -154,13 +156,24 @@ def _answered_in_order(lane: Lane) -> None:
         unanswered -= 1
         if unanswered < 0:
             raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
-        if entry.type == "error":
+        if entry.type == "error" or _follows_steers(entry, waiting):
             continue
         while waiting and not _answers(entry, waiting[0]):
             waiting.pop(0)
         if not waiting:
             raise InvariantBroken("lane_fifo", "this answers none of the requests that wait", [*lane.requests, entry])
         waiting.pop(0)
+
+
+def _follows_steers(created: Entry, waiting: list[Entry]) -> bool:
+    """True for a response that nobody asked for but by steers; those are taken from what waits, whoever continues."""
+    response = created.event.get("response")
+    parent = response.get("previous_response_id") if isinstance(response, Mapping) else None
+    continuing = [request for request in waiting if request.event.get("previous_response_id") == parent]
+    steers = [request for request in continuing if request.type == "response.steer"]
+    for steer in steers:
+        waiting.remove(steer)
+    return bool(steers) and len(steers) == len(continuing)
 
 
 def _answers(created: Entry, request: Entry) -> bool:
@@ -232,5 +245,16 @@ def _responses(happened: Happened) -> list[Response]:
 
 
 def _is_side(entry: Entry) -> bool:
-    """An event of the connection, or an extension: it need not belong to a response."""
-    return entry.type in SIDE_EVENTS or ":" in entry.type
+    """An event of the connection, an extension or a late answer: it need not belong to a response that is here."""
+    return entry.type in SIDE_EVENTS or entry.type in LATE_EVENTS or ":" in entry.type
+
+
+def _is_aside(entry: Entry, response: Response) -> bool:
+    """A late answer that is about another response than this one, or comes after its end: it is not counted with it."""
+    if entry.type not in LATE_EVENTS:
+        return False
+    steer = entry.event.get("steer")
+    about = steer.get("previous_response_id") if isinstance(steer, Mapping) else entry.event.get("response_id")
+    begun = response.events[0].event.get("response")
+    ended = response.terminals and response.events.index(entry) > response.events.index(response.terminals[0])
+    return bool(ended) or not isinstance(begun, Mapping) or about != begun.get("id")

@@ -21,7 +21,7 @@ from tests.server.kit import serving
 
 LIMITS = Limits(message_bytes=100_000, queued=20)
 KEYS = ("sk-one", "sk-two")
-ABLE = frozenset(("tools", "reasoning"))
+ABLE = frozenset(("tools", "reasoning", "steering"))
 SILENCE = 70
 
 

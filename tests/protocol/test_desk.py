@@ -308,6 +308,36 @@ class TestMemory:
         assert list(desk.start()) == []
 
 
+class TestGenerous:
+    @staticmethod
+    def generous(responses: int = 3) -> Desk:
+        return Desk(Limits(generous_responses=responses), Sources.seeded(1), generous=True)
+
+    @staticmethod
+    def found(desk: Desk) -> set[str]:
+        return {name for name in (f"resp_{number}" for number in range(9)) if finds(desk, "asking", name)}
+
+    def test_each_lane_of_a_generous_desk_remembers_its_last_responses(self) -> None:
+        desk = self.generous()
+        for number in range(1, 6):
+            run(desk, "a", f"resp_{number}", Outcome.COMPLETED, f"resp_{number - 1}")
+        run(desk, "b", "resp_7", Outcome.COMPLETED)
+        assert self.found(desk) == {"resp_3", "resp_4", "resp_5", "resp_7"}
+
+    @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.REFUSED])
+    def test_a_failure_evicts_nothing(self, outcome: Outcome) -> None:
+        desk = self.generous()
+        run(desk, "a", "resp_1", Outcome.COMPLETED)
+        run(desk, "a", "resp_2", outcome, "resp_1")
+        assert self.found(desk) == {"resp_1"}
+
+    def test_a_fork_that_waits_keeps_its_parent(self) -> None:
+        desk = self.generous()
+        run(desk, "a", "resp_1", Outcome.COMPLETED)
+        run(desk, "a", "resp_2", Outcome.COMPLETED, "resp_1")
+        assert finds(desk, "b", "resp_1")
+
+
 class TestInterrupting:
     STEER = Envelope("response.steer", previous_response_id="resp_1", input="Stop.")
     INJECT = Envelope("response.inject", response_id="resp_1", input=[{"type": "function_call_output"}])

@@ -363,33 +363,3 @@ def test_an_answer_in_the_chain_settles_what_is_owed() -> None:
     node = Node.root("resp_1", (), (CALL, CUT))
     assert node.owed == {"call_1": CALL}
     assert node.extend("resp_2", (FunctionCallOutput("call_1", "x"),), ()).owed == {}
-
-
-class TestGenerous:
-    def generous(self, desk_limit: int = 3) -> Desk:
-        return Desk(Limits(generous_responses=desk_limit), Sources.seeded(1), generous=True)
-
-    def remembers(self, desk: Desk) -> set[str]:
-        return {f"resp_{number}" for number in range(9) if desk._remembered(f"resp_{number}") is not None}
-
-    def test_each_lane_remembers_its_last_responses(self) -> None:
-        desk = self.generous()
-        for number in range(1, 6):
-            end(desk, begin(desk, f"resp_{number}", previous=f"resp_{number - 1}"))
-        end(desk, begin(desk, "resp_7", lane="b"))
-        assert self.remembers(desk) == {"resp_3", "resp_4", "resp_5", "resp_7"}
-
-    def test_a_failure_evicts_nothing(self) -> None:
-        desk = self.generous()
-        end(desk, begin(desk, "resp_1"))
-        for outcome in (Outcome.FAILED, Outcome.REFUSED):
-            end(desk, begin(desk, "resp_2", previous="resp_1"), outcome=outcome)
-        assert self.remembers(desk) == {"resp_1"}
-
-    def test_a_fork_that_waits_keeps_its_parent(self) -> None:
-        desk = self.generous()
-        end(desk, begin(desk, "resp_1"))
-        end(desk, begin(desk, "resp_2", previous="resp_1"))
-        fork = submit(desk, "b", "resp_1")
-        assert list(desk.start()) == [fork]
-        assert desk.find_parent(fork) is not None

@@ -255,6 +255,21 @@ async def test_other_lanes_go_on(autojump_clock: MockClock) -> None:
         assert len(started(it.wire.events)) == 3
 
 
+async def test_limits_count_for_each_response_by_itself(autojump_clock: MockClock) -> None:
+    async def engine(ask: Ask, out: Out) -> None:
+        assert ask.max_output_tokens == 16
+        await out.summary("x" * 1500)
+        await trio.sleep(1)
+        await out.text("x" * 1500)
+
+    async with client(engine, limits=Limits(response_bytes=6000)) as it:
+        id_ = await begin(it, "response.reasoning_summary_text.delta", max_output_tokens=16)
+        it.wire.say(steer(id_))
+        events = await settled(it)
+    ends = [event["response"]["incomplete_details"] for event in events if event["type"] == "response.incomplete"]
+    assert ends == [{"reason": "steered"}, {"reason": "max_output_tokens"}]
+
+
 # Finished first
 
 

@@ -29,7 +29,7 @@ PATH = "/v1/responses"
 class Counted(Sources):
     """Ids that count up for each prefix: what other ids are drawn in between makes no difference."""
 
-    def new_id(self, prefix: str) -> str:
+    def new_id(self, prefix: str, bits: int = 96) -> str:
         drawn: Counter[str] = self.random.__dict__.setdefault("drawn", Counter())
         drawn[prefix] += 1
         return f"{prefix}_{drawn[prefix]}"

@@ -58,6 +58,9 @@ class ServeOptions:
     """File with the certificate chain (PEM); switches TLS on."""
     tls_key: str | None = None
     """File with the certificate's key (PEM), if it is not in the same file."""
+    generous: bool | None = None
+    """Remember more than the hosted service does: of each lane its last responses instead of the latest one, and those
+    too that could not be continued. It hides faults of clients that would show elsewhere."""
     allowed_host: tuple[str, ...] = ()
     """Host name by which the server may be reached besides its own; * for any."""
     allowed_origin: tuple[str, ...] = ()

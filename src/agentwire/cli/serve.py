@@ -178,6 +178,7 @@ async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:
         tools=plan.tools,
         keys=plan.keys,
         models=options.model_name or source.models,
+        generous=bool(options.generous),
         allowed_hosts=options.allowed_host,
         allowed_origins=options.allowed_origin,
         extensions=_extensions(options.extension),

@@ -248,6 +248,7 @@ async def serve(
     keys: Keys | Iterable[str] = (),
     store: Store | None = None,
     models: Sequence[str] = ("default",),
+    generous: bool = False,
     on_disconnect: Policy | None = None,
     extensions: Iterable[str] = EXTENSIONS,
     resume_within: float = RESUME_WITHIN,
@@ -273,6 +274,8 @@ async def serve(
         keys: API keys; without any, only this machine can be listened on.
         store: where stored responses rest; this process's memory if left out, bounded by ``limits``.
         models: the names that ``GET /v1/models`` lists; requests may name any model.
+        generous: lanes remember more than the hosted service's: their last ``limits.generous_responses`` responses, and
+            those too that could not be continued. It hides faults of clients that would show elsewhere.
         on_disconnect: what a lost WebSocket does to its turns; `Cancel` if left out.
         extensions: what clients may ask for beyond the protocol; all that there is if left out.
         resume_within: most seconds for which a client that asks for it may be away and resume its turns; 0 for none.
@@ -294,6 +297,7 @@ async def serve(
         toolbox=Toolbox.of(tools),
         store=store or MemoryStore(limits),
         limits=limits,
+        generous=generous,
         sources=sources or Sources.system(),
     )
     listeners = tuple(listeners)

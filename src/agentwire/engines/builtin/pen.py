@@ -75,6 +75,8 @@ class Pen:
         if self._pay(tokens):
             self.thought += tokens
             await self.out.summary(line)
+            if self.delay:
+                await trio.sleep(self.delay)
 
     async def call(self, job: Job, items: Mapping[str, Any] | None = None) -> None:
         """Make one call, if all of it fits: a call that is cut off cannot be run."""

@@ -78,11 +78,12 @@ async def a_steer_takes_user_messages(peer: Peer) -> None:
         check((await socket.until(*TERMINALS))[-1]["type"] == "response.completed", "the response did not complete")
 
 
-@case("AW-G-001", "AW-G-007", "AW-G-011", "AW-G-013", "AW-G-016", needs=["slow", "steering"])
+@case("AW-G-001", "AW-G-007", "AW-G-011", "AW-G-013", "AW-G-016", needs=["reasoning", "slow", "steering"])
 async def a_steered_response_has_a_successor(peer: Peer) -> None:
     """Steer a long response on a lane, and follow it into its successor."""
     async with peer.socket() as socket:
-        settings = {"instructions": "Be kind.", "metadata": {"k": "v"}, "stream_id": "a"}
+        thinking = {"effort": "high", "summary": "auto"}
+        settings = {"instructions": "Be kind.", "metadata": {"k": "v"}, "reasoning": thinking, "stream_id": "a"}
         response_id = await running(socket, peer, **settings)
         await steer(socket, response_id, [{"role": "user", "content": "Be brief."}])
         told = await answered(socket, "a")
@@ -123,7 +124,8 @@ async def a_steer_waits_for_the_outputs(peer: Peer) -> None:
     """Steer a response that ends in a call; the steer is pending until the call is answered."""
     async with peer.socket() as socket:
         await socket.create(QUESTION, model=peer.slow_model, tools=[WEATHER], tool_choice=forced(WEATHER))
-        response_id = (await socket.until("response.in_progress"))[-1]["response"]["id"]
+        response_id = (await socket.until("response.created"))[-1]["response"]["id"]
+        await socket.until("response.output_item.added")
         await steer(socket, response_id)
         told = await answered(socket)
         check(told["type"] == "response.steer.accepted", f"the answer is {told}")

@@ -136,7 +136,7 @@ STATE: Final = Topic(
             28,
             "A server may keep more than the hosted service does, as an option: what strict memory forgets is then "
             "found. The default is strict, because the other hides faults of clients.",
-            proof="tests/protocol/test_desk.py::test_a_generous_desk",
+            proof="tests/protocol/test_desk.py::test_each_lane_of_a_generous_desk_remembers_its_last_responses",
         ),
     ),
 )

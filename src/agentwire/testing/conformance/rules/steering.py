@@ -47,6 +47,7 @@ STEERING: Final = Topic(
             "steering",
             "types",
             only=OPENAI,
+            proof=f"{_steers}::test_a_steer_for_what_cannot_be_steered_goes_back",
         ),
         _g.must(
             7,
@@ -60,6 +61,7 @@ STEERING: Final = Topic(
             "If the response completes before the steer takes effect, the successor is made all the same.",
             "steering",
             only=OPENAI,
+            proof=f"{_steers}::test_a_message_is_finished_and_a_response_that_ends_by_itself_is_followed_too",
         ),
         _g.must(
             9,
@@ -89,6 +91,7 @@ STEERING: Final = Topic(
             "Limits such as `max_output_tokens` count for each response by itself.",
             "steering",
             only=OPENAI,
+            proof=f"{_steers}::test_limits_count_for_each_response_by_itself",
         ),
         _g.must(
             15,
@@ -96,6 +99,7 @@ STEERING: Final = Topic(
             "steering",
             "types",
             only=OPENAI,
+            proof=f"{_steers}::test_too_many_are_refused_and_the_others_stay",
         ),
         _g.should(16, "The id of a steer is `steer_` and 32 hexadecimal digits.", "observed", only=OPENAI),
         _g.must(
@@ -104,6 +108,7 @@ STEERING: Final = Topic(
             "steering",
             "types",
             only=OPENAI,
+            proof=f"{_steers}::test_a_successor_that_cannot_open_is_told_as_a_failed_steer_only",
         ),
     ),
 )

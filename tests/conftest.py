@@ -13,22 +13,20 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from agentwire.testing.watch import Watch, watching
 from tests import peers
+from tests.watching import WATCH, watching_everything
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("campaign", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
-WATCH = Watch()
-
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Run one test, watched."""
     WATCH.clear()
-    with watching(WATCH):
+    with watching_everything():
         result = yield
     WATCH.check()
     return result

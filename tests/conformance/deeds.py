@@ -49,6 +49,11 @@ DEEDS = (
         remembering(Outcome.COMPLETED, Memory.EVICT),
     ),
     Lie("keeps no lane apart", "a_chain_goes_on_without_storing", remembering(Outcome.COMPLETED, Memory.KEEP)),
+    Lie(
+        "is generous",
+        "only_the_latest_is_remembered a_failed_continuation_evicts a_queued_fork_may_lose_its_parent",
+        generous=True,
+    ),
     # bounds
     Lie("has 31 lanes", "there_are_32_lane_names", limits={"lanes": 31}),
     Lie("has 33 lanes", "there_are_32_lane_names", limits={"lanes": 33}),
@@ -177,7 +182,7 @@ DEEDS = (
     Lie("is not there", "a_binary_message_is_read_or_refused", unwelcoming("/v1/responses")),
     Lie(
         "is never slow",
-        "lanes_run_at_the_same_time pings_are_answered_in_the_midst_of_a_response",
+        "a_silent_response_gives_signs_of_life pings_are_answered_in_the_midst_of_a_response",
         engine=asking(lambda ask: attrs.evolve(ask, request=attrs.evolve(ask.request, model="builtin"))),
     ),
     # stores and owners

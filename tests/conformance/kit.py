@@ -36,8 +36,8 @@ def models(pace: float) -> Engine:
     async def engine(ask: Ask, out: Out) -> Finish | None:
         if ask.model == "fails":
             raise EngineError("The model stopped.")
-        if ask.model == "slow" and "silent" in str(ask.new_items):
-            await trio.sleep(SILENCE)
+        if ask.model == "slow":  # it thinks before its first word
+            await trio.sleep(SILENCE if "silent" in str(ask.new_items) else pace)
         return await (slow if ask.model == "slow" else quick)(ask, out)
 
     return engine
@@ -52,7 +52,7 @@ def peer_at(url: str, profile: Profile, **more: Any) -> Peer:
         second_key=KEYS[1],
         slow_model="slow",
         failing_model="fails",
-        limits={"message_bytes": LIMITS.message_bytes, "queued": LIMITS.queued},
+        limits={"message_bytes": LIMITS.message_bytes, "queued": LIMITS.queued, "steers": 16},
         profile=profile,
         **more,
     )
@@ -60,11 +60,16 @@ def peer_at(url: str, profile: Profile, **more: Any) -> Peer:
 
 @asynccontextmanager
 async def in_memory(
-    profile: Profile, *, engine: Engine | None = None, limits: Limits = LIMITS, store: Store | None = None
+    profile: Profile,
+    *,
+    engine: Engine | None = None,
+    limits: Limits = LIMITS,
+    store: Store | None = None,
+    generous: bool = False,
 ) -> AsyncGenerator[Peer]:
     """A server on a network in memory, where waiting costs nothing; it may have other parts than it tells."""
-    net = network(keep=False)
-    async with serving(engine or models(0.5), net=net, keys=KEYS, limits=limits, store=store) as rig:
+    options: dict[str, Any] = {"keys": KEYS, "limits": limits, "store": store, "generous": generous}
+    async with serving(engine or models(0.5), net=network(keep=False), **options) as rig:
         yield peer_at("http://localhost/v1", profile, able=ABLE | {"patience"}, dial=rig.dial)
 
 

@@ -38,6 +38,7 @@ class Lie:
         engine: instead of the usual one.
         limits: other bounds of the server.
         store: makes another one than usual.
+        generous: keep more than the hosted service does.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Lie:
     engine: Engine | None = None
     limits: Mapping[str, Any] = attrs.field(factory=dict)
     store: Callable[[], Store] | None = None
+    generous: bool = False
 
     @property
     def cases(self) -> list[str]:

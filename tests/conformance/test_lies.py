@@ -27,7 +27,8 @@ async def test_a_lie_is_seen_through(
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     limits = attrs.evolve(LIMITS, **lie.limits)
-    async with in_memory("openai", engine=lie.engine, limits=limits, store=lie.store() if lie.store else None) as peer:
+    store = lie.store() if lie.store is not None else None
+    async with in_memory("openai", engine=lie.engine, limits=limits, store=store, generous=lie.generous) as peer:
         with monkeypatch.context() as patch:
             if lie.tell is not None:
                 lie.tell(patch)

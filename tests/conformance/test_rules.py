@@ -46,7 +46,7 @@ def test_a_rule_is_shown_or_says_why_not(rule: Rule) -> None:
     else:
         assert rule.id in PROVEN or rule.proof is not None
     if rule.proof is not None:
-        path, _, name = rule.proof.partition("::")
+        path, *_, name = rule.proof.split("::")
         assert name in functions(path), f"there is no test {rule.proof}"
 
 

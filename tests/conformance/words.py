@@ -22,6 +22,18 @@ from tests.conformance.lying import (
 )
 
 WORDS = (
+    # steering
+    Lie(
+        "cuts off for other reasons",
+        "a_steered_response_ends_with_its_item a_steered_response_has_a_successor",
+        responses(["incomplete"], incomplete_details={"reason": "max_output_tokens"}),
+    ),
+    Lie(
+        "has successors of nobody",
+        "a_successor_goes_before_what_waits",
+        responses(["created"], previous_response_id=None),
+    ),
+    Lie("owes nothing", "a_steer_waits_for_the_outputs", on("response.steer.pending", required_input=[])),
     # compaction and background
     Lie("compacts into responses", "a_compacted_window_begins_a_chain", body(b'"response.compaction"', b'"response"')),
     Lie("takes everything", "a_compaction_needs_a_model a_background_response_must_be_stored", status(200, 400)),
@@ -293,7 +305,9 @@ WORDS = (
     ),
     Lie(
         "has other steer codes",
-        "a_steer_that_comes_too_late_is_handed_back",
+        "a_steer_that_comes_too_late_is_handed_back a_steer_takes_user_messages "
+        "a_response_that_compacts_cannot_be_steered steers_are_bounded_and_have_one_successor "
+        "a_steer_that_reaches_nothing_is_handed_back",
         on("response.steer.failed", error={"code": "x", "message": "x"}),
     ),
     # HTTP

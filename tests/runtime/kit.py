@@ -62,10 +62,12 @@ class MemoryWire:
 
     Attributes:
         events: what the peer has received.
+        heard: told of each event; the watch on all tests sets it.
     """
 
     def __init__(self, budget: float = math.inf) -> None:
         self.events: list[Event] = []
+        self.heard: Callable[[bytes], None] = lambda _: None
         self.last_heard = trio.current_time()
         self.pings = 0
         self.closed: CloseFrame | None = None
@@ -143,6 +145,8 @@ class MemoryWire:
         self._news.set()
 
     def _framing(self, events: Sequence[bytes]) -> bytes:
+        for event in events:
+            self.heard(event)
         self.events += [json.loads(event) for event in events]
         return b"".join(events)
 

@@ -20,10 +20,11 @@ from agentwire.testing.watch import Broken, Violation, Watch, _EventStream, _Wat
 from agentwire.transport.frames import server_frame
 from agentwire.transport.streams import SlicedByteStream
 from tests.cli.kit import serving as serve_process
-from tests.runtime.kit import create
+from tests.runtime.kit import client, create
 from tests.server.kit import serving
 from tests.testing.conversations import Event, answer, error, on_lane
 from tests.transport.kit import Peer as HttpPeer
+from tests.watching import WATCH
 
 
 async def hello(ask: Ask, out: Out) -> None:
@@ -169,6 +170,17 @@ def test_replies_of_a_session_are_told_again_beside_its_lanes() -> None:
     assert [violation.rule for violation in watch.violations] == ["sequence"]
 
 
+def test_a_response_of_a_session_goes_on_as_an_event_stream() -> None:
+    watch = Watch()
+    _, say = watched(watch)
+    say([welcome(), *FIRST, *SECOND[:5], *(on_lane(event, "b") for event in FIRST)])
+    for events, broken in ((SECOND[5:], 0), (SECOND[6:], 1)):
+        stream = _EventStream(watch, "GET", "/v1/responses/resp_2?stream=true&starting_after=4")
+        stream.feed(sse(events))
+        stream.finish()
+        assert len(watch.violations) == broken
+
+
 def test_a_session_that_nobody_knows_begins_anew() -> None:
     watch = Watch()
     _, say = watched(watch)
@@ -229,6 +241,23 @@ async def test_a_watched_stream_is_a_stream_all_the_same() -> None:
     await stream.send_eof()
     await stream.aclose()
     assert (await theirs.receive_some()).startswith(b"HTTP/1.1 101")
+
+
+async def test_this_test_is_watched_and_so_are_wires_in_memory(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = WATCH.events
+    async with client(hello) as session:
+        await session.wire.ask()
+    await both()
+    assert WATCH.events == before + 9 + 18
+    WATCH.check()
+    monkeypatch.setattr(Window, "put_together", lambda *_: None)
+    async with client(hello) as session:
+        session.wire.say(create())
+        await session.wire.until()
+    assert [violation.rule for violation in WATCH.violations] == ["order"]
+    WATCH.clear()
 
 
 TESTS = """

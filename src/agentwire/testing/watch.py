@@ -20,6 +20,7 @@ from agentwire.protocol.checks import shorten
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.grammar import Checker, GrammarError
 from agentwire.server import server as served
+from agentwire.testing.telling import Telling
 from agentwire.transport.frames import FrameParser, Message
 from agentwire.transport.http11 import Headers, HttpConnection
 from agentwire.transport.sse import SseParser
@@ -29,11 +30,10 @@ if TYPE_CHECKING:
     from agentwire.protocol.limits import Limits
     from agentwire.runtime.contracts import ByteStream
 
-__all__ = ["Broken", "Violation", "Watch", "watching"]
+__all__ = ["Broken", "Follower", "Violation", "Watch", "watching"]
 
 Event = dict[str, Any]
 
-REPLY: Final = "agentwire:reply"
 _HEAD_END: Final = b"\r\n\r\n"
 _LARGEST: Final = 1 << 30
 _EVIDENCE: Final = 6
@@ -87,7 +87,7 @@ class Watch:
     violations: list[Violation] = attrs.field(factory=list)
     connections: int = 0
     events: int = 0
-    _sessions: dict[str, _Session] = attrs.field(factory=dict)
+    _sessions: dict[str, Telling] = attrs.field(factory=dict)
     _background: dict[str, list[Event]] = attrs.field(factory=dict)
 
     def check(self) -> None:
@@ -95,6 +95,10 @@ class Watch:
         violations, self.violations = self.violations, []
         if violations:
             raise Broken(violations)
+
+    def _told_in_sessions(self, response_id: str) -> list[Event]:
+        """The events of a response that a session's connection has told."""
+        return next(filter(None, (telling.of(response_id) for telling in self._sessions.values())), [])
 
     def clear(self) -> None:
         """Forget violations, and what was kept to follow streams that go on elsewhere."""
@@ -116,7 +120,7 @@ def watching(watch: Watch | None = None) -> Generator[Watch]:
         server.HttpConnection = plain
 
 
-class _Follower:
+class Follower:
     """Judges the events of one connection, until the first that is wrong."""
 
     def __init__(self, watch: Watch, where: str) -> None:
@@ -166,10 +170,10 @@ class _WatchedStream(NetworkStream):
     def __init__(self, stream: NetworkStream, watch: Watch, where: str) -> None:
         self._stream = stream
         self._watch = watch
-        self._follower = _Follower(watch, where)
+        self._follower = Follower(watch, where)
         self._head: bytearray | None = bytearray()
         self._parser = FrameParser(masked=False, max_message=_LARGEST)
-        self._session = _Session()
+        self._session = Telling()
         self._first = True
         self.peer = getattr(stream, "peer", "unknown")
 
@@ -231,71 +235,6 @@ class _WatchedStream(NetworkStream):
         await self._stream.aclose()
 
 
-class _Session:
-    """What one client has been told, on one connection or on several, one after the other.
-
-    A connection that goes on from an earlier one may repeat what that one had said, exactly, and then says what is new.
-    """
-
-    def __init__(self) -> None:
-        self._checker = Checker(lanes=True)
-        self._told: dict[object, list[Event]] | None = None
-        self._place: dict[object, int] = {}
-        self._replies: dict[object, Event] = {}
-        self._resumed = False
-
-    def keep(self) -> None:
-        """It may be resumed: remember what is said."""
-        self._told = self._told or {}
-
-    def resume(self) -> None:
-        """Another connection goes on with it."""
-        self._resumed = True
-        self._place.clear()
-
-    def take(self, event: Event) -> None:
-        """The next event on the connection that it has now."""
-        if self._told is None:
-            self._checker.feed(event)
-        elif REPLY in event:
-            self._reply(event)
-        elif "sequence_number" not in event:
-            self._checker.feed(event)
-        else:
-            self._number(event)
-
-    def _reply(self, event: Event) -> None:
-        """An answer that belongs to no response, counted by itself; it is not told twice on one connection."""
-        known = self._replies.get(event[REPLY])
-        if known is None:
-            self._replies[event[REPLY]] = event
-            self._checker.feed(event)
-        elif known != event or not self._resumed:
-            raise GrammarError("sequence", f"reply {event[REPLY]} is told again")
-
-    def _number(self, event: Event) -> None:
-        assert self._told is not None
-        lane = event.get("stream_id")
-        told = self._told.setdefault(lane, [])
-        place = self._place.get(lane, self._find(told, event) if self._resumed else len(told))
-        if place == len(told):
-            self._checker.feed(event)
-            told.append(event)
-        elif told[place] != event:
-            raise GrammarError(
-                "sequence", f"lane {lane!r} is told {_name(event)} again, which was {_name(told[place])}"
-            )
-        self._place[lane] = place + 1
-
-    def _find(self, told: list[Event], event: Event) -> int:
-        """Where a lane goes on: at an event that has been told, or at the next one."""
-        return next((place for place in reversed(range(len(told))) if told[place] == event), len(told))
-
-
-def _name(event: Mapping[str, Any]) -> str:
-    return f"{event.get('type')} {event.get('sequence_number')}"
-
-
 # HTTP
 
 
@@ -341,7 +280,7 @@ class _EventStream:
 
     def __init__(self, watch: Watch, method: str, target: str) -> None:
         self._watch = watch
-        self._follower = _Follower(watch, f"{method} {target}")
+        self._follower = Follower(watch, f"{method} {target}")
         self._parser = SseParser(_LARGEST)
         self._checker = Checker()
         self._told: list[Event] = []
@@ -371,7 +310,8 @@ class _EventStream:
 
     def _catch_up(self, number: int) -> None:
         """The client says what it has: that must have been told before, or there is nothing to judge by."""
-        told = [event for event in self._watch._background.get(self._id, ()) if event["sequence_number"] <= number]
+        known = self._watch._background.get(self._id) or self._watch._told_in_sessions(self._id)
+        told = [event for event in known if event["sequence_number"] <= number]
         self._blind = len(told) <= number
         for event in () if self._blind else told:
             self._checker.feed(event)

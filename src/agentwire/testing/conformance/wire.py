@@ -47,6 +47,7 @@ class Log:
     def __init__(self) -> None:
         self.lines: deque[str] = deque(maxlen=400)
         self._count = 0
+        self._begun: float | None = None
 
     def name(self, kind: str) -> str:
         """A name for one more connection."""
@@ -57,7 +58,9 @@ class Log:
         """One message or one head."""
         text = said if isinstance(said, str) else said.decode(errors="replace")
         text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
-        self.lines.append(f"{trio.current_time():.3f} {where} {sign} {text}")
+        now = trio.current_time()
+        self._begun = now if self._begun is None else self._begun
+        self.lines.append(f"{now - self._begun:8.3f}  {where} {sign} {text}")
 
 
 class Refused(Exception):

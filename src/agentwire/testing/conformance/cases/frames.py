@@ -133,10 +133,10 @@ def _padded(peer: Peer, size: int) -> str:
 
 @case("AW-F-008", "AW-F-009")
 async def a_message_has_a_largest_size(peer: Peer) -> None:
-    """Send a message of the largest size, and one of a byte more: 16 MiB, unless the run says otherwise."""
-    bound = peer.limit("message_bytes", 16 * MIB - 1)
+    """Send a message that is just small enough, and one that is just too large: by the run's bound, or by 16 MiB."""
+    bound = peer.limit("message_bytes", 16 * MIB)
     async with peer.socket() as socket:
-        await socket.ws.send(_padded(peer, bound))
+        await socket.ws.send(_padded(peer, bound if "message_bytes" in peer.limits else bound - 1))
         (await socket.finish()).completed()
         with suppress(Closed):  # it may close before it has read all
             await socket.ws.send(_padded(peer, bound + 1))

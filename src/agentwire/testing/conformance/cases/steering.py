@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from agentwire.testing.conformance.cases.frames import LONG_TASK
 from agentwire.testing.conformance.cases.tools import QUESTION, SUNNY, WEATHER, forced, outputs
@@ -12,11 +12,15 @@ from agentwire.testing.conformance.registry import case
 from agentwire.testing.conformance.turns import TERMINALS, Socket, Turn, check
 
 __all__ = [
+    "a_response_that_compacts_cannot_be_steered",
     "a_steer_takes_user_messages",
     "a_steer_that_comes_too_late_is_handed_back",
+    "a_steer_that_reaches_nothing_is_handed_back",
     "a_steer_waits_for_the_outputs",
+    "a_steered_response_ends_with_its_item",
     "a_steered_response_has_a_successor",
     "a_successor_goes_before_what_waits",
+    "steers_are_bounded_and_have_one_successor",
 ]
 
 Event = dict[str, Any]
@@ -78,12 +82,31 @@ async def a_steer_takes_user_messages(peer: Peer) -> None:
         check((await socket.until(*TERMINALS))[-1]["type"] == "response.completed", "the response did not complete")
 
 
-@case("AW-G-001", "AW-G-007", "AW-G-011", "AW-G-013", "AW-G-016", needs=["reasoning", "slow", "steering"])
-async def a_steered_response_has_a_successor(peer: Peer) -> None:
-    """Steer a long response on a lane, and follow it into its successor."""
+STEERED: Final = {"reason": "steered"}
+
+
+@case("AW-G-007", needs=["slow", "steering", "reasoning"])
+async def a_steered_response_ends_with_its_item(peer: Peer) -> None:
+    """Steer a response before its first item is done: it ends there, incomplete, and its successor follows."""
     async with peer.socket() as socket:
-        thinking = {"effort": "high", "summary": "auto"}
-        settings = {"instructions": "Be kind.", "metadata": {"k": "v"}, "reasoning": thinking, "stream_id": "a"}
+        response_id = await running(socket, peer, reasoning={"summary": "auto"})
+        await steer(socket, response_id)
+        check((await answered(socket))["type"] == "response.steer.accepted", "the steer was not accepted")
+        end = (await socket.until(*TERMINALS))[-1]
+        check(end["type"] == "response.incomplete", f"the steered response ended with {end['type']}")
+        check(end["response"]["incomplete_details"] == STEERED, f"it is {end['response']['incomplete_details']}")
+        check(len(end["response"]["output"]) <= 1, "it went on after its item")
+        created = (await socket.until("response.created"))[-1]["response"]
+        check(created["previous_response_id"] == response_id, "the successor continues another response")
+        await socket.until(*TERMINALS)
+        await socket.usable()
+
+
+@case("AW-G-001", "AW-G-008", "AW-G-011", "AW-G-013", "AW-G-016", needs=["slow", "steering"])
+async def a_steered_response_has_a_successor(peer: Peer) -> None:
+    """Steer a long answer on a lane, and follow it into its successor, whether it was cut or came to its end."""
+    async with peer.socket() as socket:
+        settings = {"instructions": "Be kind.", "metadata": {"k": "v"}, "stream_id": "a"}
         response_id = await running(socket, peer, **settings)
         await steer(socket, response_id, [{"role": "user", "content": "Be brief."}])
         told = await answered(socket, "a")
@@ -94,8 +117,8 @@ async def a_steered_response_has_a_successor(peer: Peer) -> None:
         events = await socket.until(*TERMINALS, lane="a")
         check(events[0]["sequence_number"] == number + 1, "the steer's event is not counted with the response's")
         end, created = events[-1], (await socket.until("response.created", lane="a"))[-1]
-        check(end["type"] == "response.incomplete", f"the steered response ended with {end['type']}")
-        check(end["response"]["incomplete_details"] == {"reason": "steered"}, "the reason is another one")
+        details = end["response"]["incomplete_details"]
+        check(details == (STEERED if end["type"] == "response.incomplete" else None), f"it is {end['type']}: {details}")
         successor = created["response"]
         check(created["sequence_number"] == 0, "the successor is not counted from 0")
         check(successor["previous_response_id"] == response_id, "the successor continues another response")
@@ -103,6 +126,38 @@ async def a_steered_response_has_a_successor(peer: Peer) -> None:
         check(inherited == {"instructions": "Be kind.", "metadata": {"k": "v"}}, f"it has the settings {inherited}")
         turn = Turn((created, *await socket.until(*TERMINALS, lane="a"))).completed()
         (await socket.ask(previous_response_id=turn.id, stream_id="a")).completed()
+
+
+@case("AW-G-006", "AW-G-002", needs=["slow", "steering"])
+async def a_response_that_compacts_cannot_be_steered(peer: Peer) -> None:
+    """Steer a long response that compacts its context by itself, and a warm-up."""
+    settings = {"context_management": [{"type": "compaction", "compact_threshold": 100_000}]}
+    async with peer.socket() as socket:
+        response_id = await running(socket, peer, **settings)
+        await steer(socket, response_id)
+        handed_back(await answered(socket), "steering_not_supported", response_id, "Be brief.")
+        check((await socket.until(*TERMINALS))[-1]["type"] == "response.completed", "the response did not complete")
+
+
+@case("AW-G-015", "AW-G-014", needs=["slow", "steering", "limits"])
+async def steers_are_bounded_and_have_one_successor(peer: Peer) -> None:
+    """Send more steers than may wait: the last is handed back, and the others come in one successor."""
+    bound = peer.limit("steers", 256)
+    async with peer.socket() as socket:
+        response_id = await running(socket, peer, max_output_tokens=1000)
+        await socket.until("response.output_item.added")
+        for number in range(bound + 1):
+            await steer(socket, response_id, f"number {number}")
+        told = [await answered(socket) for _ in range(bound + 1)]
+        accepted = [event["type"] == "response.steer.accepted" for event in told]
+        check(all(accepted[:bound]), f"steer number {accepted.index(False)} was not accepted")
+        handed_back(told[-1], "too_many_pending_steers", response_id, f"number {bound}")
+        await socket.until("response.incomplete", "response.completed")
+        successor = (await socket.until("response.created"))[-1]["response"]
+        check(successor["max_output_tokens"] == 1000, f"its limit is {successor['max_output_tokens']}")
+        end = (await socket.until(*TERMINALS))[-1]["response"]
+        check(end["usage"]["input_tokens"] > bound, "the successor has not the input of the steers")
+        await socket.usable()
 
 
 @case("AW-G-012", needs=["slow", "steering"])
@@ -119,23 +174,43 @@ async def a_successor_goes_before_what_waits(peer: Peer) -> None:
         (await socket.finish()).completed()
 
 
+async def _waiting(socket: Socket, peer: Peer) -> tuple[Turn, Event]:
+    """A turn that ended in a call, and the steer that waits for its output."""
+    await socket.create(QUESTION, model=peer.slow_model, tools=[WEATHER], tool_choice=forced(WEATHER))
+    response_id = (await socket.until("response.in_progress"))[-1]["response"]["id"]
+    await socket.until("response.output_item.added")
+    await steer(socket, response_id)
+    told = await answered(socket)
+    check(told["type"] == "response.steer.accepted", f"the answer is {told}")
+    turn = Turn(tuple((await socket.until(*TERMINALS))[-1:]))
+    pending = await socket.receive()
+    check(pending["type"] == "response.steer.pending", f"after the calls comes {pending}")
+    check(pending["steer"] == told["steer"], "another steer is pending")
+    return turn, pending
+
+
 @case("AW-G-009", "AW-G-010", needs=["tools", "slow", "steering"])
 async def a_steer_waits_for_the_outputs(peer: Peer) -> None:
     """Steer a response that ends in a call; the steer is pending until the call is answered."""
     async with peer.socket() as socket:
-        await socket.create(QUESTION, model=peer.slow_model, tools=[WEATHER], tool_choice=forced(WEATHER))
-        response_id = (await socket.until("response.created"))[-1]["response"]["id"]
-        await socket.until("response.output_item.added")
-        await steer(socket, response_id)
-        told = await answered(socket)
-        check(told["type"] == "response.steer.accepted", f"the answer is {told}")
-        turn = Turn((await socket.until(*TERMINALS))[-1:])  # type: ignore[arg-type]
-        pending = await socket.receive()
-        check(pending["type"] == "response.steer.pending", f"after the calls comes {pending}")
+        turn, pending = await _waiting(socket, peer)
         check(pending["reason"] == "waiting_for_required_input", f"the reason is {pending['reason']}")
-        check(pending["steer"] == told["steer"], "another steer is pending")
         stubs = [{"type": "function_call_output", "call_id": call["call_id"]} for call in turn.calls]
         given = [{name: stub.get(name) for name in ("type", "call_id")} for stub in pending["required_input"]]
         check(given == stubs, f"the stubs are {pending['required_input']}")
-        answer = await socket.ask(outputs(turn, SUNNY), previous_response_id=response_id, tools=[WEATHER])
-        answer.completed()
+        answer = (await socket.ask(outputs(turn, SUNNY), previous_response_id=turn.id, tools=[WEATHER])).completed()
+        check(answer.response["previous_response_id"] == turn.id, "the answer continues another response")
+        await socket.usable()
+
+
+@case("AW-G-017", needs=["tools", "slow", "steering"])
+async def a_steer_that_reaches_nothing_is_handed_back(peer: Peer) -> None:
+    """Let a steer wait for a call's output, and answer another call instead."""
+    stranger = [{"type": "function_call_output", "call_id": "call_that_never_was", "output": "1"}]
+    async with peer.socket() as socket:
+        turn, pending = await _waiting(socket, peer)
+        (await socket.ask(stranger, previous_response_id=turn.id, tools=[WEATHER])).refused()
+        told = await answered(socket)
+        handed_back(told, "successor_creation_failed", turn.id, "Be brief.")
+        check(told["steer"].get("id") == pending["steer"]["id"], "the failure does not name the steer")
+        await socket.usable()

@@ -131,8 +131,8 @@ FRAMES: Final = Topic(
         ),
         _f.should(
             8,
-            "A message of 16 MiB or more closes the connection with 1009 and without an `error` event; servers may "
-            "set another bound.",
+            "A message of more than 16 MiB closes the connection with 1009 and without an `error` event (the hosted "
+            "service takes even 16 MiB for too much); servers may set another bound.",
             "observed",
             "ours",
         ),

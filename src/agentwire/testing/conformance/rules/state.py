@@ -124,7 +124,7 @@ STATE: Final = Topic(
         _s.should(
             26,
             "`item_reference` stands for an item of a stored response of the same owner; one that names nothing is a "
-            "400.",
+            "400 or 404.",
             "openapi",
             "types",
         ),

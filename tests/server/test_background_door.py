@@ -127,6 +127,18 @@ async def test_what_is_wrong_is_told_before_anything_is_kept(
     assert store.statistics().responses == 0
 
 
+async def test_a_server_that_keeps_nothing_has_no_background(autojump_clock: MockClock) -> None:
+    class Nothing(MemoryStore):
+        retains = False
+
+    async with serving(Slow(), store=Nothing()) as rig:
+        for stream in (False, True):
+            reply, body = await ask(await rig.http(), background=True, stream=stream)
+            assert (reply.status, body["error"]["code"]) == (400, "unsupported_parameter")
+            assert body["error"]["param"] == "background"
+        assert rig.server.statistics().sessions_total == 0
+
+
 async def test_a_warm_up_may_be_in_the_background(autojump_clock: MockClock) -> None:
     async with serving(Slow()) as rig:
         response = await start(rig, generate=False)
@@ -340,6 +352,9 @@ async def test_some_run_some_wait_and_more_are_refused(autojump_clock: MockClock
         assert (reply.status, body["error"]["code"]) == (429, "background_queue_full")
         assert "retry-after" in reply.headers
         assert [(await poll(rig, each))["status"] for each in ids] == ["in_progress"] * 2 + ["queued"] * 2
+        shown = rig.server.statistics().background
+        assert (shown.running, shown.waiting) == (2, 2)
+        assert shown.waiting_bytes > 50
         events = await events_of(rig, ids[-1])
         check(events)
         kinds = [event["type"] for event in events[:3]]

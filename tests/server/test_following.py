@@ -46,6 +46,8 @@ async def test_its_lane_has_the_events_that_everybody_else_has(lane: str | None,
         assert without_lane(events) == await events_of(rig, response_id)
         assert events[-1]["response"] == await poll(rig, response_id)
         await peer.close()
+        await rig.gone()
+        assert rig.server.statistics().turns == {"completed": 1}
 
 
 async def test_a_lost_connection_ends_the_telling_and_not_the_response(autojump_clock: MockClock) -> None:

@@ -12,15 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agentwire.engines.script import Call, Delay, Reasoning, Refusal, Stop, Summary, Text, Turn
+from agentwire.engines.script import Call, Delay, Item, Reasoning, Refusal, Stop, Summary, Text, Turn
 from agentwire.engines.scripted import scripted
-from agentwire.protocol.codec import encode_json
 from agentwire.protocol.ids import Sources
-from agentwire.runtime.policies import Resume
-from agentwire.runtime.session import Session
-from tests.runtime.kit import TERMINALS, Event, MemoryWire, attach, check, service
-from tests.runtime.test_resume import seen_in
+from tests.runtime.kit import TERMINALS, Event, check
 from tests.server.kit import Rig, serving
+from tests.server.test_extensions import come_back, drop, greet
 from tests.server.test_http_door import get, parse_sse, post
 
 PATH = "/v1/responses"
@@ -67,6 +64,7 @@ SCENARIOS: dict[str, Scenario] = {
     "nothing": Scenario((Turn(),)),
     "reasoning": Scenario((Turn(Summary("Think.", pieces=2), Reasoning("Well.", pieces=2), Text("So.")),)),
     "refusal": Scenario((Turn(Text("I "), Refusal("will not.", pieces=2)),)),
+    "other items": Scenario((Turn(Item({"type": "web_search_call", "status": "completed"}), Text("x")),)),
     "calls": Scenario(
         (
             Turn(Text("Let me see."), Call("read", {"q": 1}, pieces=3), Call("patch", "free", custom=True)),
@@ -172,6 +170,18 @@ async def by_background(scenario: Scenario) -> Told:
         return await run(rig, scenario, ask)
 
 
+async def by_background_lane(scenario: Scenario) -> Told:
+    """The same, started over the WebSocket and told in its default lane."""
+    async with serving(scripted(scenario.script), tools=[add], sources=counted()) as rig:
+        peer, _ = await greet(rig)
+
+        async def ask(_: Rig, body: dict[str, Any]) -> list[Event]:
+            await peer.say(json.dumps({"type": "response.create", "background": True, **body}))
+            return _in_front(await peer.until())
+
+        return await run(rig, scenario, ask)
+
+
 def _in_front(events: Sequence[Event]) -> list[Event]:
     """What a background response says of itself, and no other, is left out."""
     assert events[0]["response"]["status"] == "queued"
@@ -183,35 +193,34 @@ def _in_front(events: Sequence[Event]) -> list[Event]:
     return list(events)
 
 
-async def by_resume(scenario: Scenario) -> Told:
-    """The connection is lost after every second event, and the session is resumed each time."""
-    made = attrs.evolve(service(scripted(scenario.script), add), sources=counted())
-    told: Told = []
-    async with trio.open_nursery() as nursery:
-        session = Session(made, principal="tester", policy=Resume(within=100))
-        await nursery.start(session.run)
-        wire = MemoryWire(budget=2)
-        attach(nursery, session, wire)
-        seen: list[Event] = []
-        before = None
-        for asked in scenario.asks:
+async def by_session(scenario: Scenario) -> Told:
+    """The connection is lost after every third event, and its session is resumed; then it is read over HTTP, too."""
+    seen: list[Event] = []
+
+    async with serving(scripted(scenario.script), tools=[add], sources=counted()) as rig:
+        peer, welcome = await greet(rig)
+
+        async def ask(_: Rig, body: dict[str, Any]) -> list[Event]:
+            nonlocal peer
             start = len(seen)
-            wire.say(encode_json({"type": "response.create", **bodies(asked, before)}))
+            await peer.say(json.dumps({"type": "response.create", **body}))
             while not any(event["type"] in TERMINALS for event in seen[start:]):
-                with trio.move_on_after(60):
-                    await wire.until(*TERMINALS)
-                seen += wire.events
-                wire.vanish()
-                await trio.testing.wait_all_tasks_blocked()
-                wire = MemoryWire(budget=2)
-                attach(nursery, session, wire, seen_in(seen))
-            told.append(seen[start:])
-            before = seen[-1]["response"]
-        nursery.cancel_scope.cancel(reason="the test is over")
+                if len(seen) > start and not (len(seen) - start) % 3:
+                    await drop(rig, peer)
+                    peer, again = await come_back(rig, welcome, seen)
+                    assert again["resumed"] is True
+                seen.append(await peer.receive())
+            token = ("agentwire-session", welcome["session"]["token"])
+            reply = await get(rig, f"{PATH}/{seen[-1]['response']['id']}?stream=true", token)
+            assert parse_sse(reply.body) == seen[start:]
+            return seen[start:]
+
+        told = await run(rig, scenario, ask)
+        await peer.close()
     return told
 
 
-WAYS = {way.__name__: way for way in (by_stream, by_lane, by_background, by_resume)}
+WAYS = {way.__name__: way for way in (by_stream, by_lane, by_background, by_background_lane, by_session)}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import attrs
 import trio
 
 from agentwire.protocol.desk import Ticket
@@ -25,9 +26,18 @@ from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
 
-__all__ = ["Background", "Job"]
+__all__ = ["Background", "BackgroundStatistics", "Job"]
 
 log = logging.getLogger("agentwire.background")
+
+
+@attrs.frozen
+class BackgroundStatistics:
+    """A snapshot: background responses that run and that wait, and bytes of the requests of those that wait."""
+
+    running: int
+    waiting: int
+    waiting_bytes: int
 
 
 class Job:
@@ -91,6 +101,11 @@ class Background:
     def sessions(self) -> Sequence[Session]:
         """Those of all jobs."""
         return [job.session for job in self._jobs]
+
+    def statistics(self) -> BackgroundStatistics:
+        """Counts at this moment, of all principals."""
+        waiting = [job.size for job in self._jobs if job.waits]
+        return BackgroundStatistics(len(self._jobs) - len(waiting), len(waiting), sum(waiting))
 
     def find(self, principal: str, response_id: str) -> Job | None:
         """The job of a response, if it is queued or runs here."""

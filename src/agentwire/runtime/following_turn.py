@@ -33,7 +33,7 @@ class FollowingTurn(Turn):
         background: makes the response.
     """
 
-    speaks = False
+    makes = False
 
     def __init__(self, *settings: Any, background: Background, **more: Any) -> None:
         super().__init__(*settings, **more)

@@ -289,7 +289,7 @@ class Session:
             ReserveExhausted: the client has asked for more answers than it reads; cut it off.
         """
         turn = self.turns.get(answer.ticket) if answer.ticket is not None else None
-        if turn is None or not turn.speaks:
+        if turn is None or not turn.makes:
             self._reply(answer)
             return
         waiting, limits = turn.window.statistics().waiting_bytes, self._service.limits
@@ -378,7 +378,8 @@ class Session:
         if ticket.state is State.RUNNING:
             self.desk.settle(ticket, Outcome.CANCELLED)
         outcome = turn.ending.outcome if turn.ending is not None else Outcome.CANCELLED
-        self._service.tally.turns[outcome] += 1
+        if turn.makes:
+            self._service.tally.turns[outcome] += 1
         self.desk.release(ticket)
         if isinstance(self.policy, Resume):
             self._replay.ended(ticket)

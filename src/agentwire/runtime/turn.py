@@ -60,10 +60,11 @@ class Turn:
         mark: more members for the error that refuses the request, if it comes to that.
 
     Attributes:
-        speaks: whether what is said about it may take a number among its events.
+        makes: False if it only tells of a response that is made elsewhere: then nothing else takes a number among its
+            events, and it is not counted.
     """
 
-    speaks = True
+    makes = True
 
     def __init__(
         self,

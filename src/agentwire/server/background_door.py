@@ -16,6 +16,7 @@ from agentwire.runtime.background import Background
 from agentwire.runtime.contracts import Stored
 from agentwire.runtime.follower import Follower
 from agentwire.runtime.service import Service
+from agentwire.server.presence import while_present
 from agentwire.server.query import read_number
 from agentwire.server.refusals import no_response
 from agentwire.server.routing import Call
@@ -81,10 +82,8 @@ class BackgroundDoor:
         if self._streams == 1:
             self._idle = trio.Event()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_watch, connection, nursery.cancel_scope)
+            async with while_present(connection):
                 yield
-                nursery.cancel_scope.cancel(reason="the stream has ended")
         finally:
             self._streams -= 1
             if not self._streams:
@@ -115,9 +114,3 @@ class BackgroundDoor:
         if stored is None:
             raise no_response(call.response_id)
         return stored
-
-
-async def _watch(connection: HttpConnection, scope: trio.CancelScope) -> None:
-    reason = f"the client went away: {await connection.wait_disconnect()}"
-    await connection.abort(reason)
-    scope.cancel(reason=reason)

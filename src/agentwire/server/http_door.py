@@ -20,6 +20,7 @@ from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
 from agentwire.server.background_door import BackgroundDoor
+from agentwire.server.presence import while_present
 from agentwire.server.routing import Call
 from agentwire.server.sse import DONE, JSON, SSE, sse_framing
 from agentwire.transport.http11 import HttpConnection
@@ -75,12 +76,10 @@ class HttpDoor:
         self._idle = trio.Event()
         self._pulse.add(session)
         try:
-            async with trio.open_nursery() as nursery:
+            async with while_present(connection, session.cancel) as nursery:
                 await nursery.start(session.run)
-                nursery.start_soon(_watch, connection, session, nursery.cancel_scope)
                 yield session
                 session.cancel("the request has been answered")
-                nursery.cancel_scope.cancel(reason="the request has been answered")
         finally:
             self._pulse.remove(session)
             self.sessions.discard(session)
@@ -106,13 +105,6 @@ class HttpDoor:
         if turn.ending is not None and turn.ending.error is not None:
             raise turn.ending.error
         await connection.respond(200, (JSON,), encode_json(turn.response))
-
-
-async def _watch(connection: HttpConnection, session: Session, scope: trio.CancelScope) -> None:
-    reason = f"the client went away: {await connection.wait_disconnect()}"
-    await connection.abort(reason)
-    session.cancel(reason)
-    scope.cancel(reason=reason)
 
 
 def _nowhere(_: Sequence[bytes]) -> bytes:

@@ -24,7 +24,7 @@ from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import EXTENSIONS, SESSION_HEADER
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.background import Background
+from agentwire.runtime.background import Background, BackgroundStatistics
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.policies import Cancel, Policy
 from agentwire.runtime.pulse import Pulse
@@ -67,6 +67,7 @@ class ServerStatistics:
     connections: int
     sessions: int
     detached: int
+    background: BackgroundStatistics
     running: int
     queued: int
     sessions_total: int
@@ -143,6 +144,7 @@ class Server:
             connections=len(self._sockets.connections),
             sessions=len(sessions),
             detached=self._sockets.sessions.detached,
+            background=self._background.statistics(),
             running=sum(desk.running for desk in desks),
             queued=sum(desk.queued for desk in desks),
             sessions_total=tally.sessions,

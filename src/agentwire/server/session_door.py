@@ -5,13 +5,12 @@ The reader comes and goes as it likes: that ends nothing, and the session's own 
 
 from __future__ import annotations
 
-import trio
-
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.hello import SESSION_HEADER
 from agentwire.runtime.onlooker import Onlooker
 from agentwire.runtime.service import Service
 from agentwire.runtime.sessions import Sessions
+from agentwire.server.presence import while_present
 from agentwire.server.query import read_flag, read_number
 from agentwire.server.routing import Call
 from agentwire.server.sse import DONE, SSE, sse_framing
@@ -42,14 +41,12 @@ class SessionDoor:
         after = read_number(query, "starting_after", least=0)
         onlooker = self._find(call, -1 if after is None else after)
         connection = call.connection
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, connection, nursery.cancel_scope)
+        async with while_present(connection):
             await connection.start_stream(200, SSE)
             if await self._send(connection, onlooker):
                 await connection.end_stream(DONE)
             else:
                 await connection.abort("the response was cut off")
-            nursery.cancel_scope.cancel(reason="the stream has ended")
 
     def _find(self, call: Call, after: int) -> Onlooker:
         try:
@@ -71,9 +68,3 @@ class SessionDoor:
         except ValueError:
             return False
         return last.startswith(TERMINAL)
-
-
-async def _watch(connection: HttpConnection, scope: trio.CancelScope) -> None:
-    reason = f"the client went away: {await connection.wait_disconnect()}"
-    await connection.abort(reason)
-    scope.cancel(reason=reason)

@@ -6,9 +6,8 @@ is added must follow, whether or not what was before it is still there.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import islice
 
 import attrs
 
@@ -22,7 +21,7 @@ class _Log:
     """Events from the number ``start`` on."""
 
     start: int = 0
-    events: deque[bytes] = attrs.field(factory=deque)
+    events: list[bytes] = attrs.field(factory=list)
 
     @property
     def next_number(self) -> int:
@@ -56,9 +55,12 @@ class EventLogs:
         logs = iter(self._logs.values())
         while self.bytes > self._max_bytes:
             log = next(logs)
-            while log.events and self.bytes > self._max_bytes:
-                self.bytes -= len(log.events.popleft())
-                log.start += 1
+            gone = 0
+            while gone < len(log.events) and self.bytes > self._max_bytes:
+                self.bytes -= len(log.events[gone])
+                gone += 1
+            log.start += gone
+            del log.events[:gone]
 
     def read(self, key: Key, after: int, max_bytes: int) -> Sequence[bytes]:
         """Events of a log after that number; see `Store.read_events`."""
@@ -67,7 +69,8 @@ class EventLogs:
             raise LookupError(f"events before {log.start} are not kept any more")
         taken: list[bytes] = []
         size = 0
-        for event in islice(log.events, after + 1 - log.start, None):
+        for index in range(after + 1 - log.start, len(log.events)):  # a reader of a long log must not walk all of it
+            event = log.events[index]
             size += len(event)
             if taken and size > max_bytes:
                 break

@@ -13,11 +13,16 @@ import pytest
 import trio
 
 from agentwire.engines.chat import open_chat_engine
+from agentwire.protocol.compaction import open_compaction
+from agentwire.protocol.digest import NOTICE
 from agentwire.protocol.errors import EngineError
+from agentwire.protocol.items import Compaction, OpenedCompaction
+from agentwire.protocol.limits import Limits
 from agentwire.protocol.transcript import Memo
 from agentwire.server.server import Server, serve
 from tests import peers
 from tests.engines.chat.kit import step
+from tests.runtime.kit import client
 
 pytestmark = [pytest.mark.peer, pytest.mark.socket, pytest.mark.timeout(300)]
 
@@ -85,3 +90,31 @@ async def test_a_conversation_that_is_too_long_for_the_model_says_so() -> None:
             with pytest.raises(EngineError, match="context size") as caught:
                 await step(engine, "word " * 9_000)
     assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
+
+
+async def test_the_model_writes_the_summary_of_what_is_compacted() -> None:
+    long, soon = "word " * 450, [{"type": "compaction", "compact_threshold": 1000}]
+    with trio.fail_after(240):
+        async with (
+            peers.llama_server() as upstream,
+            open_chat_engine(upstream["url"], limits=Limits(summary_tokens=48)) as engine,
+            client(engine) as it,
+        ):
+            previous = None
+            for said in (f"The code word is slate. {long}", f"{long} Go on."):
+                (*_, ended) = await it.wire.ask(said, previous_response_id=previous, max_output_tokens=16)
+                previous = ended["response"]["id"]
+            (*_, ended) = await it.wire.ask(
+                "What next?", previous_response_id=previous, context_management=soon, max_output_tokens=16
+            )
+            compaction, message = ended["response"]["output"]
+            assert message["type"] == "message"
+            opened = open_compaction(Compaction(compaction["encrypted_content"]))
+            assert isinstance(opened, OpenedCompaction)
+            assert opened.summary
+            assert not opened.summary.startswith(NOTICE)
+            assert ended["response"]["usage"]["input_tokens"] > 900  # to summarize is to read it all
+            (*_, ended) = await it.wire.ask(
+                "Go on.", previous_response_id=ended["response"]["id"], max_output_tokens=16
+            )
+            assert ended["response"]["usage"]["input_tokens"] < 600

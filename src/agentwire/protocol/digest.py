@@ -27,9 +27,10 @@ from agentwire.protocol.items import (
 )
 from agentwire.protocol.shortening import clip, is_users_message
 
-__all__ = ["digest"]
+__all__ = ["NOTICE", "digest"]
 
 NOTICE: Final = "Digest of the conversation so far, made by rule and not by a model; “…” is where a text was cut."
+"""How every digest begins."""
 
 LEAST: Final = 40
 """Characters of a line, if there are too many lines to give each its share; then the middle ones are left out."""

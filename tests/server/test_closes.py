@@ -12,8 +12,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
+from tests.runtime.kit import check
 from tests.server.kit import Closed, Peer, Refused, Rig, cut_now, serving
 from tests.server.test_extensions import come_back, hello
+from tests.server.test_http_door import parse_sse
 
 LIMITS = Limits(message_bytes=5000, connection_age=100, drain=10, ping_timeout=1e9, connection_idle=50)
 
@@ -245,3 +247,25 @@ async def test_what_was_said_in_a_session_before_it_was_too_old_is_found_again(a
         assert again["resumed"]
         await back.until()
         assert json.dumps(back.events[-1]).count("begundone") > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_revoked_a_request_over_http_fails(stream: bool, autojump_clock: MockClock) -> None:
+    engine = Engine()
+    async with serving(engine, keys=["key"]) as rig:
+        body = json.dumps({"model": "test", "input": "hi", "stream": stream})
+        http = await rig.http()
+        await http.send(
+            b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nauthorization: Bearer key\r\n"
+            b"content-length: %d\r\n\r\n%b" % (len(body), body.encode())
+        )
+        await wait_all_tasks_blocked()
+        await rig.server.revoke(engine.principal)
+        reply = await http.reply("POST")
+        assert "not accepted any more" in engine.cancelled[0]
+        if stream:
+            events = parse_sse(reply.body)
+            check(events)
+            assert events[-1]["response"]["error"]["code"] == "invalid_api_key"
+        else:
+            assert (reply.status, json.loads(reply.body)["error"]["code"]) == (401, "invalid_api_key")

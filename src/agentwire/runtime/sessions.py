@@ -34,6 +34,7 @@ class Sessions:
         self._limits = limits
         self._sources = sources
         self._all: dict[Session, None] = {}
+        self._detached: dict[Session, None] = {}
         self._by_token: dict[bytes, Session] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -55,6 +56,7 @@ class Sessions:
     def remove(self, session: Session) -> None:
         """It has ended."""
         self._all.pop(session, None)
+        self._detached.pop(session, None)
         if session.token is not None:
             self._by_token.pop(_digest(session.token), None)
 
@@ -79,10 +81,12 @@ class Sessions:
 
     def _waiting(self) -> list[Session]:
         """Those that wait for their clients, the first to go first: idle ones, then the longest waiting."""
-        waiting = [session for session in self._all if session.detached_since is not None and session.ended is None]
+        waiting = [session for session in self._detached if session.detached_since is not None and not session.ended]
+        self._detached = dict.fromkeys(waiting)
         return sorted(waiting, key=lambda session: (bool(session.turns), session.detached_since or 0))
 
     def _make_room(self, newest: Session) -> None:
+        self._detached[newest] = None
         waiting = self._waiting()
         own = [session for session in waiting if session.principal == newest.principal]
         crowd = own if len(own) > self._limits.detached_each else waiting

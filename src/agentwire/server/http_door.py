@@ -14,6 +14,7 @@ import trio
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.desk import Ticket
 from agentwire.protocol.envelope import peek_delivery
+from agentwire.protocol.errors import RequestError
 from agentwire.protocol.request import Envelope
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
@@ -50,6 +51,13 @@ class HttpDoor:
         with trio.move_on_after(self._service.limits.drain):  # noqa: ASYNC912 - nothing to wait for is fine
             while self.sessions:
                 await self._idle.wait()
+
+    def revoke(self, principal: str, error: RequestError) -> None:
+        """End what runs for a principal: its responses fail with this error."""
+        for session in self.sessions:
+            if session.principal == principal:
+                for turn in session.turns.values():
+                    turn.cancel(error)
 
     async def create(self, call: Call) -> None:
         """``POST /v1/responses``; unless it is in the background, the turn is cancelled when the client goes."""

@@ -167,7 +167,7 @@ class Server:
         await self._drained.wait()
 
     async def revoke(self, principal: str) -> None:
-        """Take a principal's access away: its connections are closed with 1008, its turns cancelled, its key refused.
+        """Take a principal's access away: its connections are closed with 1008, its turns end, its key is refused.
 
         Args:
             principal: as `Ask.principal` has it, and `Keys.principal` makes it of a key.
@@ -175,6 +175,7 @@ class Server:
         self._revoked.add(principal)
         log.info("revoked: %s", principal)
         self._background.stop(revoked(), principal)
+        self._http.revoke(principal, revoked())
         await self._sockets.revoke(principal)
 
     async def _drain(self) -> None:

@@ -106,6 +106,21 @@ async def test_a_session_that_comes_to_a_retiring_connection_takes_no_new_reques
         assert second.kind_of_end == "retired"
 
 
+async def test_what_an_old_connection_still_says_is_not_taken(autojump_clock: MockClock) -> None:
+    async with house(lambda ask, out: out.text("x")) as it:
+        old = await it.connect(Hello(extensions=EXTENSIONS))
+        session, token = old.session, heard(old)[0]["session"]["token"]
+        new = await it.connect()
+        assert isinstance(old.wire, MemoryWire)
+        old.wire.say(create())
+        assert new._negotiation is not None
+        assert new._negotiation.take_first(new, hello(session={"token": token}))
+        await wait_all_tasks_blocked()
+        assert (session.received, session.turns) == (0, {})
+        assert old.kind_of_end == "taken over"
+        assert session.ended is None
+
+
 async def test_a_client_that_reads_nothing_is_cut_off_with_its_hello(autojump_clock: MockClock) -> None:
     async with house(lambda ask, out: out.text("x"), Limits(reply_bytes=200)) as it:
         connection = await it.connect(budget=0)

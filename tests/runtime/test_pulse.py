@@ -177,9 +177,11 @@ async def test_many_connections_do_not_hold_the_loop(autojump_clock: MockClock) 
         def ping(self) -> None:
             steps.now += 1
 
-    for _ in range(1000):
+    for number in range(1000):
         session = Session(made, principal="tester")
         pulse.add(session, Connection(Wire(), session))
+        if number < 200:
+            pulse.add(Session(made, principal="tester", transport="http"))
     trio.lowlevel.add_instrument(steps)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pulse.run)

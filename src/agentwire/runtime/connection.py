@@ -156,7 +156,7 @@ class Connection:
         new = self.session
         self.session = session
         outbox = new.outbox
-        new.leave(self.wire, "its client came back to another session")
+        new.leave("its client came back to another session")
         session.attach(self.wire, seen, reply=reply, outbox=outbox)
         session.desk.refuse(self._refusal)
 

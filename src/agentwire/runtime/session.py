@@ -205,12 +205,11 @@ class Session:
             if not window.closed:
                 outbox.ready(window)
 
-    def leave(self, wire: Wire, reason: str) -> None:
+    def leave(self, reason: str) -> None:
         """Its connection and its outbox go on with another session; this one, in which nothing runs, ends."""
-        if wire is self._wire:
-            self._wire = None
-            self.outbox = Outbox(self._service.limits)
-            self.cancel(reason)
+        self._wire = None
+        self.outbox = Outbox(self._service.limits)
+        self.cancel(reason)
 
     def detach(self, wire: Wire, reason: str, *, goodbye: bool = False) -> None:
         """This connection is gone; what happens now is the policy's. Nothing, if another one has taken over.

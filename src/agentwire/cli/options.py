@@ -48,6 +48,9 @@ class ServeOptions:
     """Tokens that the upstream's model can read, if the server is to refuse, truncate and compact by that."""
     tools: tuple[str, ...] = ()
     """module:name of functions that the server itself runs for the model."""
+    store: str | None = None
+    """Where stored responses rest: memory (the default), sqlite:///PATH of a file that outlives the server and that
+    several servers may share, or none, which keeps nothing and makes every response store: false."""
     model_name: tuple[str, ...] = ()
     """Names that GET /v1/models lists; requests may name any model."""
     config: str | None = None

@@ -24,10 +24,11 @@ import trio
 from agentwire.cli.failures import OK, UserError
 from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.options import ServeOptions, read_limits
+from agentwire.cli.storing import check_store, open_store
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import Engine
+from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import LocalTool
 from agentwire.server import Keys, Server
@@ -81,6 +82,7 @@ class Plan:
             raise UserError("--upstream-context is a number of tokens, of the model behind --upstream")
         if options.port is not None and not 0 <= options.port <= 65_535:
             raise UserError(f"--port must be 0 to 65535, not {options.port}")
+        check_store(options.store)
         limits = read_limits(table, options.limit)
         return cls(options, limits, _read_keys(options), load_tools(options.tools), _read_tls(options))
 
@@ -157,14 +159,15 @@ async def _serve(plan: Plan) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
             source = await _open_source(plan, stack)
+            store = await open_store(plan.options.store, plan.limits, stack)
             async with open_flat_nursery() as nursery:
-                server = await _start(plan, source, nursery)
+                server = await _start(plan, source, store, nursery)
                 _announce(server, plan, source)
                 _tune_gc()
                 nursery.start_soon(_obey, signals, server, nursery.cancel_scope)
 
 
-async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:
+async def _start(plan: Plan, source: Source, store: Store, nursery: trio.Nursery) -> Server:
     """The server, once it listens."""
     options = plan.options
     host, port = plan.address
@@ -177,6 +180,7 @@ async def _start(plan: Plan, source: Source, nursery: trio.Nursery) -> Server:
         tls=plan.tls,
         tools=plan.tools,
         keys=plan.keys,
+        store=store,
         models=options.model_name or source.models,
         generous=bool(options.generous),
         allowed_hosts=options.allowed_host,

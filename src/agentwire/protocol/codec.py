@@ -33,6 +33,7 @@ __all__ = [
     "decode_envelope",
     "decode_event",
     "decode_item",
+    "decode_items",
     "decode_object",
     "decode_response",
     "encode_create",
@@ -211,6 +212,16 @@ def decode_item(value: object, path: str = "item") -> Item:
     return item
 
 
+def decode_items(text: bytes) -> tuple[Item, ...]:
+    """Read a JSON array of items as `encode_json` wrote it: tolerantly, whoever made them.
+
+    Raises:
+        RemoteProtocolError: it is no array of items.
+    """
+    items: tuple[Item, ...] = _served(_ITEMS, text, "list of items")
+    return items
+
+
 def encode_item(item: Item) -> dict[str, Any]:
     """The JSON object of one item, unknown members included."""
     wire: dict[str, Any] = to_wire(item)
@@ -242,6 +253,7 @@ def decode_response(body: bytes | str) -> Response:
 
 _EVENT: Final = served_reader(Event)
 _RESPONSE: Final = served_reader(Response)
+_ITEMS: Final = served_reader(tuple[Item, ...])
 
 
 def _served(read: Reader, text: bytes | str, what: str) -> Any:

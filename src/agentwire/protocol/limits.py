@@ -15,6 +15,7 @@ __all__ = ["Limits"]
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 
 
 def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -60,6 +61,28 @@ class Limits:
     """Bytes of the responses that the memory store keeps, with all that they continue."""
     stored_event_bytes: int = _count(64 * MIB)
     """Bytes of events of background responses that the memory store keeps; those of the oldest go first."""
+    stored_age: float = _bound(30 * 86_400.0)
+    """Age at which a store on disk forgets a response."""
+    stored_file_bytes: int = _count(16 * GIB)
+    """Bytes that a store on disk uses of its file; the oldest responses go first."""
+
+    # A store on disk.
+    store_queue: int = _count(1_024)
+    """Writes that may wait; then whoever comes next waits, too."""
+    store_batch: int = _count(256)
+    """Most writes that are made together."""
+    store_readers: int = _count(4)
+    """Reads at once."""
+    store_cache_bytes: int = _count(64 * MIB)
+    """Bytes of conversations, as JSON, that need not be read again."""
+    store_busy: float = _bound(5.0)
+    """Time that a write waits for one of another process."""
+    store_heartbeat: float = _bound(2.0)
+    """Time between two signs of life of a process that runs responses in the background."""
+    store_silence: float = _bound(15.0)
+    """Silence of a process after which what it ran has failed."""
+    store_sweep: float = _bound(60.0)
+    """Time between two looks for responses that are too old, where nothing is written."""
 
     background_running: int = _count(16)
     """Background responses of one principal that run at once."""

@@ -7,7 +7,7 @@ one socket. Nothing here does anything: the runtime is written against these, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
@@ -20,7 +20,25 @@ from agentwire.protocol.tools import Tool, ToolChoice
 from agentwire.protocol.transcript import Memo, Node
 from agentwire.runtime.window import Framing
 
-__all__ = ["Ask", "ByteSource", "ByteStream", "Engine", "Finish", "Out", "Store", "Stored", "Summarized", "Wire"]
+__all__ = [
+    "RUNNING",
+    "Ask",
+    "ByteSource",
+    "ByteStream",
+    "Engine",
+    "Finish",
+    "Out",
+    "Store",
+    "Stored",
+    "Summarized",
+    "Wire",
+]
+
+RUNNING: Final = frozenset(("queued", "in_progress"))
+"""The statuses of a response that has not ended."""
+
+CONTINUABLE: Final = frozenset(("completed", "incomplete"))
+"""The statuses of a response that another one may continue."""
 
 IncompleteReason = Literal["max_output_tokens", "content_filter"]
 
@@ -170,7 +188,7 @@ class Stored:
         response: the response object as JSON.
         size: bytes that it and its request have on the wire, for a store's bound; the rest of the conversation is
             shared with other responses.
-        status: the response's status; ``queued`` and ``in_progress`` cannot be continued yet.
+        status: the response's status.
         background: it runs on without its client; it has events at rest.
     """
 
@@ -183,7 +201,7 @@ class Stored:
     @property
     def continuable(self) -> bool:
         """True if it has ended, and neither failed nor was cancelled: the others are of no use as a parent."""
-        return self.status in ("completed", "incomplete")
+        return self.status in CONTINUABLE
 
 
 class Store(Protocol):

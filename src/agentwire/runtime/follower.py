@@ -13,14 +13,13 @@ import trio
 
 from agentwire.protocol.errors import RequestError
 from agentwire.runtime.background import Background, Job
-from agentwire.runtime.contracts import Stored
+from agentwire.runtime.contracts import RUNNING, Stored
 from agentwire.runtime.service import Service
 
 __all__ = ["Follower"]
 
 _TERMINALS: Final = tuple(b'{"type":"response.%b"' % kind for kind in (b"completed", b"incomplete", b"failed"))
 _ENDED_WELL: Final = frozenset(("completed", "incomplete"))
-_RUNS: Final = frozenset(("queued", "in_progress"))
 
 
 class Follower:
@@ -87,8 +86,8 @@ class Follower:
         stored = await self._service.store.get(*self._key)
         if stored is None or await self._had_all():
             self.ended = True
-        elif stored.status in _RUNS or not self._short:
-            self._short = stored.status not in _RUNS
+        elif stored.status in RUNNING or not self._short:
+            self._short = stored.status not in RUNNING
             await trio.sleep(self._service.limits.store_poll)
         else:
             return (self._terminal(stored),)

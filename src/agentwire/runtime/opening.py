@@ -5,7 +5,7 @@ Whatever is wrong here is the client's mistake, and refuses the request with an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import attrs
@@ -14,7 +14,7 @@ import trio
 from agentwire.protocol.codec import decode_create_steps
 from agentwire.protocol.desk import Desk, Ticket
 from agentwire.protocol.errors import RequestError
-from agentwire.protocol.items import Item, OpaqueItem
+from agentwire.protocol.items import Item, ItemReference, OpaqueItem
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
 from agentwire.protocol.transcript import History, Node, check_pairing, resolve
@@ -62,7 +62,10 @@ async def open_request(
     size = len(ticket.frame)
     request = ticket.request or await _decode(service, ticket, transport)
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
-    request = attrs.evolve(request, input=(*desk.take_steers(ticket), *resolve(parent, request.input)))
+    whole = await _resolve(service, principal, parent, request.input)
+    request = attrs.evolve(request, input=(*desk.take_steers(ticket), *whole))
+    if not service.store.retains:
+        request = attrs.evolve(request, store=False)
     ticket.request = request
     generates = runs and request.generate and not has_trigger(request)
     ticket.steerable = transport == "websocket" and generates and not manages_context(request)
@@ -97,6 +100,13 @@ async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: 
         message = f"No response {wanted!r} is available on this connection or in the store."
         raise RequestError(400, "previous_response_not_found", message, param="previous_response_id")
     return found
+
+
+async def _resolve(service: Service, principal: str, parent: Node | None, given: Sequence[Item]) -> Sequence[Item]:
+    """Put the items in place that are only referred to: those of the conversation, or of any stored response."""
+    wanted = dict.fromkeys(item.id for item in given if isinstance(item, ItemReference))
+    found = {item_id: await service.store.find_item(principal, item_id) for item_id in wanted}
+    return resolve(parent, given, found.get)
 
 
 def _late_tools(items: Iterable[Item]) -> Iterator[Tool]:

@@ -17,7 +17,7 @@ import trio
 from agentwire.protocol import extensions
 from agentwire.protocol.codec import decode_envelope, encode_json
 from agentwire.protocol.desk import Desk, DeskStatistics, Outcome, Say, State, Ticket
-from agentwire.protocol.errors import ConnectionEnded, RequestError
+from agentwire.protocol.errors import ConnectionEnded, RequestError, StoreError
 from agentwire.protocol.extensions import Granted
 from agentwire.protocol.hello import CANCEL, HELLO, PREFIX, REPLY
 from agentwire.protocol.request import Envelope
@@ -365,9 +365,14 @@ class Session:
             self._close_turn(turn)
 
     def _crash(self, turn: Turn, exception: Exception) -> None:
-        log.error("session %s: a turn crashed", self.id, exc_info=exception)
+        message = "The server failed; its log has the reason."
+        if isinstance(exception, StoreError):
+            log.error("session %s: %s", self.id, exception)
+            message = "What this server stores cannot be read or written now; its log has the reason."
+        else:
+            log.error("session %s: a turn crashed", self.id, exc_info=exception)
         if turn.ticket.state is State.RUNNING:
-            turn.fail(RequestError(500, "server_error", "The server failed; its log has the reason."))
+            turn.fail(RequestError(500, "server_error", message))
 
     def _close_turn(self, turn: Turn) -> None:
         """The turn is over, whatever came of it: its lane may go on."""

@@ -1,0 +1,152 @@
+"""The one writer of a store: what waits is written together, in one transaction, and each is told when it is on disk.
+
+Whoever waits may be cancelled at any time: what has not been begun then is left out, what has is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from agentwire.protocol.errors import StoreError
+from agentwire.protocol.limits import Limits
+from agentwire.stores.sqlite.retention import STEP, prune
+from agentwire.stores.sqlite.schema import savepoint, told, transaction
+
+__all__ = ["Work", "Writer"]
+
+log = logging.getLogger("agentwire.store")
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+"""Something to write. Where it raises something, nothing of it has changed; what SQLite raises is everybody's error."""
+
+
+@attrs.define(eq=False)
+class _Job:
+    work: Work[Any]
+    done: trio.Event = attrs.field(factory=trio.Event)
+    wanted: bool = True
+    result: Any = None
+    error: Exception | None = None
+
+
+class Writer:
+    """Writes to one file, on a thread of its own.
+
+    Args:
+        path: of the file, for errors.
+        connection: used by nobody else.
+        limits: how much may wait, and how much is written at once.
+        now: the wall clock.
+    """
+
+    def __init__(self, path: str, connection: sqlite3.Connection, limits: Limits, now: Callable[[], float]) -> None:
+        self._path = path
+        self._connection = connection
+        self._limits = limits
+        self._now = now
+        self._send, self._receive = trio.open_memory_channel[_Job](limits.store_queue)
+        self._thread = trio.CapacityLimiter(1)
+        self.written = 0
+        self.batches = 0
+        self.dropped = 0
+        self.behind = False
+
+    @property
+    def waiting(self) -> int:
+        """What waits to be written."""
+        return self._receive.statistics().current_buffer_used
+
+    async def write(self, work: Work[T]) -> T:
+        """Have something written; on return it is on its way to the disk, and everybody can read it.
+
+        Cancelled, it is written or not, whole.
+
+        Raises:
+            StoreError: it cannot be written, or the store is closed.
+        """
+        job = _Job(work)
+        try:
+            await self._send.send(job)
+            await job.done.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise StoreError(f"the store {self._path} is closed") from None
+        finally:
+            job.wanted = False
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
+
+    def close(self) -> None:
+        """Take nothing more; `run` ends when everything that waits has been written."""
+        self._send.close()
+
+    async def run(self) -> None:
+        """The writer's task; ends after `close`. Cancelled, whoever waits is told that the store is closed."""
+        jobs: list[_Job] = []
+        try:
+            async for job in self._receive:
+                jobs = [job, *self._take(self._limits.store_batch - 1)]
+                await trio.to_thread.run_sync(self._write, jobs, limiter=self._thread)
+                _tell(jobs)
+                jobs = []
+        finally:
+            jobs += self._take(self._limits.store_queue)
+            self._receive.close()
+            for job in jobs:
+                job.error = StoreError(f"the store {self._path} is closed")
+            _tell(jobs)
+
+    def _take(self, most: int) -> list[_Job]:
+        """What waits now."""
+        jobs: list[_Job] = []
+        with suppress(trio.WouldBlock, trio.EndOfChannel):
+            while len(jobs) < most:
+                jobs.append(self._receive.receive_nowait())
+        return jobs
+
+    def _write(self, jobs: Sequence[_Job]) -> None:
+        """One transaction (in a thread): all of it or, if SQLite says no, nothing of it."""
+        wanted: list[_Job] = []
+        try:
+            with told(self._path, "write to"), transaction(self._connection, "IMMEDIATE"):
+                wanted += (job for job in jobs if job.wanted)  # only now: another process may have kept us waiting
+                for job in wanted:
+                    _attempt(job, self._connection)
+                _attempt(pruning := _Job(self._prune), self._connection)
+        except StoreError as error:
+            for job in jobs:
+                job.error = error
+            return
+        if pruning.error is not None:
+            log.error("the store %s: cannot drop its oldest responses", self._path, exc_info=pruning.error)
+        self.behind = pruning.result == STEP
+        self.dropped += pruning.result or 0
+        self.written += len(wanted)
+        self.batches += 1
+
+    def _prune(self, connection: sqlite3.Connection) -> int:
+        return prune(connection, self._now(), self._limits)
+
+
+def _attempt(job: _Job, connection: sqlite3.Connection) -> None:
+    try:
+        with savepoint(connection):
+            job.result = job.work(connection)
+    except sqlite3.Error:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is for whoever waits, and nobody else's
+        job.error = error
+
+
+def _tell(jobs: Iterable[_Job]) -> None:
+    for job in jobs:
+        job.done.set()

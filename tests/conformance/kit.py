@@ -21,8 +21,9 @@ from tests.server.kit import serving
 
 LIMITS = Limits(message_bytes=100_000, queued=20)
 KEYS = ("sk-one", "sk-two")
-ABLE = frozenset(("tools", "reasoning", "steering"))
+ABLE = frozenset(("tools", "reasoning", "search", "steering"))
 SILENCE = 70
+SEARCH = {"type": "search", "query": "websockets"}
 
 
 def models(pace: float) -> Engine:
@@ -36,6 +37,10 @@ def models(pace: float) -> Engine:
     async def engine(ask: Ask, out: Out) -> Finish | None:
         if ask.model == "fails":
             raise EngineError("The model stopped.")
+        if ask.tool_choice.names == ("web_search",):
+            await out.item({"type": "web_search_call", "status": "completed", "action": SEARCH})
+            await out.text("Nothing was found.")
+            return None
         if ask.model == "slow":  # it thinks before its first word
             await trio.sleep(SILENCE if "silent" in str(ask.new_items) else pace)
         return await (slow if ask.model == "slow" else quick)(ask, out)

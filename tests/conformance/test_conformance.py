@@ -40,7 +40,7 @@ async def test_a_case(case: Case, profile: Profile, autojump_clock: MockClock) -
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_all_of_them_on_real_sockets(profile: Profile) -> None:
     async with on_sockets(profile) as peer:
-        results = await run_cases(peer, timeout=20)
+        results = await run_cases(peer, profile=profile, timeout=20)
     failed = [result for result in results if result.verdict == "failed" and result.case.name not in AWAITED]
     assert not failed, "\n".join(map(str, failed))
     assert {result.case for result in results} == set(CASES.values())

@@ -35,6 +35,7 @@ NEEDS: Final[Mapping[str, str]] = {
     "second key": "two API keys of different owners",
     "limits": "a server whose limits are known, and small enough to reach",
     "patience": "more time than a run usually has",
+    "search": "a model for which the server searches the web",
     "reasoning": "a model that shows a summary of its reasoning when it is asked to",
 }
 """What a case may need, and what is said when it is not there."""

@@ -16,6 +16,7 @@ __all__ = [
     "a_call_is_told_in_order",
     "a_failing_model_fails_its_response",
     "a_message_is_told_in_order",
+    "a_search_is_told_in_order",
     "a_summary_is_told_in_order",
     "an_answer_that_is_cut_off_is_incomplete",
     "each_transport_tells_the_same",
@@ -89,6 +90,21 @@ async def a_summary_is_told_in_order(peer: Peer) -> None:
     inside = "reasoning_summary_part.added reasoning_summary_text.delta reasoning_summary_text.done"
     told = " ".join(stems(turn))
     check(f"{inside} reasoning_summary_part.done" in told, f"a summary is told as {told}")
+
+
+@case("AW-O-025", *EVERYWHERE, "AW-T-013", needs=["search"])
+async def a_search_is_told_in_order(peer: Peer) -> None:
+    """Force a search, and read every event of it."""
+    tool = {"type": "web_search"}
+    async with peer.socket() as socket:
+        turn = legal((await socket.ask('Search for "websockets".', tools=[tool], tool_choice=tool)).completed())
+        searches = [item for item in turn.output if item["type"] == "web_search_call"]
+        check(searches, f"nothing was searched for: {turn.output}")
+        check(all(item["status"] == "completed" and item["action"] for item in searches), f"it searched {searches}")
+        stages = [kind for kind in stems(turn) if kind.startswith("web_search_call.")]
+        order = [f"web_search_call.{stage}" for stage in ("in_progress", "searching", "completed")]
+        check(stages in ([], order * len(searches)), f"the stages are {stages}")
+        (await socket.ask("Go on.", previous_response_id=turn.id)).completed()
 
 
 @case(*EVERYWHERE, "AW-O-018", "AW-J-012")

@@ -37,7 +37,8 @@ def test_answers_are_numbered_and_can_be_read_again() -> None:
     assert reader.events == [1, 2, 3]
     for number in range(4):
         assert len(replies.after(number)) == 3 - number
-    for window in replies.after(1):
+    for window, first in replies.after(1):
+        assert first == 0
         window.rewind(0, reader.ready.append)
         reader.ready.append(window)
     reader.read()
@@ -89,5 +90,25 @@ def test_refusals_that_turns_still_hold_stand_in_their_place() -> None:
     refused.put_nowait(b'{"agentwire:reply":2,"sequence_number":', b"")
     said(replies, reader)
     windows = replies.after(0, [(number, refused)])
-    assert windows[1] is refused
+    assert windows[1] == (refused, 0)
     assert len(windows) == 3
+
+
+def test_a_window_may_hold_several() -> None:
+    """What refuses a request may have more to say: what becomes of the steers that waited for it."""
+    replies, reader = Replies(Limits(reply_bytes=300)), Reader()
+    said(replies, reader)
+    refused = Window(limit=100, ready=reader.ready.append, keep=1000)
+    first = replies.draw()
+    for _ in range(2):
+        refused.put_nowait(b'{"x":"%b","agentwire:reply":2,"n":' % (b"x" * 50), b"")
+    replies.draw()
+    assert replies.after(1, [(first, refused)]) == [(refused, 0)]
+    assert replies.after(2, [(first, refused)]) == [(refused, 1)]
+    assert replies.after(3, [(first, refused)]) == []
+    replies.keep(first, refused)
+    reader.read()
+    said(replies, reader, size=200)
+    assert replies.after(3)[0][1] == 0
+    with pytest.raises(ValueError, match="reply 3 is not kept"):
+        replies.after(2)

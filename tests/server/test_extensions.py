@@ -468,6 +468,39 @@ async def test_answers_that_belong_to_no_response_come_once_too(autojump_clock: 
             assert sorted(map(json.dumps, got)) == sorted(map(json.dumps, whole))
 
 
+async def test_what_becomes_of_steers_comes_once_too(autojump_clock: MockClock) -> None:
+    """They waited for a request that is refused: it takes them along, each with a number of its own."""
+
+    async def engine(ask: Ask, out: Out) -> None:
+        await out.call("theirs", {})
+        await trio.sleep(5)
+
+    async with serving(engine) as rig:
+        peer, session = await greet(rig)
+        await peer.create(stream_id="a")
+        response_id = (await peer.receive())["response"]["id"]
+        await peer.until("response.output_item.done")
+        for text in ("one", "two"):
+            await peer.say(json.dumps({"type": "response.steer", "previous_response_id": response_id, "input": text}))
+        await peer.until("response.steer.pending")
+        await peer.create("not what is owed", stream_id="a", previous_response_id=response_id)
+        with trio.move_on_after(5):
+            while True:
+                await peer.receive()
+        whole = peer.events[1:]
+        replies = [(event["type"], event["agentwire:reply"]) for event in whole if "agentwire:reply" in event]
+        assert replies == [("error", 1), ("response.steer.failed", 2), ("response.steer.failed", 3)]
+        for received in range(len(whole) + 1):
+            await drop(rig, peer)
+            peer, again = await come_back(rig, session, whole[:received])
+            assert again["resumed"]
+            with trio.move_on_after(1):
+                while True:
+                    await peer.receive()
+            got = whole[:received] + peer.events[1:]
+            assert sorted(map(json.dumps, got)) == sorted(map(json.dumps, whole))
+
+
 async def test_what_a_client_said_is_counted(autojump_clock: MockClock) -> None:
     async with serving(lambda ask, out: out.text("x")) as rig:
         peer, session = await greet(rig)

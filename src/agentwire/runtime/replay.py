@@ -41,7 +41,7 @@ class Reading:
 
 @attrs.define(eq=False)
 class _Answer:
-    """One turn's window, and the response in it once there is one, or the number of the reply that refused it."""
+    """One turn's window, and the response in it once there is one, or the first reply that refused it."""
 
     lane: str | None
     window: Window
@@ -73,10 +73,10 @@ class Replay:
         self._answers.append(_Answer(ticket.lane.name, window, ticket))
 
     def refuse(self, ticket: Ticket) -> int:
-        """The turn is about to be refused; returns the number of the reply that says so."""
+        """The turn is being refused: each of its events is a reply; returns the number of the next one."""
         number = self._replies.draw()
         for answer in self._answers:
-            if answer.ticket is ticket:
+            if answer.ticket is ticket and answer.reply is None:
                 answer.reply = number
         return number
 
@@ -129,7 +129,11 @@ class Replay:
         for lane in lanes:
             reading += self._lane_after(lane, seen.get(lane))
         refused = ((answer.reply, answer.window) for answer in self._answers if answer.reply is not None)
-        return [*reading, *(Reading(window, 0) for window in self._replies.after(reply, refused))]
+        for window, number in self._replies.after(reply, refused):
+            if not window.has(number):
+                raise ValueError(f"a reply after {reply} is not kept any more")
+            reading.append(Reading(window, number))
+        return reading
 
     def _lane_after(self, lane: str | None, seen: Seen | None) -> Iterator[Reading]:
         answers = [answer for answer in self._answers if answer.lane == lane and answer.reply is None]

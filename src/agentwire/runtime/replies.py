@@ -59,16 +59,16 @@ class Replies:
         self.keep(number, window)
 
     def keep(self, number: int, window: Window) -> None:
-        """The window's one event is the answer of that number; older ones are forgotten, as far as they were sent."""
+        """The window's events are the answers from that number on; old ones are forgotten, as far as they were sent."""
         self._kept.append((number, window))
         self._kept_bytes += window.total_bytes
         while self._kept_bytes > self._limit and not self._kept[0][1].pending:
             gone, window = self._kept.popleft()
-            self._gone = max(self._gone, gone)
+            self._gone = max(self._gone, gone + window.next_number - 1)
             self._kept_bytes -= window.total_bytes
 
-    def after(self, number: int, refused: Iterable[tuple[int, Window]] = ()) -> list[Window]:
-        """The answers after this number, in order.
+    def after(self, number: int, refused: Iterable[tuple[int, Window]] = ()) -> list[tuple[Window, int]]:
+        """The windows of the answers after this number, in order, each with the event to begin with.
 
         Args:
             number: the highest one that the client has.
@@ -81,5 +81,7 @@ class Replies:
             raise ValueError(f"there was no reply {number}")
         if number < self._gone:
             raise ValueError(f"reply {number + 1} is not kept any more")
-        missed = sorted((kept for kept in (*self._kept, *refused) if kept[0] > number), key=itemgetter(0))
-        return [window for _, window in missed]
+        windows = sorted((*self._kept, *refused), key=itemgetter(0))
+        return [
+            (window, max(0, number + 1 - first)) for first, window in windows if first + window.next_number > number + 1
+        ]

@@ -57,7 +57,7 @@ class Turn:
         window: takes the events; closed by whoever made it.
         principal: who asks.
         transport: how the request came; some fields are legal on one transport only.
-        mark: more members for the error that refuses the request, if it comes to that.
+        mark: more members for each event of a request that is refused, if it comes to that.
 
     Attributes:
         makes: False if it only tells of a response that is made elsewhere: then nothing else takes a number among its
@@ -296,6 +296,8 @@ class Turn:
         """Say what becomes of steers, after everything else."""
         for event in self._desk.conclude(self.ticket, error):
             members = dict(event)
+            if self.response is None:
+                members |= self._mark()
             self.window.put_nowait(*event_parts(members.pop("type"), members))
 
     def _final(self, response: Response, ending: Ending) -> Response:

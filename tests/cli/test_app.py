@@ -45,6 +45,7 @@ async def test_an_unknown_command() -> None:
     ran = await run_command("sreve")
     assert (ran.code, ran.out) == (2, "")
     assert '"sreve"' in ran.err
+    assert ran.err.endswith("(see agentwire --help)\n")
 
 
 def test_the_script_is_this_command() -> None:

@@ -301,7 +301,7 @@ CANNOT = {
     "no such host": (("--host", "no.such.host.invalid", "--key-file", "keys"), "cannot listen on no.such.host.invalid"),
     "bad port": (("--port", "70000"), "--port must be 0 to 65535"),
     "port in words": (("--port", "many"), 'unable to convert "many" into int'),
-    "unknown option": (("--prot", "1"), "--prot"),
+    "unknown option": (("--prot", "1"), "(see agentwire serve --help)"),
     "no colon": (("--engine", "mine"), "must be module:name"),
     "no module": (("--engine", "not_here:x"), "no module 'not_here'"),
     "no package": (("--engine", "not_here.sub:x"), "no module 'not_here.sub'"),
@@ -334,7 +334,10 @@ CANNOT = {
     "bound no number": (("--limit", "lanes=few"), "lanes must be a whole number"),
     "bound without value": (("--limit", "lanes"), "must be NAME=VALUE"),
     "key without certificate": (("--tls-key", "x.pem"), "needs --tls-cert"),
-    "no certificate": (("--tls-cert", "x.pem"), "cannot read them"),
+    "no certificate": (("--tls-cert", "x.pem"), "cannot read x.pem: "),
+    "no certificate in it": (("--tls-cert", "empty"), "empty cannot be used: there is no certificate"),
+    "no such option's help": (("words",), "(see agentwire serve --help)"),
+    "a key file that is none": (("--key-file", "mine.py"), "mine.py: an API key must be"),
 }
 
 
@@ -381,6 +384,19 @@ async def test_a_port_that_is_taken_is_one_line_and_exit_code_2() -> None:
     assert (ran.code, ran.out) == (2, "")
     assert f"cannot listen on 127.0.0.1:{port}" in ran.err
     assert ran.err.count("\n") == 1
+
+
+async def test_paths_in_the_file_start_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "keys").write_text("a-key\n", encoding="utf-8")
+    (tmp_path / "etc" / "agentwire.toml").write_text(
+        'port = 0\nkey-file = "keys"\nunix = "wire.sock"\n', encoding="utf-8"
+    )
+    with trio.fail_after(60):
+        async with serving("--config", "etc/agentwire.toml", cwd=tmp_path) as server:
+            await _accepts_only("a-key", server.where["http"])
+            assert server.where["unix"] == "etc/wire.sock"
+            assert (tmp_path / "etc" / "wire.sock").is_socket()
 
 
 async def test_a_list_in_the_file_may_be_a_single_name(folder: Path) -> None:

@@ -68,6 +68,10 @@ def test_keys_from_a_file(tmp_path: Path) -> None:
     path.write_text("# none\n\n")
     with pytest.raises(ValueError, match="no API key"):
         Keys.read(path)
+    for none in (b"sk one\n", b"\xff\xfe"):
+        path.write_bytes(none)
+        with pytest.raises(ValueError, match=f"^{path}: "):
+            Keys.read(path)
     with pytest.raises(FileNotFoundError):
         Keys.read(tmp_path / "nowhere")
 
@@ -77,3 +81,5 @@ def test_keys_from_the_environment() -> None:
     assert Keys.from_environment({KEYS_VARIABLE: "one, two\nthree"}) == Keys.of(["one", "two", "three"])
     with pytest.raises(ValueError, match="holds no key"):
         Keys.from_environment({KEYS_VARIABLE: " , "})
+    with pytest.raises(ValueError, match=r"^AGENTWIRE_KEYS: "):
+        Keys.from_environment({KEYS_VARIABLE: "k\xe9y"})

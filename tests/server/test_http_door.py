@@ -410,6 +410,13 @@ async def test_models(autojump_clock: MockClock) -> None:
         assert listed["object"] == "list"
         assert [(model["id"], model["object"]) for model in listed["data"]] == [("one", "model"), ("two", "model")]
         assert isinstance(listed["data"][0]["created"], int)
+        assert json.loads((await get(rig, "/v1/models/two")).body) == listed["data"][1]
+
+
+async def test_a_models_name_may_hold_a_slash(autojump_clock: MockClock) -> None:
+    async with serving(hello, models=["maker/model"]) as rig:
+        for path in ("/v1/models/maker%2Fmodel", "/v1/models/maker/model"):
+            assert json.loads((await get(rig, path)).body)["id"] == "maker/model"
 
 
 @pytest.mark.parametrize(
@@ -420,6 +427,7 @@ async def test_models(autojump_clock: MockClock) -> None:
         ("POST", "/v1/chat/completions", 404, "not_found"),
         ("GET", "/v1/responses/a/b", 404, "not_found"),
         ("GET", "/v1/responses/resp_x", 404, "response_not_found"),
+        ("GET", "/v1/models/other", 404, "model_not_found"),
         ("GET", "/v1/responses", 426, "upgrade_required"),
         ("PUT", "/v1/responses", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),

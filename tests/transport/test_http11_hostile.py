@@ -67,9 +67,10 @@ async def test_no_request_is_smuggled_past_a_length_and_a_coding(autojump_clock:
         await connection.respond(200)
 
     async with serving(note) as peer:
-        await peer.ask(smuggled)
-        await peer.reply()
-    assert seen == [("POST", b""), ("GET", b"")]  # chunked wins, as RFC 9112 (section 6.3) says
+        reply = await peer.ask(smuggled)
+        assert reply.headers["connection"] == "close"
+        assert await peer.at_end()
+    assert seen == [("POST", b"")]  # chunked wins, and nothing follows, as RFC 9112 (sections 6.1 and 6.3) says
 
 
 async def test_a_head_over_the_limit_is_a_431(autojump_clock: trio.testing.MockClock) -> None:

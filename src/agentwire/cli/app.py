@@ -25,6 +25,7 @@ EPILOGUE: Final = """\
 Exit codes: 0 done, 1 failed, 2 wrong use (options, files, addresses), 130 interrupted.
 """
 
+NAME: Final = "agentwire"
 ABOUT: Final = "A runtime for the WebSocket mode of the Responses API: a server, a client, and a demonstration of both."
 
 # The first line of each is for the list of commands. They are here because commands are loaded when they are called.
@@ -56,7 +57,7 @@ Show what is installed, as a bug report needs it.
 """
 
 app: Final = App(
-    name="agentwire",
+    name=NAME,
     help=ABOUT,
     help_epilogue=EPILOGUE,
     version=__version__,
@@ -100,7 +101,7 @@ def _explain(error: BaseException) -> int:
 def _explain_one(error: BaseException) -> int:
     match error:
         case CycloptsError():
-            return _say(f"{error} (see agentwire --help)", USAGE)
+            return _say(f"{error} (see {' '.join((NAME, *(error.command_chain or ())))} --help)", USAGE)
         case UserError():
             return _say(str(error), USAGE)
         case CommandFailed():

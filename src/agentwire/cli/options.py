@@ -1,7 +1,7 @@
 """The options of ``agentwire serve``, as they are typed and as they stand in a TOML file.
 
 An option that was typed wins over the file, and the file over the default. The file's names are the options' names;
-any other name is refused with the list of those that there are.
+any other name is refused with the list of those that there are. Paths in the file start from the file's own folder.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ServeOptions:
     model_name: tuple[str, ...] = ()
     """Names that GET /v1/models lists; requests may name any model."""
     config: str | None = None
-    """TOML file with these options, and bounds under [limits]."""
+    """TOML file with these options, and bounds under [limits]. Its paths start from its own folder."""
     limit: tuple[str, ...] = ()
     """One bound as NAME=VALUE, such as drain=10; may be given again and again."""
     tls_cert: str | None = None
@@ -88,12 +88,13 @@ class ServeOptions:
         limits = table.pop("limits", {})
         if not isinstance(limits, dict):
             raise UserError(f"{self.config}: limits must be a table: [limits]")
-        options = _options_from(table, self.config)
+        options = _from_folder(_options_from(table, self.config), Path(self.config).parent)
         typed = {name: value for name, value in attrs.asdict(self).items() if value not in (None, ())}
         return attrs.evolve(options, **typed), limits
 
 
 _NAMES: Final = tuple(field.name for field in attrs.fields(ServeOptions) if field.name not in ("config", "limit"))
+_PATHS: Final = ("unix", "key_file", "tls_cert", "tls_key")
 _LIMITS: Final = {field.name: field for field in attrs.fields(Limits)}
 
 
@@ -118,6 +119,12 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
         return msgspec.convert(named, ServeOptions)
     except msgspec.ValidationError as error:
         raise UserError(f"{path}: {_where(error)}") from error
+
+
+def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:
+    """The same, with the paths as they are from here."""
+    named = {name: value for name in _PATHS if (value := getattr(options, name)) is not None}
+    return attrs.evolve(options, **{name: str(folder / value) for name, value in named.items()})
 
 
 def _where(error: msgspec.ValidationError) -> str:

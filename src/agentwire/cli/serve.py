@@ -112,12 +112,14 @@ def _read_tls(options: ServeOptions) -> ssl.SSLContext | None:
             raise UserError("--tls-key needs --tls-cert, the certificate that it belongs to")
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    files = options.tls_cert if options.tls_key is None else f"{options.tls_cert} and {options.tls_key}"
     try:
         context.load_cert_chain(options.tls_cert, options.tls_key)
     except ssl.SSLError as error:
-        raise UserError(f"--tls-cert: {options.tls_cert} and its key cannot be used: {error.reason}") from error
+        reason = (error.reason or "there is no certificate and key (PEM) in it").replace("_", " ").lower()
+        raise UserError(f"--tls-cert: {files} cannot be used: {reason}") from error
     except OSError as error:
-        raise UserError(f"--tls-cert, --tls-key: cannot read them: {error.strerror}") from error
+        raise UserError(f"--tls-cert: cannot read {files}: {error.strerror}") from error
     return context
 
 

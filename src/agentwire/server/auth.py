@@ -61,10 +61,13 @@ class Keys:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: there is no key in it, or a line is no key.
+            ValueError: there is no key in it, a line is no key, or it is no text.
         """
-        lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
-        keys = cls.of(line for line in lines if line and not line.startswith("#"))
+        try:
+            lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+            keys = cls.of(line for line in lines if line and not line.startswith("#"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
         if not keys:
             raise ValueError(f"there is no API key in {path}")
         return keys
@@ -74,11 +77,14 @@ class Keys:
         """From ``AGENTWIRE_KEYS``; none if it is not set.
 
         Raises:
-            ValueError: it is set, but there is no key in it.
+            ValueError: it is set, but there is no key in it, or something that is none.
         """
         if KEYS_VARIABLE not in environment:
             return cls()
-        keys = cls.of(environment[KEYS_VARIABLE].replace(",", " ").split())
+        try:
+            keys = cls.of(environment[KEYS_VARIABLE].replace(",", " ").split())
+        except ValueError as error:
+            raise ValueError(f"{KEYS_VARIABLE}: {error}") from error
         if not keys:
             raise ValueError(f"{KEYS_VARIABLE} is set, but holds no key")
         return keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agentwire.protocol.errors import RequestError
 
-__all__ = ["draining", "no_response", "not_found", "overloaded", "revoked", "wrong_method"]
+__all__ = ["draining", "no_model", "no_response", "not_found", "overloaded", "revoked", "wrong_method"]
 
 
 def draining() -> RequestError:
@@ -22,6 +22,11 @@ def overloaded(connections: int) -> RequestError:
 def not_found(path: str) -> RequestError:
     """404: nothing answers at this path."""
     return RequestError(404, "not_found", f"There is nothing at {path}; see /v1/responses.")
+
+
+def no_model(name: str) -> RequestError:
+    """404: the model is not one of those that are listed."""
+    return RequestError(404, "model_not_found", f"There is no model {name!r} in the list at /v1/models.", param="model")
 
 
 def no_response(response_id: str) -> RequestError:

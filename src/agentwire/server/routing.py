@@ -52,7 +52,7 @@ class Route:
 
     Attributes:
         method: ``GET`` answers ``HEAD`` too.
-        path: a name in braces stands for any one segment.
+        path: a name in braces stands for any one segment; ``{name*}`` for whatever follows.
         handler: who answers.
         closed: refused while the server drains.
         header: only for requests that have this one; None for every request.
@@ -67,7 +67,7 @@ class Route:
 
     @_pattern.default
     def _compile(self) -> re.Pattern[str]:
-        return re.compile(_NAME.sub(r"(?P<\1>[^/]+)", self.path))
+        return re.compile(_NAME.sub(_named, self.path))
 
     def match(self, path: str) -> Mapping[str, str] | None:
         """What stands in the path for the names of this route; None if it is another path."""
@@ -75,7 +75,11 @@ class Route:
         return found.groupdict() if found is not None else None
 
 
-_NAME: Final = re.compile(r"\{(\w+)\}")
+_NAME: Final = re.compile(r"\{(\w+)(\*?)\}")
+
+
+def _named(name: re.Match[str]) -> str:
+    return f"(?P<{name[1]}>{'.+' if name[2] else '[^/]+'})"
 
 
 class Router:

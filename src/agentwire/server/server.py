@@ -34,7 +34,7 @@ from agentwire.server.auth import Keys
 from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.compact_door import CompactDoor
 from agentwire.server.http_door import HttpDoor
-from agentwire.server.refusals import draining, revoked
+from agentwire.server.refusals import draining, no_model, revoked
 from agentwire.server.routing import Call, Route, Router
 from agentwire.server.session_door import SessionDoor
 from agentwire.server.socket_door import SocketDoor
@@ -220,6 +220,7 @@ class Server:
             Route("GET", f"{RESPONSES}/{{id}}/input_items", stored.list_input),
             Route("POST", f"{RESPONSES}/{{id}}/cancel", self._following.cancel),
             Route("GET", "/v1/models", self._list_models),
+            Route("GET", "/v1/models/{id*}", self._retrieve_model),
         )
 
     async def _upgrade(self, call: Call) -> None:
@@ -233,10 +234,17 @@ class Server:
         await connection.respond(status, (JSON,), encode_json(body))
 
     async def _list_models(self, call: Call) -> None:
-        models = [
-            {"id": name, "object": "model", "created": self._started, "owned_by": "agentwire"} for name in self._models
-        ]
+        models = [self._describe(name) for name in self._models]
         await call.connection.respond(200, (JSON,), encode_json({"object": "list", "data": models}))
+
+    async def _retrieve_model(self, call: Call) -> None:
+        name = call.names["id"]
+        if name not in self._models:
+            raise no_model(name)
+        await call.connection.respond(200, (JSON,), encode_json(self._describe(name)))
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._started, "owned_by": "agentwire"}
 
 
 async def serve(

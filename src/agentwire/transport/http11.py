@@ -150,6 +150,10 @@ class HttpConnection:
             return None
         self._requests += 1
         self.standing = ()
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in head.headers}:
+            self._last = self._lingering = (
+                True  # whoever stands between may see another request (RFC 9112, section 6.1)
+            )
         headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
         method, target = head.method.decode("ascii"), head.target.decode("ascii")
         self._request = Request.parse(method, target, headers, http_version=head.http_version.decode("ascii"))

@@ -123,8 +123,9 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
 
 def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:
     """The same, with the paths as they are from here."""
-    named = {name: value for name in _PATHS if (value := getattr(options, name)) is not None}
-    return attrs.evolve(options, **{name: str(folder / value) for name, value in named.items()})
+    named = {name: getattr(options, name) for name in _PATHS}
+    paths: dict[str, Any] = {name: str(folder / path) for name, path in named.items() if path is not None}
+    return attrs.evolve(options, **paths)
 
 
 def _where(error: msgspec.ValidationError) -> str:

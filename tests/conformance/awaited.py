@@ -4,9 +4,6 @@ from __future__ import annotations
 
 AWAITED = frozenset(
     (
-        # references to stored items, stores
-        "references_stand_for_items",
-        "AW-R-009",
         # output
         "AW-T-007",
     )

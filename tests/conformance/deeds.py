@@ -189,7 +189,7 @@ DEEDS = (
     # stores and owners
     Lie(
         "stores nothing",
-        "what_was_evicted_may_come_from_the_store what_is_stored_goes_on_elsewhere",
+        "what_was_evicted_may_come_from_the_store what_is_stored_goes_on_elsewhere references_stand_for_items",
         store=ForgetfulStore,
     ),
     Lie("keeps no secrets", "owners_do_not_see_each_other a_deleted_response_is_gone", store=OpenStore),

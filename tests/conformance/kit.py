@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -14,6 +15,7 @@ from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Store
 from agentwire.server import Server, serve
+from agentwire.stores import open_sqlite_store
 from agentwire.testing import network, no_leaks
 from agentwire.testing.conformance import Peer
 from agentwire.testing.conformance.rules import Profile
@@ -79,11 +81,11 @@ async def in_memory(
 
 
 @asynccontextmanager
-async def on_sockets(profile: Profile) -> AsyncGenerator[Peer]:
-    """A server on 127.0.0.1, for a minute at most."""
-    run = partial(serve, models(0.02), keys=KEYS, limits=LIMITS)
-    with trio.fail_after(60):
-        async with no_leaks(rounds=2000), trio.open_nursery() as nursery:
+async def on_sockets(profile: Profile, path: Path) -> AsyncGenerator[Peer]:
+    """A server on 127.0.0.1, for two minutes at most, in front of a store on disk."""
+    with trio.fail_after(110):
+        async with no_leaks(rounds=2000), open_sqlite_store(path) as store, trio.open_nursery() as nursery:
+            run = partial(serve, models(0.02), keys=KEYS, limits=LIMITS, store=store)
             server: Server = await nursery.start(run)
             yield peer_at(server.http_url, profile, able=ABLE)
             nursery.cancel_scope.cancel(reason="the test is over")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -38,8 +39,8 @@ async def test_a_case(case: Case, profile: Profile, autojump_clock: MockClock) -
 
 @pytest.mark.socket
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_all_of_them_on_real_sockets(profile: Profile) -> None:
-    async with on_sockets(profile) as peer:
+async def test_all_of_them_on_real_sockets(profile: Profile, tmp_path: Path) -> None:
+    async with on_sockets(profile, tmp_path / "responses.sqlite") as peer:
         results = await run_cases(peer, profile=profile, timeout=20)
     failed = [result for result in results if result.verdict == "failed" and result.case.name not in AWAITED]
     assert not failed, "\n".join(map(str, failed))

@@ -45,14 +45,14 @@ STORED: Final = Topic(
             9,
             "Where nothing may be retained, `store` is false in every response, and nothing is written.",
             "guide",
-            proof="tests/stores/test_zero_retention.py::test_nothing_is_written",
+            proof="tests/cli/test_store.py::test_zero_retention_writes_nothing",
         ),
         _r.must(10, "A deleted response cannot be continued.", "openapi"),
         _r.should(
             11,
-            "A stored response is kept for 30 days.",
+            "A stored response is kept for 30 days, as far as there is room.",
             "openapi",
-            departure="How long it is kept is the operator's to say: the stores have bounds of count, bytes and age.",
+            proof="tests/stores/test_sqlite.py::test_what_is_too_old_goes_without_any_write",
         ),
     ),
 )
@@ -188,7 +188,7 @@ BACKGROUND: Final = Topic(
             9,
             "A background response that no process works on any more is `failed`, and not `in_progress` for ever.",
             only=OPENAI,
-            proof="tests/server/test_background_door.py::test_a_server_that_is_stopped_leaves_nothing_running",
+            proof="tests/stores/test_sqlite.py::test_what_ran_in_a_process_that_has_stopped_has_failed",
         ),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -402,9 +403,10 @@ def test_a_wrong_type_anywhere_is_told_with_its_place(path: str, data: st.DataOb
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_in_our_own_words(frame: bytes) -> None:
-    for decode in (decode_envelope, decode_object):
-        with pytest.raises(AgentwireError):
-            decode(frame, LIMITS)
+    with suppress(AgentwireError):
+        assert isinstance(decode_object(frame, LIMITS), dict)  # two bytes are enough for that
+    with pytest.raises(AgentwireError):
+        decode_envelope(frame, LIMITS)
     with pytest.raises(AgentwireError):
         decode_create(frame, LIMITS, transport="websocket")
 

@@ -13,7 +13,7 @@ import trio
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RequestError
 from agentwire.runtime.background import Background
-from agentwire.runtime.contracts import Stored
+from agentwire.runtime.contracts import RUNNING, Stored
 from agentwire.runtime.follower import Follower
 from agentwire.runtime.service import Service
 from agentwire.server.presence import while_present
@@ -96,15 +96,18 @@ class BackgroundDoor:
         if not stored.background:
             message = "Only a response that was created with 'background' can be cancelled."
             raise RequestError.invalid(message, param="id", code="response_not_in_background")
-        await self.stop(call)
+        await self.stop(call, stored)
         await call.connection.respond(200, (JSON,), (await self._find(call)).response)
 
-    async def stop(self, call: Call) -> None:
+    async def stop(self, call: Call, stored: Stored) -> None:
         """Cancel the response, if it runs, and wait for its end.
 
         Raises:
-            RequestError: 409, it does not end.
+            RequestError: 409, it does not end, or runs in another process.
         """
+        if stored.status in RUNNING and self._background.find(call.principal, call.response_id) is None:
+            message = f"Response {call.response_id!r} is made by another process; only that one can end it."
+            raise RequestError(409, "response_runs_elsewhere", message, param="id")
         if not await self._background.cancel(call.principal, call.response_id):
             message = f"Response {call.response_id!r} is being cancelled, and still cleans up; ask again."
             raise RequestError(409, "response_not_ended", message, param="id", headers={"retry-after": "1"})

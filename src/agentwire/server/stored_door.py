@@ -53,7 +53,7 @@ class StoredDoor:
 
     async def delete(self, call: Call) -> None:
         """``DELETE /v1/responses/{id}``, cancelled if it runs; responses that continue it keep their history."""
-        await self._background.stop(call)
+        await self._background.stop(call, await self._find(call))
         if not await self._service.store.delete(call.principal, call.response_id):
             raise no_response(call.response_id)
         gone = {"id": call.response_id, "object": "response", "deleted": True}

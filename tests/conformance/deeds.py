@@ -83,6 +83,8 @@ DEEDS = (
     Lie("lives short", "a_quiet_connection_stays_open a_connection_has_its_age", limits={"connection_age": 100.0}),
     Lie("reads little", "a_history_in_full_matches_as_well output_comes_back_as_input", limits={"json_values": 20}),
     # engines
+    Lie("reads any context", "a_context_has_a_length", engine=asking(lambda ask: ask)),
+    Lie("does not truncate", "a_context_has_a_length", refusing('"truncation": "auto"')),
     Lie("searches nowhere", "a_search_is_told_in_order", engine=wanting(tool_choice=AUTO)),
     Lie("says nothing", "a_continuation_counts_the_whole_context", engine=mute),
     Lie("calls what it likes", "with_none_no_tool_is_called", engine=eager),

@@ -25,6 +25,7 @@ LIMITS = Limits(message_bytes=100_000, queued=20)
 KEYS = ("sk-one", "sk-two")
 ABLE = frozenset(("tools", "reasoning", "search", "steering"))
 SILENCE = 70
+CONTEXT = 12_000
 SEARCH = {"type": "search", "query": "websockets"}
 
 
@@ -47,6 +48,7 @@ def models(pace: float) -> Engine:
             await trio.sleep(SILENCE if "silent" in str(ask.new_items) else pace)
         return await (slow if ask.model == "slow" else quick)(ask, out)
 
+    vars(engine)["context_tokens"] = CONTEXT
     return engine
 
 
@@ -59,7 +61,12 @@ def peer_at(url: str, profile: Profile, **more: Any) -> Peer:
         second_key=KEYS[1],
         slow_model="slow",
         failing_model="fails",
-        limits={"message_bytes": LIMITS.message_bytes, "queued": LIMITS.queued, "steers": 16},
+        limits={
+            "message_bytes": LIMITS.message_bytes,
+            "queued": LIMITS.queued,
+            "steers": 16,
+            "context_tokens": CONTEXT,
+        },
         profile=profile,
         **more,
     )

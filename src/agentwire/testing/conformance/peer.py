@@ -53,7 +53,8 @@ class Peer:
         slow_model: a model that takes at least a few seconds of the run's clock for an answer.
         failing_model: a model that fails once its response has begun.
         able: what else it can do, of `NEEDS`.
-        limits: bounds that are smaller than the protocol's: ``message_bytes``, ``queued``, ``connections``.
+        limits: bounds that are smaller than the protocol's: ``message_bytes``, ``queued``, ``steers``,
+            ``connection_age``, ``context_tokens``.
         profile: the dialect that is looked at.
         dial: how to connect; over TCP or TLS by the URL if left out.
         log: the evidence.

@@ -13,6 +13,7 @@ from agentwire.testing.conformance.turns import Socket, Turn, check
 
 __all__ = [
     "a_chain_goes_on_without_storing",
+    "a_context_has_a_length",
     "a_failed_continuation_evicts",
     "a_history_in_full_matches_as_well",
     "a_queued_fork_may_lose_its_parent",
@@ -168,6 +169,22 @@ async def refusals_of_other_requests_change_nothing(peer: Peer) -> None:
         if peer.profile == "openai":
             (await socket.say({"type": "response.create", **peer.body(), "stream_id": "no good"})).refused()
         await known(socket, turn.id)
+
+
+@case("AW-E-012", "AW-C-032", "AW-S-007", needs=["limits"])
+async def a_context_has_a_length(peer: Peer) -> None:
+    """Let a chain grow beyond what the model can read: it is refused, and with truncation it runs."""
+    words = "word " * (peer.limit("context_tokens", 100_000) // 3)
+    async with peer.socket() as socket:
+        for settings in ({"truncation": "disabled"}, {"truncation": "auto"}):
+            turn = (await socket.ask(words)).completed()
+            turn = (await socket.ask(words, previous_response_id=turn.id)).completed()
+            longer = await socket.ask(words, previous_response_id=turn.id, **settings)
+            if settings["truncation"] == "auto":
+                longer.completed()
+            else:
+                longer.refused("context_length_exceeded")
+                await forgotten(socket, turn.id)
 
 
 @case("AW-S-012")

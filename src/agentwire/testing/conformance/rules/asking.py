@@ -161,6 +161,11 @@ EVENTS: Final = Topic(
             "types",
             "clients",
         ),
+        _c.must(
+            32,
+            "With `truncation` auto the oldest items of a context that is too long are left out, and the request runs.",
+            "openapi",
+        ),
     ),
 )
 

@@ -87,7 +87,6 @@ ERRORS: Final = Topic(
             "A context that is too long, with `truncation` disabled, is refused with 400 `context_length_exceeded`.",
             "openapi",
             "guide",
-            proof="tests/engines/chat/test_faults.py::test_a_context_that_is_too_long_has_the_code_that_clients_know",
         ),
         _e.should(
             13,

@@ -16,6 +16,7 @@ from tests.conformance.lying import (
     asking,
     eager,
     hear_nothing,
+    hearing,
     mute,
     own_close,
     patched,
@@ -101,7 +102,11 @@ DEEDS = (
     ),
     Lie("takes no format", "a_schema_shapes_the_answer", engine=wanting(text=TextConfig())),
     Lie("shows no reasoning", "a_summary_is_told_in_order", engine=wanting(reasoning=None)),
-    Lie("calls in parallel", "without_parallel_calls_there_is_one", engine=wanting(parallel_tool_calls=True)),
+    Lie(
+        "calls in parallel",
+        "without_parallel_calls_there_is_one",
+        hearing('"parallel_tool_calls": false', '"parallel_tool_calls": true'),
+    ),
     Lie(
         "sees no tools",
         "a_custom_tool_takes_text items_have_ids_types_and_statuses outputs_come_in_any_order",

@@ -284,6 +284,21 @@ def _instead(text: str, other: str) -> Patch:
     return tell
 
 
+def hearing(text: str, other: str) -> Patch:
+    """Hear this wherever a message says that."""
+
+    def tell(patch: pytest.MonkeyPatch) -> None:
+        send = WebSocket.send
+
+        async def lying(ws: WebSocket, message: Mapping[str, Any] | str) -> None:
+            said = message if isinstance(message, str) else json.dumps(message)
+            await send(ws, said.replace(text, other))
+
+        patch.setattr(WebSocket, "send", lying)
+
+    return tell
+
+
 def unwelcoming(text: str) -> Patch:
     """Refuse every upgrade whose target or headers hold this."""
 

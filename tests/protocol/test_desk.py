@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from agentwire.protocol.desk import MEMORY, TICKETS, Desk, Memory, Outcome, Say, State, Ticket
 from agentwire.protocol.errors import RequestError
@@ -413,115 +411,6 @@ class TestInterrupting:
         for envelope in (self.STEER, self.INJECT, Envelope("response.processed")):
             desk.submit(envelope, b"{}")
         assert desk.statistics() == before
-
-
-# Against a model that does the same with plain lists, and no thought of speed.
-
-
-@attrs.define(eq=False)
-class _Request:
-    lane: str | None
-    previous: str | None
-    size: int
-    ticket: Ticket
-
-
-class DeskMachine(RuleBasedStateMachine):
-    """Clients submit, the executor starts, ends and releases, in any order; the desk and the model must agree."""
-
-    running = Bundle("running")
-    settled = Bundle("settled")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.limits = Limits(lanes=3, running=2, queued=4, queued_bytes=50)
-        self.desk = Desk(self.limits, Sources.seeded(1))
-        self.waiting: list[_Request] = []
-        self.able: deque[str | None] = deque()  # lanes that could go on, in the order in which they could
-        self.busy: dict[str | None, _Request] = {}
-        self.names: set[str | None] = set()
-        self.latest: dict[str | None, str] = {}
-        self.made = 0
-
-    @rule(
-        lane=st.sampled_from([None, "a", "b", "c", "d"]),
-        size=st.integers(min_value=2, max_value=30),
-        previous=st.sampled_from([None, "resp_0", "resp_1", "resp_2", "resp_3"]),
-    )
-    def submit(self, lane: str | None, size: int, previous: str | None) -> None:
-        code = self.refusal(lane, size)
-        if code is not None:
-            with pytest.raises(RequestError, match=code):
-                self.desk.submit(create(lane, previous), b"x" * size)
-            return
-        ticket = self.desk.submit(create(lane, previous), b"x" * size)
-        assert isinstance(ticket, Ticket)
-        self.names.add(lane)
-        if lane not in self.busy and not any(request.lane == lane for request in self.waiting):
-            self.able.append(lane)
-        self.waiting.append(_Request(lane, previous, size, ticket))
-
-    def refusal(self, lane: str | None, size: int) -> str | None:
-        if len(self.waiting) >= 4 or (self.waiting and sum(request.size for request in self.waiting) + size > 50):
-            return "websocket_queue_full"
-        if lane is not None and lane not in self.names and len(self.names - {None}) == 3:
-            return "websocket_stream_limit_reached"
-        return None
-
-    def startable(self) -> Iterator[_Request]:
-        while self.able and len(self.busy) < 2:
-            lane = self.able.popleft()
-            request = next(request for request in self.waiting if request.lane == lane)
-            self.waiting.remove(request)
-            self.busy[lane] = request
-            yield request
-
-    @rule(target=running, permit=st.just(None))
-    def start(self, permit: None) -> Any:
-        """As the session does: whenever anything changed, start what can run."""
-        expected = list(self.startable())
-        assert list(self.desk.start()) == [request.ticket for request in expected]
-        for request in expected:
-            found = self.desk.find_parent(request.ticket)
-            known = request.previous if request.previous in self.latest.values() else None
-            assert (found.response_id if found is not None else None) == known
-        return expected
-
-    @rule(
-        target=settled, started=consumes(running), outcomes=st.lists(st.sampled_from(Outcome), min_size=5, max_size=5)
-    )
-    def settle(self, started: list[_Request], outcomes: list[Outcome]) -> list[_Request]:
-        for request, drawn in zip(started, outcomes, strict=False):
-            made = f"resp_{self.made % 4}"
-            self.made += 1
-            outcome = Outcome.CANCELLED if made in self.latest.values() else drawn  # ids are unique
-            kept = outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE)
-            self.desk.settle(request.ticket, outcome, node(made) if kept else None)
-            if kept:
-                self.latest[request.lane] = made
-            elif outcome in (Outcome.FAILED, Outcome.REFUSED) and self.latest.get(request.lane) == request.previous:
-                self.latest.pop(request.lane, None)
-        return started
-
-    @rule(started=consumes(settled))
-    def release(self, started: list[_Request]) -> None:
-        for request in started:
-            self.desk.release(request.ticket)
-            del self.busy[request.lane]
-            if any(other.lane == request.lane for other in self.waiting):
-                self.able.append(request.lane)
-
-    @invariant()
-    def counts_agree(self) -> None:
-        shown = self.desk.statistics()
-        assert shown.lanes == len(self.names)
-        assert shown.running == len(self.busy) <= 2
-        assert shown.queued == len(self.waiting) <= 4
-        assert shown.queued_bytes == sum(request.size for request in self.waiting)
-
-
-DeskMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
-TestDeskMachine = DeskMachine.TestCase
 
 
 @given(st.lists(st.tuples(st.sampled_from([None, "a", "b", "c"]), st.booleans()), max_size=60))

@@ -409,3 +409,19 @@ async def test_a_list_in_the_file_may_be_a_single_name(folder: Path) -> None:
 async def test_keys_in_the_environment_that_are_none() -> None:
     ran = await run_command("serve", env={"AGENTWIRE_KEYS": " "})
     assert (ran.code, "AGENTWIRE_KEYS is set, but holds no key" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(("arguments", "file"), [(("--generous",), ""), ((), "generous = true"), ((), "")])
+async def test_a_generous_server_remembers_more(arguments: tuple[str, ...], file: str, tmp_path: Path) -> None:
+    config = tmp_path / "agentwire.toml"
+    config.write_text(f"port = 0\n{file}\n", encoding="utf-8")
+    with trio.fail_after(30):
+        async with serving("--config", config, *arguments) as server:
+            port = int(server.where["ws"].rpartition(":")[2].partition("/")[0])
+            peer = Peer(await trio.open_tcp_stream("127.0.0.1", port))
+            await peer.shake_hands()
+            first = (await peer.ask("one"))[-1]["response"]["id"]
+            await peer.ask("two", previous_response_id=first)
+            again = (await peer.ask("one again", previous_response_id=first))[-1]
+            await peer.close()
+    assert again["type"] == ("response.completed" if arguments or file else "error")

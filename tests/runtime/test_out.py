@@ -16,8 +16,10 @@ from agentwire.protocol.codec import encode_item
 from agentwire.protocol.errors import LocalProtocolError, RequestError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import McpCall
+from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.making import Output
-from agentwire.runtime.out import TurnOut, event_parts
+from agentwire.runtime.out import TurnOut
+from agentwire.runtime.telling import event_parts
 from agentwire.runtime.window import Window
 from tests.runtime.kit import Event, check
 
@@ -27,7 +29,15 @@ UNBOUNDED = 1 << 40
 class Desk:
     """A `TurnOut` on a window that the test reads, inside a response that the test begins and ends."""
 
-    def __init__(self, *, limit: int = UNBOUNDED, max_bytes: int = UNBOUNDED, tools: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int = UNBOUNDED,
+        max_bytes: int = UNBOUNDED,
+        tools: Sequence[str] = (),
+        rules: CallRules | None = None,
+        logprobs: bool = False,
+    ) -> None:
         self.window = Window(limit=limit, ready=lambda _: None)
         self.output = Output()
         self.started: list[tuple[int, McpCall]] = []
@@ -42,6 +52,9 @@ class Desk:
             start_call=lambda index, call: self.started.append((index, call)),
             max_bytes=max_bytes,
             overflow=self.overflow,
+            rules=rules or CallRules(),
+            halt=lambda: self.scope.cancel(reason="halt"),
+            logprobs=logprobs,
         )
         response = {"id": "resp_1", "status": "in_progress", "output": []}
         self.window.put_nowait(*event_parts("response.created", {"response": response}))
@@ -187,6 +200,119 @@ async def test_server_calls_answer_in_any_order_beside_text() -> None:
     await desk.out.finish_call(first, attrs.evolve(call_a, error="broken", status="failed"))
     lines = told(await desk.finish())
     assert lines.index("mcp_call.completed") < lines.index("output_text.delta while") < lines.index("mcp_call.failed")
+
+
+LOGPROBS = [{"token": "x", "bytes": [120], "logprob": -0.1, "top_logprobs": []}]
+
+
+async def test_probabilities_are_shown_to_those_who_want_them() -> None:
+    desk = Desk(logprobs=True)
+    await desk.out.text("x", logprobs=LOGPROBS)
+    await desk.out.text("\ud83d", logprobs=LOGPROBS)
+    await desk.out.text("z")
+    events = await desk.finish()
+    deltas = [event for event in events if event["type"] == "response.output_text.delta"]
+    assert [(event["delta"], event["logprobs"]) for event in deltas] == [
+        ("x", LOGPROBS),
+        ("\ufffd", LOGPROBS),
+        ("z", []),
+    ]
+    done = next(event for event in events if event["type"] == "response.output_text.done")
+    assert (done["text"], done["logprobs"]) == ("x\ufffdz", [*LOGPROBS, *LOGPROBS])
+    assert events[-1]["item"]["content"][0]["logprobs"] == done["logprobs"]
+
+
+async def test_probabilities_are_shown_to_nobody_else() -> None:
+    desk = Desk()
+    await desk.out.text("x", logprobs=LOGPROBS)
+    events = await desk.finish()
+    assert [event["logprobs"] for event in events if "logprobs" in event] == [[], []]
+    assert events[-1]["item"]["content"][0]["logprobs"] == []
+
+
+async def test_annotations_count_in_their_part_and_stay_in_it() -> None:
+    desk = Desk()
+    cited = {"type": "url_citation", "url": "https://x.y", "title": "X", "start_index": 0, "end_index": 1}
+    filed = {"type": "file_path", "file_id": "f", "index": 1}
+    await desk.out.text("a")
+    await desk.out.annotation(cited)
+    await desk.out.annotation(filed)
+    await desk.out.text("b")
+    await desk.out.refusal("no")
+    with pytest.raises(LocalProtocolError, match="without open text"):
+        await desk.out.annotation(cited)
+    await desk.out.text("c")
+    await desk.out.annotation(filed)
+    events = await desk.finish()
+    told = [event for event in events if event["type"] == "response.output_text.annotation.added"]
+    assert [(event["content_index"], event["annotation_index"], event["annotation"]) for event in told] == [
+        (0, 0, cited),
+        (0, 1, filed),
+        (2, 0, filed),
+    ]
+    parts = events[-1]["item"]["content"]
+    assert [part.get("annotations") for part in parts] == [[cited, filed], None, [filed]]
+    closed = [event["part"] for event in events if event["type"] == "response.content_part.done"]
+    assert closed == parts
+
+
+@pytest.mark.parametrize("raw", [{}, {"type": 3}, {"type": "x", "bad": object()}])
+async def test_an_impossible_annotation_changes_nothing(raw: Mapping[str, Any]) -> None:
+    desk = Desk()
+    await desk.out.text("a")
+    with pytest.raises((LocalProtocolError, TypeError)):
+        await desk.out.annotation(raw)
+    assert (await desk.finish())[-1]["item"]["content"][0]["annotations"] == []
+
+
+async def test_messages_have_phases() -> None:
+    desk = Desk()
+    await desk.out.begin_message(phase="commentary")
+    await desk.out.text("looking")
+    await desk.out.begin_message(phase="final_answer")
+    await desk.out.reasoning("hm")
+    await desk.out.text("found")
+    await desk.out.begin_message()
+    await desk.out.text("more")
+    events = await desk.finish()
+    for kind in ("added", "done"):
+        items = [event["item"] for event in events if event["type"] == f"response.output_item.{kind}"]
+        assert [item.get("phase") for item in items] == ["commentary", None, "final_answer", None]
+
+
+async def test_sealed_reasoning_has_its_content_in_its_final_form_alone() -> None:
+    desk = Desk()
+    await desk.out.summary("so")
+    await desk.out.seal_reasoning("opaque")
+    await desk.out.seal_reasoning("alone")
+    await desk.out.text("x")
+    await desk.out.seal_reasoning("last")
+    events = await desk.finish()
+    added = [event["item"] for event in events if event["type"] == "response.output_item.added"]
+    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    assert [item.get("encrypted_content") for item in added] == [None] * 4
+    assert [item.get("encrypted_content") for item in done] == ["opaque", "alone", None, "last"]
+    assert done[0]["summary"] == [{"type": "summary_text", "text": "so"}]
+
+
+async def test_calls_into_a_namespace_are_the_clients() -> None:
+    desk = Desk(tools=["ours"])
+    await desk.out.call("ours", {}, namespace="theirs")
+    await desk.out.open_call("patch", custom=True, namespace="theirs")
+    await desk.out.close_call()
+    events = await desk.finish()
+    for kind in ("added", "done"):
+        items = [event["item"] for event in events if event["type"] == f"response.output_item.{kind}"]
+        assert [(item["type"], item["namespace"]) for item in items] == [
+            ("function_call", "theirs"),
+            ("custom_tool_call", "theirs"),
+        ]
+
+
+async def test_a_compaction_says_that_it_compacts() -> None:
+    desk = Desk()
+    await desk.out.item({"type": "compaction", "encrypted_content": "opaque"})
+    assert "compaction.compacting" in told(await desk.finish())
 
 
 async def test_other_items_pass_through() -> None:
@@ -398,6 +524,12 @@ OPERATIONS: dict[str, Callable[[TurnOut], Awaitable[None]]] = {
     "refusal": lambda out: out.refusal("no"),
     "reasoning": lambda out: out.reasoning("hmm"),
     "summary": lambda out: out.summary("so"),
+    "logged": lambda out: out.text("logged", logprobs=LOGPROBS),
+    "annotation": lambda out: out.annotation({"type": "file_path", "file_id": "f", "index": 0}),
+    "message": lambda out: out.begin_message(phase="commentary"),
+    "seal": lambda out: out.seal_reasoning("opaque"),
+    "compaction": lambda out: out.item({"type": "compaction", "encrypted_content": "opaque"}),
+    "namespaced": lambda out: out.call("theirs", {"a": 1}, namespace="space"),
     "call": lambda out: out.call("theirs", {"a": 1}),
     "server call": lambda out: out.call("ours", {"a": 1}),
     "custom": lambda out: out.call("patch", "x", custom=True),
@@ -415,14 +547,15 @@ OPERATIONS: dict[str, Callable[[TurnOut], Awaitable[None]]] = {
     st.lists(st.tuples(st.sampled_from(sorted(OPERATIONS)), st.integers(0, 4)), max_size=12),
     st.booleans(),
     st.integers(1, 700),
+    st.booleans(),
 )
 def test_cancelled_anywhere_the_stream_stays_legal(
-    operations: list[tuple[str, int]], complete: bool, limit: int
+    operations: list[tuple[str, int]], complete: bool, limit: int, logprobs: bool
 ) -> None:
     """Each operation waits for a reader that takes a few events and no more, and is then cancelled."""
 
     async def main() -> None:
-        desk = Desk(limit=limit, tools=["ours"])
+        desk = Desk(limit=limit, tools=["ours"], logprobs=logprobs)
 
         async def answer_calls() -> None:
             while desk.started:
@@ -447,10 +580,24 @@ def test_cancelled_anywhere_the_stream_stays_legal(
             await desk.out.abandon("over")
             nursery.cancel_scope.cancel(reason="written")
         desk.read()
+        _check_whole(desk.events)
         cut = any(event.get("item", {}).get("status") == "incomplete" for event in desk.events)
         desk.end("incomplete" if cut else "completed")
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def _check_whole(events: Sequence[Event]) -> None:
+    """What the grammar does not look at: annotations and probabilities are the same in pieces and at the end."""
+    said: dict[tuple[int, int], tuple[list[Any], list[Any]]] = {}
+    for event in events:
+        if event.get("part", {}).get("type") == "output_text" and event["type"].endswith(".done"):
+            annotations, logprobs = said.get((event["output_index"], event["content_index"]), ([], []))
+            assert (event["part"]["annotations"], event["part"]["logprobs"]) == (annotations, logprobs)
+        elif "content_index" in event:
+            place = said.setdefault((event["output_index"], event["content_index"]), ([], []))
+            place[0].extend([event["annotation"]] if "annotation" in event else [])
+            place[1].extend(event["logprobs"] if "delta" in event and "logprobs" in event else [])
 
 
 async def _quietly(operation: Callable[[TurnOut], Awaitable[None]], out: TurnOut) -> None:

@@ -454,7 +454,11 @@ async def test_a_choice_of_tools_must_be_possible(autojump_clock: MockClock) -> 
 
 async def test_tools_that_come_as_an_item_can_be_chosen(autojump_clock: MockClock) -> None:
     offer = {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "late"}]}
-    events = await answer(hello, [offer, {"role": "user", "content": "go"}], tool_choice="required")
+
+    async def engine(_: Ask, out: Out) -> None:
+        await out.call("late", {})
+
+    events = await answer(engine, [offer, {"role": "user", "content": "go"}], tool_choice="required")
     assert types(events)[-1] == "completed"
 
 

@@ -10,7 +10,8 @@ one place where the engine may be cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, Protocol
 
@@ -20,11 +21,11 @@ import trio
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.response import Usage
 from agentwire.protocol.writing import encode_json
-from agentwire.runtime.contracts import Ask, Out
+from agentwire.runtime.contracts import Ask, Out, Phase
 
 __all__ = [
-    "Call", "Delay", "Do", "Fail", "Hang", "Item", "Piece", "Reasoning", "Refusal", "Stop", "Summary", "Text", "Turn",
-    "cut",
+    "Annotation", "Call", "Delay", "Do", "Fail", "Hang", "Item", "NewMessage", "Piece", "Reasoning", "Refusal",
+    "Sealed", "Stop", "Summary", "Text", "Turn", "cut",
 ]  # fmt: skip
 
 Arguments = str | Mapping[str, Any]
@@ -71,12 +72,41 @@ class _Written:
             await put(piece)
 
 
+@attrs.frozen
 class Text(_Written):
-    """Text of the assistant's message, in ``pieces`` events, ``every`` so many seconds."""
+    """Text of the assistant's message, in ``pieces`` events, ``every`` so many seconds.
+
+    Attributes:
+        logprobs: what each of these events says of its tokens.
+    """
+
+    logprobs: Sequence[Mapping[str, Any]] = ()
 
     async def perform(self, ask: Ask, out: Out) -> None:
         """Write it."""
-        await self._write(out.text)
+        await self._write(partial(out.text, logprobs=self.logprobs))
+
+
+@attrs.frozen
+class Annotation:
+    """Something said about the text before it, as plain JSON."""
+
+    raw: Mapping[str, Any]
+
+    async def perform(self, ask: Ask, out: Out) -> None:
+        """Say it."""
+        await out.annotation(self.raw)
+
+
+@attrs.frozen
+class NewMessage:
+    """Text that follows is another message, of this phase."""
+
+    phase: Phase | None = None
+
+    async def perform(self, ask: Ask, out: Out) -> None:
+        """Begin it."""
+        await out.begin_message(phase=self.phase)
 
 
 class Refusal(_Written):
@@ -104,6 +134,17 @@ class Summary(_Written):
 
 
 @attrs.frozen
+class Sealed:
+    """The end of the reasoning item, or all of it: ``encrypted_content``."""
+
+    content: str
+
+    async def perform(self, ask: Ask, out: Out) -> None:
+        """Seal it."""
+        await out.seal_reasoning(self.content)
+
+
+@attrs.frozen
 class Call:
     """A tool call.
 
@@ -113,6 +154,7 @@ class Call:
         call_id: given by the engine's ids if left out.
         custom: a tool that takes free text.
         pieces: in how many events the arguments come; None for one whole call.
+        namespace: of the tool, if it has one.
     """
 
     name: str
@@ -120,13 +162,15 @@ class Call:
     call_id: str | None = None
     custom: bool = False
     pieces: int | None = None
+    namespace: str | None = None
 
     async def perform(self, ask: Ask, out: Out) -> None:
         """Make it."""
+        how = {"call_id": self.call_id, "namespace": self.namespace}
         if self.pieces is None:
-            await out.call(self.name, self.arguments, call_id=self.call_id, custom=self.custom)
+            await out.call(self.name, self.arguments, custom=self.custom, **how)
             return
-        await out.open_call(self.name, call_id=self.call_id, custom=self.custom)
+        await out.open_call(self.name, custom=self.custom, **how)
         text = self.arguments if isinstance(self.arguments, str) else encode_json(self.arguments).decode()
         for piece in cut(text, self.pieces):
             await out.arguments(piece)

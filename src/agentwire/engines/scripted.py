@@ -27,7 +27,7 @@ from agentwire.protocol.items import (
 )
 from agentwire.protocol.response import Usage
 from agentwire.protocol.writing import encode_json
-from agentwire.runtime.contracts import Ask, Finish, Out
+from agentwire.runtime.contracts import Ask, Finish, Out, Phase
 
 __all__ = ["Cancellation", "ScriptedEngine", "scripted"]
 
@@ -159,9 +159,16 @@ class _Counting:
         self._events += 1
         self.characters += len(text)
 
-    async def text(self, piece: str) -> None:
+    async def text(self, piece: str, *, logprobs: Sequence[Mapping[str, Any]] = ()) -> None:
         self._count(piece)
-        await self._out.text(piece)
+        await self._out.text(piece, logprobs=logprobs)
+
+    async def annotation(self, raw: Mapping[str, Any]) -> None:
+        self._count()
+        await self._out.annotation(raw)
+
+    async def begin_message(self, *, phase: Phase | None = None) -> None:
+        await self._out.begin_message(phase=phase)
 
     async def refusal(self, piece: str) -> None:
         self._count(piece)
@@ -175,15 +182,27 @@ class _Counting:
         self._count(piece)
         await self._out.summary(piece)
 
+    async def seal_reasoning(self, encrypted_content: str) -> None:
+        self._count()
+        await self._out.seal_reasoning(encrypted_content)
+
     async def call(
-        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+        self,
+        name: str,
+        arguments: str | Mapping[str, Any],
+        *,
+        call_id: str | None = None,
+        custom: bool = False,
+        namespace: str | None = None,
     ) -> None:
         self._count(arguments if isinstance(arguments, str) else encode_json(arguments).decode())
-        await self._out.call(name, arguments, call_id=call_id, custom=custom)
+        await self._out.call(name, arguments, call_id=call_id, custom=custom, namespace=namespace)
 
-    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+    async def open_call(
+        self, name: str, *, call_id: str | None = None, custom: bool = False, namespace: str | None = None
+    ) -> None:
         self._count(name)
-        await self._out.open_call(name, call_id=call_id, custom=custom)
+        await self._out.open_call(name, call_id=call_id, custom=custom, namespace=namespace)
 
     async def arguments(self, piece: str) -> None:
         self._count(piece)

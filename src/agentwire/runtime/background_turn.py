@@ -20,7 +20,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Stored
-from agentwire.runtime.out import event_parts
+from agentwire.runtime.telling import event_parts
 from agentwire.runtime.turn import Ending, Turn
 
 __all__ = ["BackgroundTurn"]

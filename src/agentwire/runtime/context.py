@@ -24,8 +24,8 @@ from agentwire.protocol.transcript import History, Memo
 from agentwire.runtime.contracts import Ask, Summarized
 from agentwire.runtime.counting import count_tokens, item_tokens, items_tokens
 from agentwire.runtime.making import Output
-from agentwire.runtime.out import event_parts
 from agentwire.runtime.service import Service
+from agentwire.runtime.telling import event_parts
 from agentwire.runtime.window import Window
 
 __all__ = ["Compacted", "Context", "compact", "context_tokens", "manages_context"]

@@ -28,6 +28,7 @@ __all__ = [
     "Engine",
     "Finish",
     "Out",
+    "Phase",
     "Store",
     "Stored",
     "Summarized",
@@ -41,6 +42,8 @@ CONTINUABLE: Final = frozenset(("completed", "incomplete"))
 """The statuses of a response that another one may continue."""
 
 IncompleteReason = Literal["max_output_tokens", "content_filter"]
+Phase = Literal["commentary", "final_answer"]
+"""Where in the model's work a message stands."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +60,7 @@ class Ask:
         root_id: the id of the first response of the conversation; one conversation, one root, across forks.
         principal: who asks; part of every key to state that an engine keeps.
         step: 0 for the first engine step of the turn, one more after each round of server-run tools.
+        used_tokens: what the steps before this one have generated, as far as the engine said.
         memo: a cell for what the engine keeps with the conversation, such as what it rendered of it: ``memo.value`` is
             what was left there by the turn that this one continues, and goes on to the turns that continue this one.
         sources: ids, clock and randomness; a seeded run replays.
@@ -73,6 +77,7 @@ class Ask:
     step: int
     sources: Sources
     limits: Limits
+    used_tokens: int = 0
     memo: Memo = attrs.field(factory=Memo, eq=False)
 
     @property
@@ -92,8 +97,9 @@ class Ask:
 
     @property
     def max_output_tokens(self) -> int | None:
-        """The client's bound on what is generated, reasoning included."""
-        return self.request.max_output_tokens
+        """The client's bound on what is generated, reasoning included: what is left of it for this step."""
+        most = self.request.max_output_tokens
+        return most if most is None else max(0, most - self.used_tokens)
 
     @property
     def text_format(self) -> Mapping[str, Any]:
@@ -134,8 +140,20 @@ class Out(Protocol):
     may be cancelled. None is safe to call from two tasks at once.
     """
 
-    async def text(self, piece: str) -> None:
-        """A piece of the assistant's message."""
+    async def text(self, piece: str, *, logprobs: Sequence[Mapping[str, Any]] = ()) -> None:
+        """A piece of the assistant's message.
+
+        Args:
+            piece: any text; an empty one is no event, but begins the message.
+            logprobs: of its tokens, each as the client gets it (``token``, ``bytes``, ``logprob``,
+                ``top_logprobs``). Shown to clients that asked for them, and to nobody else.
+        """
+
+    async def annotation(self, raw: Mapping[str, Any]) -> None:
+        """Something said about the text that is being written, such as a ``url_citation``."""
+
+    async def begin_message(self, *, phase: Phase | None = None) -> None:
+        """What follows as text is another message; it says in which phase of the work it stands."""
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal."""
@@ -146,12 +164,35 @@ class Out(Protocol):
     async def summary(self, piece: str) -> None:
         """A piece of the summary of the reasoning."""
 
-    async def call(
-        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
-    ) -> None:
-        """One whole tool call; ``custom=True`` for a free-text tool, whose input is then ``arguments``."""
+    async def seal_reasoning(self, encrypted_content: str) -> None:
+        """End the reasoning item with what the client is to hand back unread; without one, it is all there is."""
 
-    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+    async def call(
+        self,
+        name: str,
+        arguments: str | Mapping[str, Any],
+        *,
+        call_id: str | None = None,
+        custom: bool = False,
+        namespace: str | None = None,
+    ) -> None:
+        """One whole tool call.
+
+        What the request forbids is not made: a tool that its ``tool_choice`` does not allow fails the turn (and raises
+        `EngineError` here); where ``parallel_tool_calls`` is false, the second call of a step cancels the engine, and
+        the response ends well with the first.
+
+        Args:
+            name: the tool.
+            arguments: JSON, or the input of a free-text tool.
+            call_id: one is made if it is left out.
+            custom: whether it is a free-text tool.
+            namespace: of the tool, if it has one.
+        """
+
+    async def open_call(
+        self, name: str, *, call_id: str | None = None, custom: bool = False, namespace: str | None = None
+    ) -> None:
         """Begin a tool call whose arguments come in pieces."""
 
     async def arguments(self, piece: str) -> None:

@@ -18,6 +18,7 @@ from agentwire.runtime.window import Pieces
 __all__ = [
     "CUSTOM",
     "FUNCTION",
+    "LOGGED",
     "MCP",
     "REASONING",
     "REFUSAL",
@@ -30,6 +31,7 @@ __all__ = [
     "OpenText",
     "Output",
     "PartKind",
+    "id_prefix",
 ]
 
 Call = FunctionCall | CustomToolCall | McpCall
@@ -70,7 +72,6 @@ class PartKind:
         make: the part, of its text.
         text_member: where the whole text stands in the event that ends it.
         delta_tail: what follows the text in each delta.
-        done_more: what else the event that ends the text has.
     """
 
     item: str
@@ -80,13 +81,14 @@ class PartKind:
     make: Callable[[str], Part]
     text_member: str = "text"
     delta_tail: bytes = b""
-    done_more: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 TEXT: Final = PartKind(
     "message", "response.content_part", "response.output_text", "content_index", OutputText,
-    delta_tail=b',"logprobs":[]', done_more={"logprobs": []},
+    delta_tail=b',"logprobs":[]',
 )  # fmt: skip
+LOGGED: Final = attrs.evolve(TEXT)
+"""Text whose pieces may come with their probabilities; the usual text does not look for any."""
 REFUSAL: Final = PartKind("message", "response.content_part", "response.refusal", "content_index", Refusal, "refusal")
 REASONING: Final = PartKind(
     "reasoning", "response.content_part", "response.reasoning_text", "content_index", ReasoningText
@@ -104,12 +106,26 @@ def _around_delta(events: str, where: Mapping[str, Any]) -> tuple[bytes, bytes]:
 class OpenPart(Pieces):
     """One part of a message or of a reasoning item while its text comes in."""
 
-    __slots__ = ("kind", "where")
+    __slots__ = ("annotations", "kind", "logprobs", "where")
 
     def __init__(self, kind: PartKind, item_id: str, output_index: int, index: int) -> None:
         self.kind = kind
+        self.annotations: list[Any] = []
+        self.logprobs: list[Any] = []
         self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
         super().__init__(*_around_delta(kind.text_event, self.where), kind.delta_tail)
+
+    def final(self) -> Part:
+        """The part with all that was said."""
+        part = self.kind.make("".join(self.pieces))
+        if isinstance(part, OutputText):
+            return attrs.evolve(part, annotations=tuple(self.annotations), logprobs=tuple(self.logprobs))
+        return part
+
+    def done_members(self) -> Mapping[str, Any]:
+        """The members of the event that ends its text."""
+        members = {**self.where, self.kind.text_member: "".join(self.pieces)}
+        return {**members, "logprobs": self.logprobs} if self.kind.text_event == TEXT.text_event else members
 
 
 @attrs.define
@@ -121,6 +137,8 @@ class OpenText:
     index: int
     parts: list[Part] = attrs.field(factory=list)
     summaries: list[SummaryText] = attrs.field(factory=list)
+    phase: str | None = None
+    encrypted_content: str | None = None
 
     def begin(self, kind: PartKind) -> OpenPart:
         """Its next part."""
@@ -136,9 +154,24 @@ class OpenText:
     def item(self, status: str) -> Item:
         """The item as it is now."""
         if self.kind == "message":
-            return Message("assistant", tuple(self.parts), id=self.id, status=status)
+            return Message("assistant", tuple(self.parts), id=self.id, status=status, phase=self.phase)
         content = tuple(part for part in self.parts if isinstance(part, ReasoningText))
-        return Reasoning(tuple(self.summaries), content or None, id=self.id, status=status)
+        return Reasoning(tuple(self.summaries), content or None, self.encrypted_content, id=self.id, status=status)
+
+
+# Ids
+
+_ID_PREFIXES: Final = {
+    "message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc", "mcp_call": "mcp",
+    "web_search_call": "ws", "file_search_call": "fs", "code_interpreter_call": "ci", "image_generation_call": "ig",
+    "mcp_list_tools": "mcpl", "mcp_approval_request": "mcpr", "compaction": "cmp", "shell_call": "sh",
+    "apply_patch_call": "apc",
+}  # fmt: skip
+
+
+def id_prefix(kind: str) -> str:
+    """What the ids of items of this type begin with, by custom."""
+    return _ID_PREFIXES.get(kind, "item")
 
 
 # Calls

@@ -1,62 +1,43 @@
-"""What an engine writes becomes events of a legal stream: items and parts open and close by themselves.
+"""What an engine writes becomes events of a legal stream: text, tool calls, and every other item.
 
-A piece of text is one prebuilt byte template around one JSON string; everything rarer is built as an object. What an
-operation changes is settled at once and its events queue up behind that, so that an operation that is cancelled while
-it waits for room leaves a stream that the next one goes on with.
+What an operation changes is settled at once and its events queue up behind that, so that an operation that is
+cancelled while it waits for room leaves a stream that the next one goes on with.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, Final
 
 import attrs
-import msgspec
 import trio
 
 from agentwire.protocol.codec import decode_item, encode_json, to_wire
-from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, client_call
+from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, Item, McpCall, Message
+from agentwire.runtime.call_rules import CallRules, is_call
 from agentwire.runtime.making import (
     CUSTOM,
     FUNCTION,
     MCP,
-    REASONING,
-    REFUSAL,
-    SUMMARY,
-    TEXT,
     Call,
     CallKind,
     OpenCall,
-    OpenPart,
-    OpenText,
     Output,
-    PartKind,
+    id_prefix,
 )
+from agentwire.runtime.telling import event_parts, plain
+from agentwire.runtime.texts import TextOut
 from agentwire.runtime.window import Window
 
-__all__ = ["TurnOut", "event_parts"]
+__all__ = ["TurnOut"]
+
+TOO_MANY: Final = "Not run: max_tool_calls allows {} calls in this response, and they have been made."
 
 
-def event_parts(kind: str, members: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """An event as the two parts that `Window.put` joins with its number."""
-    body = encode_json(members)[1:-1]
-    return b'{"type":"%b","sequence_number":' % kind.encode(), b"," + body if body else b""
-
-
-@attrs.frozen
-class _Due:
-    """An event that is yet to be written, and what follows from it."""
-
-    kind: str
-    members: Mapping[str, Any]
-    then: Callable[[], None] | None = None
-
-
-class TurnOut:
+class TurnOut(TextOut):
     """The `Out` of one engine step.
 
     Args:
@@ -66,11 +47,16 @@ class TurnOut:
         server_tools: the server's own tools by name, with the label under which they appear.
         start_call: called with the index and the open ``mcp_call`` item when the server is to run it.
         max_bytes: the most that the response's events may have; then `overflow` is called, which cancels the engine.
+        rules: which calls the turn may make.
+        halt: called when the step may make no further call, but tries to: cancels the engine.
+        logprobs: whether the client wants to see them.
+
+    Attributes:
+        fault: how the engine broke the rules; raised at once, but an engine may swallow that.
     """
 
     __slots__ = (
-        "_call", "_calls", "_closed", "_due", "_interrupt", "_max_bytes", "_output", "_overflow", "_owed", "_part",
-        "_server_tools", "_sources", "_start_call", "_text", "_unanswered", "_window",
+        "_calls", "_halt", "_rules", "_server_tools", "_start_call", "fault",
     )  # fmt: skip
 
     def __init__(
@@ -83,134 +69,50 @@ class TurnOut:
         start_call: Callable[[int, McpCall], None],
         max_bytes: int,
         overflow: Callable[[], None],
+        rules: CallRules,
+        halt: Callable[[], None],
+        logprobs: bool = False,
     ) -> None:
-        self._window = window
-        self._output = output
-        self._sources = sources
+        super().__init__(window, output, sources, max_bytes=max_bytes, overflow=overflow, logprobs=logprobs)
+        self.fault: EngineError | None = None
         self._server_tools = server_tools
         self._start_call = start_call
-        self._max_bytes = max_bytes
-        self._overflow = overflow
-        self._due: deque[_Due] = deque()
-        self._text: OpenText | None = None
-        self._part: OpenPart | None = None
-        self._call: OpenCall | None = None
+        self._rules = rules
+        self._halt = halt
         self._calls: list[Call] = []
-        self._unanswered: dict[int, McpCall] = {}
-        self._owed = False
-        self._interrupt: Callable[[], None] | None = None
-        self._closed = False
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """The calls of this step so far, as they were when their arguments were complete."""
         return tuple(self._calls)
 
-    # Text of all kinds
-
-    async def text(self, piece: str) -> None:
-        """A piece of the assistant's message; see `Out`."""
-        part, window = self._part, self._window
-        # The usual case, on the path of every event: a plain piece goes straight into the window.
-        if part is not None and part.kind is TEXT and not self._due and piece and type(piece) is str:
-            try:
-                if window.total_bytes < self._max_bytes and window.put_piece_nowait(part, piece):
-                    return
-            except UnicodeEncodeError:
-                pass
-        await self._write(TEXT, piece)
-
-    async def refusal(self, piece: str) -> None:
-        """A piece of a refusal; see `Out`."""
-        await self._write(REFUSAL, piece)
-
-    async def reasoning(self, piece: str) -> None:
-        """A piece of raw reasoning; see `Out`."""
-        await self._write(REASONING, piece)
-
-    async def summary(self, piece: str) -> None:
-        """A piece of a summary of the reasoning; see `Out`."""
-        await self._write(SUMMARY, piece)
-
-    async def _write(self, kind: PartKind, piece: str) -> None:
-        """A piece of text, which may begin a part or an item."""
-        if self._interrupt is not None and (self._text is None or self._text.kind != kind.item):
-            await self._give_way()
-        await self._delta(self._open_part(kind), piece)
-
-    async def _delta(self, part: OpenPart | OpenCall, piece: str) -> None:
-        """A piece of whatever is open; a cancelled one was not written."""
-        if not isinstance(piece, str):
-            raise TypeError(f"a piece must be a str, not {type(piece).__name__}")
-        if self._due:
-            await self._flush()
-        if not piece:
-            return
-        if self._window.total_bytes >= self._max_bytes:
-            await self._stop()
-        try:
-            await self._window.put_piece(part, piece)
-        except UnicodeEncodeError:  # half a surrogate pair
-            await self._window.put_piece(part, msgspec.json.decode(encode_json(piece), type=str))
-
-    def _open_part(self, kind: PartKind) -> OpenPart:
-        part = self._part
-        if part is not None and part.kind is kind:
-            return part
-        self._check_open()
-        text = self._text
-        if text is not None and text.kind == kind.item:
-            self._close_part()
-        else:
-            self._close_item("completed")
-            text = self._open_text(kind.item)
-        self._part = part = text.begin(kind)
-        self._say(f"{kind.part_event}.added", {**part.where, "part": to_wire(kind.make(""))})
-        return part
-
-    def _open_text(self, kind: str) -> OpenText:
-        id_ = self._sources.new_id("msg" if kind == "message" else "rs")
-        self._text = text = OpenText(kind, id_, self._output.open())
-        self._add(text.index, text.item("in_progress"))
-        return text
-
-    def _close_part(self) -> None:
-        part, self._part = self._part, None
-        if part is None:
-            return
-        assert self._text is not None
-        kind, whole = part.kind, "".join(part.pieces)
-        final = kind.make(whole)
-        self._text.add(final)
-        self._say(f"{kind.text_event}.done", {**part.where, kind.text_member: whole, **kind.done_more})
-        self._say(f"{kind.part_event}.done", {**part.where, "part": to_wire(final)})
-
-    def _close_item(self, status: str) -> None:
-        """End what is open of a message or of a reasoning item."""
-        self._close_part()
-        text, self._text = self._text, None
-        if text is not None:
-            self._finish(text.index, text.item(status))
-
     # Calls
 
     async def call(
-        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+        self,
+        name: str,
+        arguments: str | Mapping[str, Any],
+        *,
+        call_id: str | None = None,
+        custom: bool = False,
+        namespace: str | None = None,
     ) -> None:
         """One whole tool call; see `Out`. Cancelled while it waits, it is written whole by what is written next."""
         text = arguments if isinstance(arguments, str) else encode_json(arguments).decode()
         await self._room()
-        call = self._begin_call(name, call_id, custom=custom)
+        call = await self._begin_call(name, call_id, custom=custom, namespace=namespace)
         if text:
             self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
         self._end_call(call, text)
         await self._flush()
         self._reach_boundary()
 
-    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+    async def open_call(
+        self, name: str, *, call_id: str | None = None, custom: bool = False, namespace: str | None = None
+    ) -> None:
         """Begin a tool call; see `Out`."""
         await self._room()
-        self._call = self._begin_call(name, call_id, custom=custom)
+        self._call = await self._begin_call(name, call_id, custom=custom, namespace=namespace)
         await self._flush()
 
     async def arguments(self, piece: str) -> None:
@@ -228,19 +130,36 @@ class TurnOut:
         await self._flush()
         self._reach_boundary()
 
-    def _begin_call(self, name: str, call_id: str | None, *, custom: bool) -> OpenCall:
+    async def _begin_call(self, name: str, call_id: str | None, *, custom: bool, namespace: str | None) -> OpenCall:
         if not isinstance(name, str):
             raise TypeError(f"the name of a tool must be a str, not {type(name).__name__}")
-        self._check_open()
-        self._close_item("completed")
-        kind = CUSTOM if custom else MCP if name in self._server_tools else FUNCTION
+        ours = namespace is None and name in self._server_tools
+        kind = CUSTOM if custom else MCP if ours else FUNCTION
         id_, call_id = self._sources.new_id(kind.id_prefix), call_id or self._sources.new_id("call")
         call: Call
         if kind is MCP:
             call = McpCall(self._server_tools[name], name, "", id=id_)
         else:
-            call = (CustomToolCall if custom else FunctionCall)(call_id, name, "", id=id_)
+            call = (CustomToolCall if custom else FunctionCall)(call_id, name, "", id=id_, namespace=namespace)
+        await self._judge(call)
+        self._close_item("completed")
         return self._add_call(kind, call)
+
+    async def _judge(self, item: Item) -> None:
+        """Before an item begins: if it is a call, then one that the turn may make.
+
+        Raises:
+            EngineError: ``tool_choice`` does not allow it.
+        """
+        try:
+            self._rules.check(item)
+        except EngineError as fault:
+            self.fault = fault
+            raise
+        if self._calls and not self._rules.parallel and is_call(item):
+            self._halt()
+            await trio.lowlevel.checkpoint()
+            raise LocalProtocolError("the client takes one call at a time, and this step has made one")
 
     def _add_call(self, kind: CallKind, call: Call) -> OpenCall:
         opened = OpenCall(kind, self._output.open(), call)
@@ -253,7 +172,12 @@ class TurnOut:
         done = {**call.where, call.kind.text_member: text}
         item = call.item(text, "completed" if call.kind is not MCP else "in_progress")
         self._calls.append(item)
-        if isinstance(item, McpCall):
+        fits = self._rules.count(item)
+        if isinstance(item, McpCall) and not fits:
+            self._say(f"{call.kind.events}.done", done)
+            self._say("response.mcp_call.failed", call.where)
+            self._finish(call.index, attrs.evolve(item, status="failed", error=TOO_MANY.format(self._rules.most)))
+        elif isinstance(item, McpCall):
             self._unanswered[call.index] = item
             self._say(f"{call.kind.events}.done", done, partial(self._start_call, call.index, item))
         else:
@@ -292,19 +216,19 @@ class TurnOut:
         kind = raw.get("type")
         if not isinstance(kind, str) or kind == Message.type:
             raise LocalProtocolError("an item needs a type; messages are written with text() and refusal()")
-        named = {**raw, "id": raw.get("id") or self._sources.new_id("item")}
-        item = decode_item(msgspec.json.decode(encode_json(named)))
+        named = {**raw, "id": raw.get("id") or self._sources.new_id(id_prefix(kind))}
+        item = decode_item(plain(named, "an item"))
         await self._room()
-        self._check_open()
+        await self._judge(item)
         self._close_item("completed")
         if isinstance(item, FunctionCall | CustomToolCall):
             self._tell_call(item)
         else:
+            self._rules.count(item)
             index = self._output.open()
-            self._say(
-                "response.output_item.added",
-                {"output_index": index, "item": {**to_wire(item), "status": "in_progress"}},
-            )
+            self._add(index, {**to_wire(item), "status": "in_progress"})
+            if isinstance(item, Compaction):
+                self._say("response.compaction.compacting", {"item_id": item.id, "output_index": index})
             self._finish(index, item)
         await self._flush()
         self._reach_boundary()
@@ -316,34 +240,6 @@ class TurnOut:
         if text:
             self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
         self._end_call(call, text)
-
-    # Making way
-
-    def make_way(self, interrupt: Callable[[], None]) -> None:
-        """Call this, which cancels the engine, as soon as no item is open and no tool of the server runs.
-
-        It is not called once there is a call that the client must answer: such a response ends as it would.
-        """
-        self._interrupt = interrupt
-        self._reach_boundary()
-
-    def _reach_boundary(self) -> None:
-        """An item is whole: what waits for that may come now."""
-        interrupt = self._interrupt
-        if interrupt is None or self._text is not None or self._call is not None or self._unanswered:
-            return
-        self._interrupt = None
-        if not self._owed:
-            interrupt()
-
-    async def _give_way(self) -> None:
-        """Another item would begin: what is open ends here, and the engine when the server's tools have answered."""
-        if self._owed or self._call is not None:
-            return
-        self._close_item("completed")
-        await self._flush()
-        self._reach_boundary()
-        await trio.sleep_forever()
 
     # The end
 
@@ -376,50 +272,3 @@ class TurnOut:
         """The server's tools that have not answered will not: each of their calls has failed, for this reason."""
         for index, call in tuple(self._unanswered.items()):
             await self.finish_call(index, attrs.evolve(call, status="failed", error=reason))
-
-    # Events
-
-    def _add(self, index: int, item: Item) -> None:
-        self._say("response.output_item.added", {"output_index": index, "item": to_wire(item)})
-
-    def _finish(self, index: int, item: Item) -> None:
-        self._owed = self._owed or client_call(item) is not None
-        self._say(
-            "response.output_item.done",
-            {"output_index": index, "item": to_wire(item)},
-            partial(self._output.fill, index, item),
-        )
-
-    def _say(self, kind: str, members: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
-        self._due.append(_Due(kind, members, then))
-
-    async def _flush(self) -> None:
-        """Write what is due, as far as there is room; cancelled, the rest stays due."""
-        due = self._due
-        while due:
-            event = due[0]
-            await self._window.put(*event_parts(event.kind, event.members))
-            due.popleft()
-            if event.then is not None:
-                event.then()
-
-    async def _room(self) -> None:
-        """Before an operation that must happen whole or not at all: what is due goes first, and the size is checked."""
-        self._check_open()
-        if self._interrupt is not None:
-            await self._give_way()
-        await self._flush()
-        if self._window.total_bytes >= self._max_bytes:
-            await self._stop()
-
-    async def _stop(self) -> NoReturn:
-        """The response is as large as it may be: the step is cancelled, and ends incomplete."""
-        self._overflow()
-        await trio.lowlevel.checkpoint()
-        raise LocalProtocolError("the response is as large as it may be; nothing more is taken")
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise LocalProtocolError("this step has ended: an engine may not write after it returned")
-        if self._call is not None:
-            raise LocalProtocolError("a call is still open: call close_call() first")

@@ -25,12 +25,12 @@ from agentwire.runtime.contracts import Wire
 from agentwire.runtime.groups import single
 from agentwire.runtime.onlooker import Onlooker
 from agentwire.runtime.opening import Transport
-from agentwire.runtime.out import event_parts
 from agentwire.runtime.outbox import Outbox, OutboxStatistics, ReserveExhausted
 from agentwire.runtime.policies import Cancel, Policy, Resume
 from agentwire.runtime.replay import Reading, Replay, Seen
 from agentwire.runtime.replies import Replies
 from agentwire.runtime.service import Service
+from agentwire.runtime.telling import event_parts
 from agentwire.runtime.turn import Turn
 from agentwire.runtime.window import Window, WindowStatistics
 

@@ -15,6 +15,8 @@ import trio
 
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import McpCall, client_call
+from agentwire.protocol.request import CreateRequest
+from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.contracts import Ask, Finish
 from agentwire.runtime.groups import single
 from agentwire.runtime.making import Output
@@ -42,6 +44,10 @@ class StepEnd:
     error: RequestError | None = None
     goes_on: bool = False
     made_way: bool = False
+
+
+def _wants_logprobs(request: CreateRequest) -> bool:
+    return bool(request.top_logprobs) or "message.output_text.logprobs" in request.include
 
 
 def _told(response_id: str, exception: BaseException) -> RequestError:
@@ -79,24 +85,28 @@ class Step:
         service: the engine and the server's own tools.
         window: takes the events.
         output: takes the finished items of the response.
+        rules: which calls the turn may make.
     """
 
-    def __init__(self, service: Service, window: Window, output: Output) -> None:
+    def __init__(self, service: Service, window: Window, output: Output, rules: CallRules) -> None:
         self._service = service
         self._window = window
         self._output = output
+        self._rules = rules
         self._scope = trio.CancelScope()
         self._tools: trio.Nursery | None = None
         self._finish = Finish()
         self._error: RequestError | None = None
         self._overflowed = False
+        self._engine = trio.CancelScope()
+        self._halted = False
         self._out: TurnOut | None = None
         self._interrupted = False
         self._returned = False
 
     async def run(self, ask: Ask) -> StepEnd:
         """Run it to its end. Cancelled, it writes nothing more; raises nothing but `trio.Cancelled`."""
-        out = self._out = self._open_out()
+        out = self._out = self._open_out(ask)
         try:
             with self._scope:
                 async with trio.open_nursery() as self._tools:
@@ -106,6 +116,9 @@ class Step:
             self._failed(ask, exception)
         self._tools = None
         await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
+        if out.fault is not None:
+            log.warning("response %s: the engine broke a rule of its request: %s", ask.response_id, out.fault)
+            self._error = self._error or _told(ask.response_id, out.fault)
         made_way = self._interrupted and not self._returned and self._error is None and not self._overflowed
         complete = self._error is None and not self._overflowed and self._finish.incomplete is None
         await out.close(complete=complete)
@@ -132,8 +145,10 @@ class Step:
             self._scope.cancel(reason=error.message)
 
     async def _run_engine(self, ask: Ask, out: TurnOut) -> None:
+        finish: Finish | None = None
         try:
-            finish = await self._service.engine(ask, out)
+            with self._engine:
+                finish = await self._service.engine(ask, out)
             if finish is not None and not isinstance(finish, Finish):
                 raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
             self._finish = finish or Finish()
@@ -148,17 +163,21 @@ class Step:
         """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
         if isinstance(exception, ExceptionGroup):
             exception = single(exception)
-        if self._error is not None or self._overflowed or self._interrupted:
+        if self._error is not None or self._overflowed or self._interrupted or self._halted:
             log.warning("response %s: the engine raised while it ended", ask.response_id, exc_info=exception)
         else:
             self._error = _told(ask.response_id, exception)
 
-    def _open_out(self) -> TurnOut:
+    def _open_out(self, ask: Ask) -> TurnOut:
         limits, toolbox = self._service.limits, self._service.toolbox
 
         def overflow() -> None:
             self._overflowed = True
             self._scope.cancel(reason=f"the response has its {limits.response_bytes} bytes")
+
+        def halt() -> None:
+            self._halted = True
+            self._engine.cancel(reason="the client takes one call at a time (parallel_tool_calls is false)")
 
         def start_call(index: int, call: McpCall) -> None:
             if self._tools is not None:  # else the step is over, and the call will be abandoned
@@ -172,6 +191,9 @@ class Step:
             start_call=start_call,
             max_bytes=limits.response_bytes,
             overflow=overflow,
+            rules=self._rules,
+            halt=halt,
+            logprobs=_wants_logprobs(ask.request),
         )
         return out
 

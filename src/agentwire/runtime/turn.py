@@ -6,6 +6,7 @@ cannot be written. A turn knows no socket: its events go into a window.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -15,22 +16,25 @@ import trio
 
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.desk import Desk, Outcome, Ticket
-from agentwire.protocol.errors import RequestError
+from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.runtime.asks import ask_of, has_trigger
+from agentwire.runtime.call_rules import CallRules, has_format
 from agentwire.runtime.context import Context, manages_context
 from agentwire.runtime.contracts import Ask, Stored
 from agentwire.runtime.counting import count_tokens, items_tokens
 from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
-from agentwire.runtime.out import event_parts
 from agentwire.runtime.service import Service
 from agentwire.runtime.step import Step, told_faults
+from agentwire.runtime.telling import event_parts
 from agentwire.runtime.window import Window
 
 __all__ = ["Ending", "Turn"]
+
+log = logging.getLogger("agentwire.turn")
 
 T = TypeVar("T")
 
@@ -183,15 +187,19 @@ class Turn:
         Raises:
             RequestError: the context is too long for it, or the response was stopped.
         """
+        rules, used = CallRules.of(ask.request), 0
         for step in range(self._service.limits.steps):
             if step or manages_context(ask.request):
-                ask = await self._prepare(self._ask(ask.request, ask.response_id, step))
+                ask = await self._prepare(attrs.evolve(self._ask(ask.request, ask.response_id, step), used_tokens=used))
             self._check_stopped()
             if self.ticket.steers:
                 return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
-            self._step = Step(self._service, self.window, self._output)
+            if ask.max_output_tokens == 0:
+                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete="max_output_tokens")
+            self._step = Step(self._service, self.window, self._output, rules)
             end = await self._step.run(ask)
             self._use(end.finish.usage)
+            used += end.finish.usage.output_tokens if end.finish.usage is not None else 0
             self._check_stopped()
             if end.error is not None:
                 return Ending(outcome=Outcome.FAILED, usage=self._usage, error=end.error)
@@ -200,11 +208,23 @@ class Turn:
             if end.finish.incomplete is not None:
                 return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=end.finish.incomplete)
             if not end.goes_on:
-                return Ending(outcome=Outcome.COMPLETED, usage=self._usage)
+                return self._done(ask, rules)
         message = (
             f"The model called the server's tools in {self._service.limits.steps} steps and did not come to an end."
         )
         return Ending(outcome=Outcome.FAILED, usage=self._usage, error=RequestError(500, "server_error", message))
+
+    def _done(self, ask: Ask, rules: CallRules) -> Ending:
+        """The model is done; whether it did what it had to."""
+        try:
+            rules.check_end()
+        except EngineError as fault:
+            log.warning("response %s: the engine broke a rule of its request: %s", ask.response_id, fault)
+            error = RequestError(fault.status, fault.code, fault.message)
+            return Ending(outcome=Outcome.FAILED, usage=self._usage, error=error)
+        if not has_format(self._output.items(), ask.text_format):
+            log.warning("response %s: the engine's text is not the JSON that text.format asks for", ask.response_id)
+        return Ending(outcome=Outcome.COMPLETED, usage=self._usage)
 
     def _use(self, usage: Usage | None) -> None:
         if usage is not None:

@@ -24,7 +24,7 @@ from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.transcript import History
-from agentwire.runtime.contracts import Ask
+from agentwire.runtime.contracts import Ask, Phase
 
 __all__ = ["RecordingOut", "ask_for"]
 
@@ -92,7 +92,9 @@ class RecordingOut:
     events: list[tuple[str, ...]] = attrs.Factory(list)
     items: list[Item] = attrs.Factory(list)
     _parts: list[tuple[str, str]] = attrs.Factory(list)
-    _open: tuple[str, str, bool] | None = None
+    _open: tuple[str, str, bool, str | None] | None = None
+    _phase: Phase | None = None
+    _annotations: list[Any] = attrs.Factory(list)
     _written: list[str] = attrs.Factory(list)
     _calls: list[FunctionCall | CustomToolCall | McpCall] = attrs.Factory(list)
     _closed: bool = False
@@ -118,9 +120,23 @@ class RecordingOut:
         self._closed = True
         return self.items
 
-    async def text(self, piece: str) -> None:
-        """A piece of the assistant's message."""
+    async def text(self, piece: str, *, logprobs: Sequence[Mapping[str, Any]] = ()) -> None:
+        """A piece of the assistant's message; probabilities are not kept."""
         await self._piece("text", piece)
+
+    async def annotation(self, raw: Mapping[str, Any]) -> None:
+        """Something said about the open text."""
+        await self._enter()
+        if not self._parts or self._parts[-1][0] != "text":
+            raise LocalProtocolError("annotation() without open text: call text() first")
+        self.events.append(("annotation", str(raw["type"])))
+        self._annotations.append(dict(raw))
+
+    async def begin_message(self, *, phase: Phase | None = None) -> None:
+        """What follows as text is another message."""
+        await self._enter()
+        self._finish()
+        self._phase = phase
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal."""
@@ -134,19 +150,37 @@ class RecordingOut:
         """A piece of a reasoning summary."""
         await self._piece("summary", piece)
 
+    async def seal_reasoning(self, encrypted_content: str) -> None:
+        """End the reasoning item, or make one."""
+        await self._enter()
+        thought = any(kind in ("reasoning", "summary") for kind, _ in self._parts)
+        self._finish()
+        last = self.items.pop() if thought else Reasoning(id=self.sources.new_id("rs"), status="completed")
+        assert isinstance(last, Reasoning)
+        self.events.append(("seal", encrypted_content))
+        self.items.append(attrs.evolve(last, encrypted_content=encrypted_content))
+
     async def call(
-        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+        self,
+        name: str,
+        arguments: str | Mapping[str, Any],
+        *,
+        call_id: str | None = None,
+        custom: bool = False,
+        namespace: str | None = None,
     ) -> None:
         """One whole call."""
-        await self.open_call(name, call_id=call_id, custom=custom)
+        await self.open_call(name, call_id=call_id, custom=custom, namespace=namespace)
         await self.arguments(arguments if isinstance(arguments, str) else encode_json(arguments).decode())
         await self.close_call()
 
-    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+    async def open_call(
+        self, name: str, *, call_id: str | None = None, custom: bool = False, namespace: str | None = None
+    ) -> None:
         """Begin a call."""
         await self._enter()
         self._finish()
-        self._open = (name, call_id or self.sources.new_id("call"), custom)
+        self._open = (name, call_id or self.sources.new_id("call"), custom, namespace)
         self._written = []
 
     async def arguments(self, piece: str) -> None:
@@ -161,16 +195,18 @@ class RecordingOut:
         await self._enter()
         if self._open is None:
             raise LocalProtocolError("close_call() without an open call: call open_call() first")
-        (name, call_id, custom), self._open = self._open, None
+        (name, call_id, custom, namespace), self._open = self._open, None
         arguments = "".join(self._written)
         self.events.append(("call", name, arguments))
         call: FunctionCall | CustomToolCall | McpCall
         if custom:
-            call = CustomToolCall(call_id, name, arguments, id=self.sources.new_id("ctc"), status="completed")
-        elif name in self.server_tools:
+            id_ = self.sources.new_id("ctc")
+            call = CustomToolCall(call_id, name, arguments, id=id_, status="completed", namespace=namespace)
+        elif name in self.server_tools and namespace is None:
             call = McpCall(SERVER_LABEL, name, arguments, id=self.sources.new_id("mcp"), status="in_progress")
         else:
-            call = FunctionCall(call_id, name, arguments, id=self.sources.new_id("fc"), status="completed")
+            id_ = self.sources.new_id("fc")
+            call = FunctionCall(call_id, name, arguments, id=id_, status="completed", namespace=namespace)
         self._calls.append(call)
         self.items.append(call)
 
@@ -212,14 +248,19 @@ class RecordingOut:
         whole: dict[str, str] = {}
         for kind, piece in parts:
             whole[kind] = whole.get(kind, "") + piece
-        self.items.append(
-            _message(whole, self.sources) if {"text", "refusal"} & set(whole) else _thought(whole, self.sources)
-        )
+        if {"text", "refusal"} & set(whole):
+            self.items.append(self._message(whole))
+        else:
+            self.items.append(_thought(whole, self.sources))
 
-
-def _message(whole: Mapping[str, str], sources: Sources) -> Message:
-    content: list[Part] = [OutputText(text) if kind == "text" else Refusal(text) for kind, text in whole.items()]
-    return Message("assistant", tuple(content), id=sources.new_id("msg"), status="completed")
+    def _message(self, whole: Mapping[str, str]) -> Message:
+        annotations, phase = tuple(self._annotations), self._phase
+        self._annotations, self._phase = [], None
+        content: list[Part] = [
+            OutputText(text, annotations) if kind == "text" else Refusal(text) for kind, text in whole.items()
+        ]
+        id_ = self.sources.new_id("msg")
+        return Message("assistant", tuple(content), id=id_, status="completed", phase=phase)
 
 
 def _thought(whole: Mapping[str, str], sources: Sources) -> Reasoning:

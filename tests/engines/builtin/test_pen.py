@@ -56,11 +56,9 @@ async def test_a_summary_or_a_call_goes_out_whole_or_not_at_all() -> None:
     assert (finish.usage.cached_tokens, finish.usage.reasoning_tokens, finish.usage.output_tokens) == (10, 3, 7)
 
 
-async def test_a_call_waits_too_and_may_be_a_whole_item(autojump_clock: MockClock) -> None:
+async def test_a_call_waits_too(autojump_clock: MockClock) -> None:
     out = RecordingOut()
     pen = Pen(out, delay=2)
-    await pen.call(
-        Job(Offer("note", "custom"), "free"), {"type": "custom_tool_call", "call_id": "c", "name": "n", "input": "free"}
-    )
-    assert out.events == [("item", "custom_tool_call")]
+    await pen.call(Job(Offer("note", "custom"), "free"))
+    assert out.events == [("call", "note", "free")]
     assert trio.current_time() == 2

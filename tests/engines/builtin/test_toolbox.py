@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from agentwire.engines.builtin.arguments import Job
-from agentwire.engines.builtin.hosted import hosted_call, item_of
+from agentwire.engines.builtin.hosted import hosted_call
+from agentwire.engines.builtin.pen import Pen
 from agentwire.engines.builtin.toolbox import Offer, allowed, of_json, offers
 from agentwire.protocol.ids import Sources
+from agentwire.protocol.items import CustomToolCall, FunctionCall
 from agentwire.protocol.tools import ToolChoice, parse_tool_choice
-from agentwire.testing.recording import ask_for
+from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.kit import READ, tool
 
 INNER = [{**READ, "name": "peek"}, {"type": "custom", "name": "jot"}, 7, {"type": "namespace", "name": "deeper"}]
@@ -91,16 +93,15 @@ def test_hosted_calls(kind: str, request_: str, expected: dict[str, Any]) -> Non
     assert {name: item[name] for name in expected} == expected
 
 
-def test_calls_into_a_namespace_are_whole_items() -> None:
-    peek, jot = OFFERS[2], OFFERS[3]
-    function = item_of(Job(peek, {"path": "a"}), Sources.seeded(0))
-    custom = item_of(Job(jot, "text"), Sources.seeded(0))
-    assert function is not None
-    assert custom is not None
-    assert (function["type"], function["namespace"], function["arguments"]) == (
-        "function_call",
-        "files",
-        '{"path":"a"}',
-    )
-    assert (custom["type"], custom["namespace"], custom["input"]) == ("custom_tool_call", "files", "text")
-    assert item_of(Job(OFFERS[0], {}), Sources.seeded(0)) is None
+async def test_calls_into_a_namespace_name_it() -> None:
+    out = RecordingOut()
+    pen = Pen(out)
+    for offer, arguments in ((OFFERS[2], {"path": "a"}), (OFFERS[3], "text"), (OFFERS[0], {})):
+        await pen.call(Job(offer, arguments))
+    function, custom, plain = out.items
+    assert isinstance(function, FunctionCall)
+    assert isinstance(custom, CustomToolCall)
+    assert isinstance(plain, FunctionCall)
+    assert (function.namespace, function.arguments) == ("files", '{"path":"a"}')
+    assert (custom.namespace, custom.input) == ("files", "text")
+    assert plain.namespace is None

@@ -14,7 +14,6 @@ from agentwire.engines.chat.calls import Calls
 from agentwire.engines.chat.chunks import CallDelta
 from agentwire.engines.chat.offers import Offers
 from agentwire.protocol.errors import RemoteProtocolError
-from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, FunctionCall
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.chat.kit import CRM, PATCH, Json, call, sum_tool
@@ -23,8 +22,10 @@ from tests.engines.chat.kit import CRM, PATCH, Json, call, sum_tool
 class Steps(RecordingOut):
     """A recording that notes each step of a call, not the whole call alone."""
 
-    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
-        await super().open_call(name, call_id=call_id, custom=custom)
+    async def open_call(
+        self, name: str, *, call_id: str | None = None, custom: bool = False, namespace: str | None = None
+    ) -> None:
+        await super().open_call(name, call_id=call_id, custom=custom, namespace=namespace)
         self.events.append(("open", name))
 
     async def arguments(self, piece: str) -> None:
@@ -35,7 +36,7 @@ class Steps(RecordingOut):
 def calls_on(out: RecordingOut, *, known: Sequence[str] = (), most: int = 10_000) -> Calls:
     ask = ask_for("x", tools=[sum_tool(), sum_tool("sub"), PATCH, CRM])
     offers = Offers.of(ask.tools, ask.tool_choice)
-    return Calls(out, offers, Sources.seeded(7), known=lambda call_id: call_id in known, most=most)
+    return Calls(out, offers, known=lambda call_id: call_id in known, most=most)
 
 
 async def taken(*pieces: Json, cut: bool = False, **options: Any) -> Steps:

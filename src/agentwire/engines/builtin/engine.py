@@ -16,7 +16,7 @@ import trio
 
 from agentwire.engines.builtin.answer import digest, line_of_step, report
 from agentwire.engines.builtin.arguments import Context, Job, jobs_for, structured
-from agentwire.engines.builtin.hosted import hosted_call, item_of
+from agentwire.engines.builtin.hosted import hosted_call
 from agentwire.engines.builtin.matching import closest
 from agentwire.engines.builtin.pen import Pen
 from agentwire.engines.builtin.plan import Plan, plan_steps
@@ -65,7 +65,7 @@ class _Builtin:
         if mind.wants_summary:
             await pen.summary(mind.summary(jobs))
         for job in jobs:
-            await pen.call(job, item_of(job, ask.sources))
+            await pen.call(job)
         if not jobs:
             await pen.text(mind.answer())
         return pen.finish(mind.input_tokens(), mind.cached_tokens())

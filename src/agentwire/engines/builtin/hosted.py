@@ -1,4 +1,4 @@
-"""Calls that have an item type of their own, or a namespace: written as whole items.
+"""Calls that have an item type of their own: written as whole items.
 
 A shell, a patch or a screen is called only when the client forces it, and then with what the message says, or with
 something harmless.
@@ -8,25 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from agentwire.engines.builtin.arguments import Job, object_of
+from agentwire.engines.builtin.arguments import object_of
 from agentwire.engines.builtin.mentions import mentions
 from agentwire.protocol.ids import Sources
 
-__all__ = ["hosted_call", "item_of"]
-
-
-def item_of(job: Job, sources: Sources) -> dict[str, Any] | None:
-    """The whole item of a call that `Out.call` cannot write; None for a plain call."""
-    offer = job.offer
-    if offer.namespace is None:
-        return None
-    item: dict[str, Any] = {"name": offer.name, "namespace": offer.namespace, "status": "completed"}
-    if offer.kind == "custom":
-        return {"type": "custom_tool_call", **_ids(sources, "ctc"), **item, "input": str(job.arguments)}
-    text = job.arguments if isinstance(job.arguments, str) else msgspec.json.encode(job.arguments).decode()
-    return {"type": "function_call", **_ids(sources, "fc"), **item, "arguments": text}
+__all__ = ["hosted_call"]
 
 
 def hosted_call(kind: str, request: str, sources: Sources) -> dict[str, Any]:

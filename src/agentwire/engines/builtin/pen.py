@@ -7,8 +7,8 @@ the turn ends ``incomplete``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 import attrs
 import msgspec
@@ -78,16 +78,13 @@ class Pen:
             if self.delay:
                 await trio.sleep(self.delay)
 
-    async def call(self, job: Job, items: Mapping[str, Any] | None = None) -> None:
+    async def call(self, job: Job) -> None:
         """Make one call, if all of it fits: a call that is cut off cannot be run."""
         custom = job.offer.kind == "custom"
         arguments = job.arguments if isinstance(job.arguments, str) else msgspec.json.encode(job.arguments).decode()
         if not self._pay(count_tokens(job.offer.name) + count_tokens(arguments)):
             return
-        if items is not None:
-            await self.out.item(items)
-        else:
-            await self.out.call(job.offer.name, arguments, custom=custom)
+        await self.out.call(job.offer.name, arguments, custom=custom, namespace=job.offer.namespace)
         if self.delay:
             await trio.sleep(self.delay)
 

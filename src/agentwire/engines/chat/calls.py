@@ -1,22 +1,21 @@
 """Tool calls from the pieces in which they stream in, whatever a server makes of indexes, ids and names.
 
 The first call that is not complete is passed on as it comes; pieces of others wait for it, so that each call goes out
-whole and in order. Free-text and namespaced calls, which have another form for the client, go out when they are whole.
+whole and in order. Free-text calls, which have another form for the client, go out when they are whole.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import msgspec
 
 from agentwire.engines.chat.chunks import CallDelta
-from agentwire.engines.chat.offers import Offer, Offers
+from agentwire.engines.chat.offers import Offers
 from agentwire.protocol.errors import RemoteProtocolError
-from agentwire.protocol.ids import Sources
 from agentwire.runtime.contracts import Out
 
 __all__ = ["Calls"]
@@ -57,15 +56,13 @@ class Calls:
     Args:
         out: where they go.
         offers: what the model may call.
-        sources: ids for items.
         known: whether a call id is in the conversation already; such an id is not used again.
         most: bytes that all arguments together may have.
     """
 
-    def __init__(self, out: Out, offers: Offers, sources: Sources, *, known: Callable[[str], bool], most: int) -> None:
+    def __init__(self, out: Out, offers: Offers, *, known: Callable[[str], bool], most: int) -> None:
         self._out = out
         self._offers = offers
-        self._sources = sources
         self._known = known
         self._most = most
         self._by_index: dict[int | None, _Call] = {}
@@ -136,9 +133,9 @@ class Calls:
         offer = self._offers.find(call.name)
         if call.opened:
             await self._out.arguments(piece)
-        elif not offer.custom and offer.namespace is None:
+        elif not offer.custom:
             call.opened = True
-            await self._out.open_call(offer.name, call_id=self._id_of(call))
+            await self._out.open_call(offer.name, call_id=self._id_of(call), namespace=offer.namespace)
             await self._out.arguments(call.text)
 
     async def _end(self, call: _Call) -> None:
@@ -150,20 +147,11 @@ class Calls:
             if not call.text.strip():
                 await self._out.arguments("{}")
             await self._out.close_call()
-        elif offer.namespace is not None:
-            await self._out.item(self._namespaced(call, offer))
-        elif offer.custom:
-            await self._out.call(offer.name, _free_text(call.text), call_id=self._id_of(call), custom=True)
         else:
-            await self._out.call(offer.name, _some(call.text), call_id=self._id_of(call))
-
-    def _namespaced(self, call: _Call, offer: Offer) -> dict[str, Any]:
-        call_id = self._id_of(call) or self._sources.new_id("call")
-        item = {"call_id": call_id, "name": offer.name, "namespace": offer.namespace, "status": "completed"}
-        if offer.custom:
-            text = _free_text(call.text)
-            return {"type": "custom_tool_call", "id": self._sources.new_id("ctc"), **item, "input": text}
-        return {"type": "function_call", "id": self._sources.new_id("fc"), **item, "arguments": _some(call.text)}
+            text = _free_text(call.text) if offer.custom else _some(call.text)
+            await self._out.call(
+                offer.name, text, call_id=self._id_of(call), custom=offer.custom, namespace=offer.namespace
+            )
 
     def _id_of(self, call: _Call) -> str | None:
         """The server's own id, which it may want to see again; a fresh one if it is no id or was used before."""

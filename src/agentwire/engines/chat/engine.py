@@ -108,7 +108,7 @@ class _ChatEngine:
         settings = settings_of(ask, offers, model=self.model, tokens_name=self.tokens_name)
         messages = b"%b,%b" % (prompt.messages(ask.instructions), summary_message())
         most = self.limits.response_bytes
-        calls = Calls(notes, offers, ask.sources, known=prompt.rendered.knows, most=most)
+        calls = Calls(notes, offers, known=prompt.rendered.knows, most=most)
         answer = Answer(notes, calls, must_call=False, most=most)
         body = body_of(summary_settings(settings, self.tokens_name, self.limits.summary_tokens), messages)
         try:
@@ -179,7 +179,7 @@ class _Step:
 
     def _answer(self, used: Usage | None = None) -> Answer:
         most = self.engine.limits.response_bytes
-        calls = Calls(self.out, self.offers, self.ask.sources, known=self.prompt.rendered.knows, most=most)
+        calls = Calls(self.out, self.offers, known=self.prompt.rendered.knows, most=most)
         return Answer(self.out, calls, must_call=self.offers.mode == "required", most=most, used=used)
 
 

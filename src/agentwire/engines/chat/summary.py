@@ -6,13 +6,14 @@ behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
+from agentwire.runtime.contracts import Phase
 
 __all__ = ["Notes", "summary_message", "summary_settings"]
 
@@ -42,9 +43,18 @@ class Notes:
 
     pieces: list[str] = attrs.Factory(list)
 
-    async def text(self, piece: str) -> None:
+    async def text(self, piece: str, *, logprobs: Sequence[Mapping[str, Any]] = ()) -> None:
         """A piece of the summary."""
         self.pieces.append(piece)
+
+    async def annotation(self, raw: Mapping[str, Any]) -> None:
+        """Nobody will read it."""
+
+    async def begin_message(self, *, phase: Phase | None = None) -> None:
+        """All text is one summary."""
+
+    async def seal_reasoning(self, encrypted_content: str) -> None:
+        """No summary."""
 
     async def refusal(self, piece: str) -> None:
         """No summary."""
@@ -56,11 +66,19 @@ class Notes:
         """None of the conversation."""
 
     async def call(
-        self, name: str, arguments: str | Mapping[str, Any], *, call_id: str | None = None, custom: bool = False
+        self,
+        name: str,
+        arguments: str | Mapping[str, Any],
+        *,
+        call_id: str | None = None,
+        custom: bool = False,
+        namespace: str | None = None,
     ) -> None:
         """Nobody will run it."""
 
-    async def open_call(self, name: str, *, call_id: str | None = None, custom: bool = False) -> None:
+    async def open_call(
+        self, name: str, *, call_id: str | None = None, custom: bool = False, namespace: str | None = None
+    ) -> None:
         """Nobody will run it."""
 
     async def arguments(self, piece: str) -> None:

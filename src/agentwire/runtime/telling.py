@@ -1,0 +1,120 @@
+"""Events on their way into a window: what is settled is queued here first, and written as far as there is room.
+
+So an operation that is cancelled while it waits for room has changed everything or nothing, and the next one writes
+what it left behind.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NoReturn
+
+import attrs
+import msgspec
+import trio
+
+from agentwire.protocol.codec import encode_json, to_wire
+from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.items import Item, McpCall, client_call
+from agentwire.runtime.making import OpenCall, Output
+from agentwire.runtime.window import Window
+
+__all__ = ["Teller", "event_parts", "plain"]
+
+
+def event_parts(kind: str, members: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """An event as the two parts that `Window.put` joins with its number."""
+    body = encode_json(members)[1:-1]
+    return b'{"type":"%b","sequence_number":' % kind.encode(), b"," + body if body else b""
+
+
+@attrs.frozen
+class _Due:
+    """An event that is yet to be written, and what follows from it."""
+
+    kind: str
+    members: Mapping[str, Any]
+    then: Callable[[], None] | None = None
+
+
+def plain(raw: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """The JSON of an engine's mapping, as it stays whatever becomes of the original.
+
+    Raises:
+        LocalProtocolError: it has no ``type``.
+        TypeError: there is something in it that has no JSON.
+    """
+    if not isinstance(raw.get("type"), str):
+        raise LocalProtocolError(f"{what} needs a type")
+    plain: dict[str, Any] = msgspec.json.decode(encode_json(raw))
+    return plain
+
+
+class Teller:
+    """Tells of items as they begin and end.
+
+    Args:
+        window: takes the events.
+        output: takes the finished items.
+        sources: ids for items and calls.
+        max_bytes: the most that the response's events may have; then `overflow` is called, which cancels the engine.
+    """
+
+    __slots__ = (
+        "_call", "_closed", "_due", "_interrupt", "_max_bytes", "_output", "_overflow", "_owed", "_sources",
+        "_unanswered", "_window",
+    )  # fmt: skip
+
+    def __init__(
+        self, window: Window, output: Output, sources: Sources, *, max_bytes: int, overflow: Callable[[], None]
+    ) -> None:
+        self._window = window
+        self._output = output
+        self._sources = sources
+        self._max_bytes = max_bytes
+        self._overflow = overflow
+        self._due: deque[_Due] = deque()
+        self._call: OpenCall | None = None
+        self._unanswered: dict[int, McpCall] = {}
+        self._owed = False
+        self._interrupt: Callable[[], None] | None = None
+        self._closed = False
+
+    def _say(self, kind: str, members: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
+        self._due.append(_Due(kind, members, then))
+
+    def _add(self, index: int, item: Item | Mapping[str, Any]) -> None:
+        self._say("response.output_item.added", {"output_index": index, "item": to_wire(item)})
+
+    def _finish(self, index: int, item: Item) -> None:
+        self._owed = self._owed or client_call(item) is not None
+        self._say(
+            "response.output_item.done",
+            {"output_index": index, "item": to_wire(item)},
+            partial(self._output.fill, index, item),
+        )
+
+    async def _flush(self) -> None:
+        """Write what is due, as far as there is room; cancelled, the rest stays due."""
+        due = self._due
+        while due:
+            event = due[0]
+            await self._window.put(*event_parts(event.kind, event.members))
+            due.popleft()
+            if event.then is not None:
+                event.then()
+
+    async def _stop(self) -> NoReturn:
+        """The response is as large as it may be: the step is cancelled, and ends incomplete."""
+        self._overflow()
+        await trio.lowlevel.checkpoint()
+        raise LocalProtocolError("the response is as large as it may be; nothing more is taken")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LocalProtocolError("this step has ended: an engine may not write after it returned")
+        if self._call is not None:
+            raise LocalProtocolError("a call is still open: call close_call() first")

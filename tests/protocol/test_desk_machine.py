@@ -341,6 +341,8 @@ class DeskMachine(RuleBasedStateMachine):
                 self.open_turn(turn, data.draw(st.sampled_from(("begin",) * 6 + ENDS[3:] + ("unsteerable",))))
             elif turn.phase == "begun":
                 self.make_output(turn, data)
+            elif turn.id is not None and data.draw(st.integers(0, 3)) == 0:
+                self.steer(turn.id, INPUTS[0], 10)
             else:
                 self.leave(turn, quietly=data.draw(st.integers(0, 9)) == 0)
 

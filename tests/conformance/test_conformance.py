@@ -11,10 +11,8 @@ from trio.testing import MockClock
 
 from agentwire.testing.conformance import CASES, NEEDS, RULES, Case, run_case, run_cases
 from agentwire.testing.conformance.rules import Profile
-from tests.conformance.awaited import AWAITED
 from tests.conformance.kit import in_memory, on_sockets, peer_at
 
-AWAITING = pytest.mark.xfail(reason="its feature is not there yet", strict=False)
 PROFILES: tuple[Profile, ...] = ("openai", "open-responses")
 LONG = 10_000
 """Seconds of the virtual clock that one case may take: it waits for the hour of a connection."""
@@ -23,7 +21,7 @@ LONG = 10_000
 def cases() -> list[ParameterSet]:
     """Each case in each profile that it is about."""
     return [
-        pytest.param(one, profile, id=f"{name}-{profile}", marks=[AWAITING] if name in AWAITED else [])
+        pytest.param(one, profile, id=f"{name}-{profile}")
         for name, one in CASES.items()
         for profile in PROFILES
         if profile in one.profiles & RULES[one.rules[0]].profiles
@@ -42,7 +40,7 @@ async def test_a_case(case: Case, profile: Profile, autojump_clock: MockClock) -
 async def test_all_of_them_on_real_sockets(profile: Profile, tmp_path: Path) -> None:
     async with on_sockets(profile, tmp_path / "responses.sqlite") as peer:
         results = await run_cases(peer, profile=profile, timeout=20)
-    failed = [result for result in results if result.verdict == "failed" and result.case.name not in AWAITED]
+    failed = [result for result in results if result.verdict == "failed"]
     assert not failed, "\n".join(map(str, failed))
     assert {result.case for result in results} == set(CASES.values())
     count = Counter(result.verdict for result in results)

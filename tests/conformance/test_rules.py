@@ -11,7 +11,6 @@ import pytest
 from agentwire.testing.conformance import CASES, NEEDS, RULES, TOPICS, Case, Rule, page
 from agentwire.testing.conformance.registry import case as register
 from agentwire.testing.conformance.rules import LEVELS, SOURCES
-from tests.conformance.awaited import AWAITED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROVEN = {rule for case in CASES.values() for rule in case.rules}
@@ -38,8 +37,6 @@ def test_a_rule_is_whole(rule: Rule) -> None:
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_a_rule_is_shown_or_says_why_not(rule: Rule) -> None:
-    if rule.id in AWAITED:
-        pytest.xfail("its feature is not there yet")
     if rule.departure is not None:
         assert rule.id not in PROVEN
         assert rule.proof is None

@@ -35,7 +35,7 @@ TOOLS: Final = Topic(
             7,
             "`max_tool_calls` bounds the calls that the server itself runs in one response.",
             "openapi",
-            proof="tests/runtime/test_turn.py::test_max_tool_calls",
+            proof="tests/runtime/test_call_rules.py::test_server_tools_run_as_often_as_the_request_allows",
         ),
         _t.must(
             8,

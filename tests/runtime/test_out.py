@@ -538,6 +538,11 @@ OPERATIONS: dict[str, Callable[[TurnOut], Awaitable[None]]] = {
     "arguments": lambda out: out.arguments('{"x":1}'),
     "close": lambda out: out.close_call(),
     "item": lambda out: out.item({"type": "web_search_call"}),
+    "open item": lambda out: out.open_item({"type": "web_search_call"}),
+    "event": lambda out: out.event("response.web_search_call.in_progress", {}),
+    "next event": lambda out: out.event("response.web_search_call.searching", {}),
+    "extension": lambda out: out.event("vendor:thing", {"a": 1}),
+    "close item": lambda out: out.close_item({"type": "web_search_call", "status": "completed"}),
     "call item": lambda out: out.item({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}),
 }
 

@@ -25,7 +25,7 @@ from agentwire.runtime.contracts import Ask, Out, Phase
 
 __all__ = [
     "Annotation", "Call", "Delay", "Do", "Fail", "Hang", "Item", "NewMessage", "Piece", "Reasoning", "Refusal",
-    "Sealed", "Stop", "Summary", "Text", "Turn", "cut",
+    "Sealed", "Stop", "Summary", "Text", "Told", "Turn", "cut",
 ]  # fmt: skip
 
 Arguments = str | Mapping[str, Any]
@@ -186,6 +186,28 @@ class Item:
     async def perform(self, ask: Ask, out: Out) -> None:
         """Put it out."""
         await out.item(self.raw)
+
+
+@attrs.frozen
+class Told:
+    """An item with its events, each the type and the other members, as plain JSON.
+
+    Attributes:
+        begun: the item when it begins.
+        events: what is told of it, in order.
+        done: the item when it ends; as it begins, but ``completed``, if left out.
+    """
+
+    begun: Mapping[str, Any]
+    events: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    done: Mapping[str, Any] | None = None
+
+    async def perform(self, ask: Ask, out: Out) -> None:
+        """Tell it."""
+        await out.open_item(self.begun)
+        for kind, members in self.events:
+            await out.event(kind, members)
+        await out.close_item(self.done or {**self.begun, "status": "completed"})
 
 
 @attrs.frozen

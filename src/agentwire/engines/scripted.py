@@ -215,6 +215,17 @@ class _Counting:
         self._count()
         await self._out.item(raw)
 
+    async def open_item(self, raw: Mapping[str, Any]) -> None:
+        self._count()
+        await self._out.open_item(raw)
+
+    async def event(self, kind: str, members: Mapping[str, Any]) -> None:
+        self._count()
+        await self._out.event(kind, members)
+
+    async def close_item(self, raw: Mapping[str, Any]) -> None:
+        await self._out.close_item(raw)
+
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         return self._out.calls

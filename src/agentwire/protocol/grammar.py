@@ -30,7 +30,7 @@ from agentwire.protocol.order import (
     label,
 )
 
-__all__ = ["Checker", "GrammarError"]
+__all__ = ["Checker", "GrammarError", "ItemChecker"]
 
 ADDED: Final = "response.output_item.added"
 DONE: Final = "response.output_item.done"
@@ -136,7 +136,7 @@ class _Stream:
     state: str = "start"
     expected: int = 0
     response_id: str | None = None
-    items: list[_Item] = attrs.field(factory=list)
+    items: list[ItemChecker] = attrs.field(factory=list)
 
     def feed(self, kind: str, group: str, event: Mapping[str, Any]) -> None:
         target = LIFECYCLE[self.state].get(group)
@@ -186,16 +186,9 @@ class _Stream:
         index, item = _index(event, "output_index"), _object(event, "item")
         if index != len(self.items):
             raise GrammarError("index", f"an item is added at {index} where {len(self.items)} comes next")
-        self.items.append(_Item(_text(item, "type"), _text(item, "id")))
-        empty = _BEGINS_EMPTY.get(_text(item, "type"))
-        if empty is None:
-            return
-        if item.get(empty):
-            raise GrammarError("content", f"item {index} is added with {empty} already in it")
-        if item.get("status") != "in_progress":
-            raise GrammarError("status", f"item {index} is added with status {shorten(item.get('status'))}")
+        self.items.append(ItemChecker.begin(item))
 
-    def _item(self, event: Mapping[str, Any], kind: str) -> _Item:
+    def _item(self, event: Mapping[str, Any], kind: str) -> ItemChecker:
         index = _index(event, "output_index")
         if index >= len(self.items):
             raise GrammarError("index", f"{kind} is about item {index}, which was not added")
@@ -218,15 +211,49 @@ class _Thread:
 
 
 @attrs.define
-class _Item:
-    """One item as it comes in; ``final`` is how it ended."""
+class ItemChecker:
+    """Follows one item.
+
+    Attributes:
+        kind: its type.
+        id: its id.
+        threads: how far each part of it is.
+        final: how it ended.
+    """
 
     kind: str
     id: str
     threads: dict[tuple[str | None, int], _Thread] = attrs.field(factory=dict)
     final: Mapping[str, Any] | None = None
 
+    @classmethod
+    def begin(cls, item: Mapping[str, Any]) -> ItemChecker:
+        """A checker for an item that is added like this.
+
+        Raises:
+            GrammarError: no item begins like this.
+        """
+        kind, id_ = _text(item, "type"), _text(item, "id")
+        empty = _BEGINS_EMPTY.get(kind)
+        if empty is not None and item.get(empty):
+            raise GrammarError("content", f"{id_} is added with {empty} already in it")
+        if empty is not None and item.get("status") != "in_progress":
+            raise GrammarError("status", f"{id_} is added with status {shorten(item.get('status'))}")
+        return cls(kind, id_)
+
+    def said(self) -> dict[str, Any]:
+        """The text that its events have told so far, as the members of the item in which it will stand."""
+        return {
+            member: [_part_of(*part) for part in value if part[0] is not None] if isinstance(value, list) else value
+            for member, value in self._texts().items()
+        }
+
     def feed(self, kind: str, event: Mapping[str, Any]) -> None:
+        """Take the next event of the item, its end too.
+
+        Raises:
+            GrammarError: it is not legal here. The checker is of no use afterwards.
+        """
         if self.final is not None:
             raise GrammarError("order", f"{kind} comes after {self.id} is done")
         if kind == DONE:
@@ -308,8 +335,13 @@ _WHOLE_TEXT: Final = {
 }
 
 
+def _part_of(kind: str, text: str) -> dict[str, Any]:
+    part = {"type": kind, PART_TEXT[kind]: text}
+    return {**part, "annotations": [], "logprobs": []} if kind == "output_text" else part
+
+
 def _told(value: Any) -> Any:
-    """A member of a finished item as `_Item._texts` has it."""
+    """A member of a finished item as `ItemChecker._texts` has it."""
     if not isinstance(value, list):
         return value
     parts = [part if isinstance(part, Mapping) else {} for part in value]

@@ -204,6 +204,22 @@ class Out(Protocol):
     async def item(self, raw: Mapping[str, Any]) -> None:
         """Any other finished item, passed through as it is (an ``id`` is added if it has none)."""
 
+    async def open_item(self, raw: Mapping[str, Any]) -> None:
+        """Begin an item of any type whose events you write yourself, with `event`, and end with `close_item`.
+
+        For what happens in stages, such as a search, and for what another server tells. Nothing else is written until
+        it is closed; what cannot be in a legal stream is refused with `LocalProtocolError`.
+        """
+
+    async def event(self, kind: str, members: Mapping[str, Any]) -> None:
+        """The next event of that item: ``response.web_search_call.searching`` and the like, or an extension (a colon).
+
+        ``item_id``, ``output_index`` and ``sequence_number`` are filled in, whatever ``members`` says.
+        """
+
+    async def close_item(self, raw: Mapping[str, Any]) -> None:
+        """The final form of that item; it must repeat what its events said."""
+
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         """The calls of this step so far."""

@@ -48,6 +48,11 @@ class Output:
         self._slots.append(None)
         return len(self._slots) - 1
 
+    @property
+    def size(self) -> int:
+        """How many items there are, finished or not."""
+        return len(self._slots)
+
     def fill(self, index: int, item: Item) -> None:
         """This item is final."""
         self._slots[index] = item

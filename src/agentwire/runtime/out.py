@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import decode_item, encode_json, to_wire
 from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.protocol.ids import Sources
@@ -28,6 +29,7 @@ from agentwire.runtime.making import (
     Output,
     id_prefix,
 )
+from agentwire.runtime.relaying import OpenItem
 from agentwire.runtime.telling import event_parts, plain
 from agentwire.runtime.texts import TextOut
 from agentwire.runtime.window import Window
@@ -241,6 +243,59 @@ class TurnOut(TextOut):
             self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
         self._end_call(call, text)
 
+    async def open_item(self, raw: Mapping[str, Any]) -> None:
+        """Begin an item whose events the engine writes; see `Out`.
+
+        Raises:
+            LocalProtocolError: no item begins like that.
+            TypeError: there is something in it that has no JSON.
+        """
+        raw = plain(raw, "an item")
+        raw = {**raw, "id": raw.get("id") or self._sources.new_id(id_prefix(raw["type"])), "status": "in_progress"}
+        await self._room()
+        await self._judge(decode_item(raw))
+        item = OpenItem(self._output.size, raw)
+        self._close_item("completed")
+        item.index = self._output.open()
+        self._relay = item
+        self._add(item.index, raw)
+        await self._flush()
+
+    async def event(self, kind: str, members: Mapping[str, Any] = EMPTY) -> None:
+        """An event of the open item; see `Out`. Cancelled while it waits, it is written by what is written next.
+
+        Raises:
+            LocalProtocolError: there is no open item, or the event cannot come here.
+            TypeError: there is something in it that has no JSON.
+        """
+        if self._relay is None:
+            raise LocalProtocolError("event() without an open item: call open_item() first")
+        told = plain({**members, "type": kind}, "an event")
+        await self._flush()
+        if self._window.total_bytes >= self._max_bytes:
+            await self._stop()
+        self._say(kind, self._relay.event(kind, told))
+        await self._flush()
+
+    async def close_item(self, raw: Mapping[str, Any]) -> None:
+        """End the open item; see `Out`. Cancelled while it waits, it is written by what is written next.
+
+        Raises:
+            LocalProtocolError: there is no open item, or it cannot end here or like that.
+            RequestError: it is of a known type, and a member of it is wrong.
+            TypeError: there is something in it that has no JSON.
+        """
+        if self._relay is None:
+            raise LocalProtocolError("close_item() without an open item: call open_item() first")
+        item = self._relay.end(plain(raw, "an item"))
+        if isinstance(item, FunctionCall | CustomToolCall):
+            self._calls.append(item)
+        self._rules.count(item)
+        self._finish(self._relay.index, item)
+        self._relay = None
+        await self._flush()
+        self._reach_boundary()
+
     # The end
 
     async def close(self, *, complete: bool) -> None:
@@ -250,9 +305,14 @@ class TurnOut(TextOut):
             LocalProtocolError: the step is complete, but a call is still open: nobody can run half a call.
         """
         self._closed = True
-        call = self._call
+        call, relay = self._call, self._relay
         if call is not None and complete:
             raise LocalProtocolError("a call is still open: call close_call() before the step ends")
+        if relay is not None and complete:
+            raise LocalProtocolError("an item is still open: call close_item() before the step ends")
+        if relay is not None:
+            self._relay = None
+            self._finish(relay.index, relay.cut())
         if call is not None:
             self._call = None
             self._cut_call(call)

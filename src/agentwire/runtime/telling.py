@@ -20,6 +20,7 @@ from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Item, McpCall, client_call
 from agentwire.runtime.making import OpenCall, Output
+from agentwire.runtime.relaying import OpenItem
 from agentwire.runtime.window import Window
 
 __all__ = ["Teller", "event_parts", "plain"]
@@ -64,7 +65,7 @@ class Teller:
     """
 
     __slots__ = (
-        "_call", "_closed", "_due", "_interrupt", "_max_bytes", "_output", "_overflow", "_owed", "_sources",
+        "_call", "_closed", "_due", "_interrupt", "_max_bytes", "_output", "_overflow", "_owed", "_relay", "_sources",
         "_unanswered", "_window",
     )  # fmt: skip
 
@@ -78,6 +79,7 @@ class Teller:
         self._overflow = overflow
         self._due: deque[_Due] = deque()
         self._call: OpenCall | None = None
+        self._relay: OpenItem | None = None
         self._unanswered: dict[int, McpCall] = {}
         self._owed = False
         self._interrupt: Callable[[], None] | None = None
@@ -113,8 +115,15 @@ class Teller:
         await trio.lowlevel.checkpoint()
         raise LocalProtocolError("the response is as large as it may be; nothing more is taken")
 
+    @property
+    def _is_between(self) -> bool:
+        """Whether neither a call nor an item of the engine's own is open."""
+        return self._call is None and self._relay is None
+
     def _check_open(self) -> None:
         if self._closed:
             raise LocalProtocolError("this step has ended: an engine may not write after it returned")
         if self._call is not None:
             raise LocalProtocolError("a call is still open: call close_call() first")
+        if self._relay is not None:
+            raise LocalProtocolError("an item is still open: call close_item() first")

@@ -211,7 +211,7 @@ class TextOut(Teller):
     def _reach_boundary(self) -> None:
         """An item is whole: what waits for that may come now."""
         interrupt = self._interrupt
-        if interrupt is None or self._text is not None or self._call is not None or self._unanswered:
+        if interrupt is None or self._text is not None or not self._is_between or self._unanswered:
             return
         self._interrupt = None
         if not self._owed:
@@ -219,7 +219,7 @@ class TextOut(Teller):
 
     async def _give_way(self) -> None:
         """Another item would begin: what is open ends here, and the engine when the server's tools have answered."""
-        if self._owed or self._call is not None:
+        if self._owed or not self._is_between:
             return
         self._close_item("completed")
         await self._flush()

@@ -25,6 +25,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask, Phase
+from agentwire.runtime.relaying import OpenItem
 
 __all__ = ["RecordingOut", "ask_for"]
 
@@ -94,6 +95,7 @@ class RecordingOut:
     _parts: list[tuple[str, str]] = attrs.Factory(list)
     _open: tuple[str, str, bool, str | None] | None = None
     _phase: Phase | None = None
+    _relay: OpenItem | None = None
     _annotations: list[Any] = attrs.Factory(list)
     _written: list[str] = attrs.Factory(list)
     _calls: list[FunctionCall | CustomToolCall | McpCall] = attrs.Factory(list)
@@ -219,6 +221,28 @@ class RecordingOut:
         self.events.append(("item", raw["type"]))
         self.items.append(decode_item({**raw, "id": raw.get("id") or self.sources.new_id("item")}))
 
+    async def open_item(self, raw: Mapping[str, Any]) -> None:
+        """Begin an item whose events the engine writes."""
+        await self._enter()
+        self._finish()
+        self._relay = OpenItem(len(self.items), {"id": self.sources.new_id("item"), **raw, "status": "in_progress"})
+
+    async def event(self, kind: str, members: Mapping[str, Any]) -> None:
+        """An event of that item."""
+        await self._enter()
+        if self._relay is None:
+            raise LocalProtocolError("event() without an open item: call open_item() first")
+        self._relay.event(kind, members)
+        self.events.append(("event", kind))
+
+    async def close_item(self, raw: Mapping[str, Any]) -> None:
+        """End that item."""
+        await self._enter()
+        if self._relay is None:
+            raise LocalProtocolError("close_item() without an open item: call open_item() first")
+        self.items.append(self._relay.end(raw))
+        self._relay = None
+
     async def _piece(self, kind: str, piece: str) -> None:
         await self._enter()
         if not isinstance(piece, str):
@@ -242,6 +266,8 @@ class RecordingOut:
     def _finish(self) -> None:
         if self._open is not None:
             raise LocalProtocolError("a call is still open: call close_call() first")
+        if self._relay is not None:
+            raise LocalProtocolError("an item is still open: call close_item() first")
         parts, self._parts = self._parts, []
         if not parts:
             return

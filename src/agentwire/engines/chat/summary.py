@@ -90,6 +90,15 @@ class Notes:
     async def item(self, raw: Mapping[str, Any]) -> None:
         """No summary."""
 
+    async def open_item(self, raw: Mapping[str, Any]) -> None:
+        """No summary."""
+
+    async def event(self, kind: str, members: Mapping[str, Any]) -> None:
+        """No summary."""
+
+    async def close_item(self, raw: Mapping[str, Any]) -> None:
+        """No summary."""
+
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         """None."""

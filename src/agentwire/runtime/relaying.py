@@ -1,0 +1,85 @@
+"""An item whose events an engine writes itself, such as a search, or one that another server tells of.
+
+What the engine writes is checked against the same tables as everything that is read, so that nothing that it gets
+wrong reaches a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from agentwire.protocol.codec import decode_item
+from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.grammar import GrammarError, ItemChecker
+from agentwire.protocol.items import Item
+from agentwire.protocol.order import ITEM_EVENTS
+
+__all__ = ["OpenItem"]
+
+_DONE = "response.output_item.done"
+
+
+class OpenItem:
+    """Such an item while it is open.
+
+    Args:
+        index: its ``output_index``.
+        raw: what it is when it begins; with an id and the status ``in_progress``.
+
+    Raises:
+        LocalProtocolError: no item begins like that.
+    """
+
+    __slots__ = ("_broken", "_checker", "index", "raw")
+
+    def __init__(self, index: int, raw: Mapping[str, Any]) -> None:
+        self.index = index
+        self.raw = raw
+        self._broken = False
+        with self._local():
+            self._checker = ItemChecker.begin(raw)
+
+    def event(self, kind: str, members: Mapping[str, Any]) -> dict[str, Any]:
+        """The members of its next event, with its own id and index.
+
+        Raises:
+            LocalProtocolError: this event cannot come here, or an earlier one could not; the item cannot go on then.
+        """
+        told = {name: value for name, value in members.items() if name not in ("type", "sequence_number", "stream_id")}
+        told["output_index"] = self.index
+        if ":" in kind:
+            return told
+        if not kind.startswith("response.shell_call_command."):
+            told["item_id"] = self.raw["id"]
+        with self._local():
+            if kind not in ITEM_EVENTS:
+                raise GrammarError("unknown", f"{kind} is no event of an item")
+            self._checker.feed(kind, told)
+        return told
+
+    def end(self, raw: Mapping[str, Any]) -> Item:
+        """Its final form.
+
+        Raises:
+            LocalProtocolError: it cannot end here, or like that.
+        """
+        final = {**raw, "id": self.raw["id"]}
+        with self._local():
+            self._checker.feed(_DONE, {"item": final})
+        return decode_item(final)
+
+    def cut(self) -> Item:
+        """What there is of it, ``incomplete``."""
+        return decode_item({**self.raw, **self._checker.said(), "status": "incomplete"})
+
+    @contextmanager
+    def _local(self) -> Iterator[None]:
+        if self._broken:
+            raise LocalProtocolError("this item had an event that cannot be: it cannot go on")
+        try:
+            yield
+        except GrammarError as error:
+            self._broken = True
+            raise LocalProtocolError(f"no legal stream has this: {error}") from error

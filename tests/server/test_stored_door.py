@@ -117,6 +117,10 @@ async def test_tokens_are_counted_and_nothing_runs(autojump_clock: MockClock) ->
         assert more["input_tokens"] > counted["input_tokens"] + 100
         _, told = await count(rig, instructions="y" * 400, input=None, model=None)
         assert told["input_tokens"] == 100
+        said = {"type": "item_reference", "id": response["output"][0]["id"]}
+        status, referred = await count(rig, input=[said])
+        assert status == 200
+        assert referred["input_tokens"] > 100
         assert len(asked) == 1
 
 

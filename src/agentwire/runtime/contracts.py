@@ -265,9 +265,9 @@ class Store(Protocol):
     """Where responses rest. The principal is part of every key: another principal's response is not found.
 
     A store keeps as much as it has room for, and for as long as it likes; what it drops is not found any more, and
-    what continues it keeps its history. Every method may be called from many tasks at once. Cancelled, it has done the
-    whole of its work or none of it. Each of them raises `StoreError` where the store cannot be read or written now:
-    the turn that needed it fails, and nothing else does.
+    what continues it keeps its history. Every method may be called from many tasks at once. Cancelled, it does the
+    whole of its work, if need be a moment later but before anything that is asked afterwards is written, or none of it.
+    Each raises `StoreError` where the store cannot be read or written now: the turn that needed it fails, nothing else.
     """
 
     @property

@@ -22,7 +22,7 @@ from agentwire.runtime.asks import has_trigger
 from agentwire.runtime.context import manages_context
 from agentwire.runtime.service import Service
 
-__all__ = ["Opened", "Transport", "open_request"]
+__all__ = ["Opened", "Transport", "open_request", "resolve_items"]
 
 Transport = Literal["websocket", "http", "background"]
 """How a request came; ``background``: over a WebSocket, to run without it."""
@@ -62,7 +62,7 @@ async def open_request(
     size = len(ticket.frame)
     request = ticket.request or await _decode(service, ticket, transport)
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
-    whole = await _resolve(service, principal, parent, request.input)
+    whole = await resolve_items(service, principal, parent, request.input)
     request = attrs.evolve(request, input=(*desk.take_steers(ticket), *whole))
     if not service.store.retains:
         request = attrs.evolve(request, store=False)
@@ -102,8 +102,14 @@ async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: 
     return found
 
 
-async def _resolve(service: Service, principal: str, parent: Node | None, given: Sequence[Item]) -> Sequence[Item]:
-    """Put the items in place that are only referred to: those of the conversation, or of any stored response."""
+async def resolve_items(
+    service: Service, principal: str, parent: Node | None, given: Sequence[Item]
+) -> tuple[Item, ...]:
+    """Put the items in place that are only referred to: any of the principal's stored responses may have them.
+
+    Raises:
+        RequestError: 400 or 404, an item is part of the conversation already, or nowhere.
+    """
     wanted = dict.fromkeys(item.id for item in given if isinstance(item, ItemReference))
     found = {item_id: await service.store.find_item(principal, item_id) for item_id in wanted}
     return resolve(parent, given, found.get)

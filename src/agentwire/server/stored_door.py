@@ -14,9 +14,10 @@ from agentwire.protocol.codec import decode_create_steps, encode_json
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.listing import list_page
 from agentwire.protocol.request import CreateRequest
-from agentwire.protocol.transcript import Node, resolve
+from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Stored
 from agentwire.runtime.counting import count_input
+from agentwire.runtime.opening import resolve_items
 from agentwire.runtime.service import Service
 from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.query import read_choice, read_flag, read_number
@@ -74,7 +75,8 @@ class StoredDoor:
         """``POST /v1/responses/input_tokens``: what a request like this would put in front of the model."""
         request = await self._decode(await call.connection.read_body())
         parent = await self._parent(call.principal, request.previous_response_id)
-        request = attrs.evolve(request, input=resolve(parent, request.input))
+        whole = await resolve_items(self._service, call.principal, parent, request.input)
+        request = attrs.evolve(request, input=whole)
         tokens = await count_input(self._service, request, parent, principal=call.principal)
         answer = {"object": "response.input_tokens", "input_tokens": tokens}
         await call.connection.respond(200, (JSON,), encode_json(answer))

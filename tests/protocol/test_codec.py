@@ -484,6 +484,7 @@ def test_a_request_that_is_only_looked_at_may_lack_model_and_input() -> None:
         (b"[]", False, False),
         (b'{"background": true', False, False),
         (b'\xff{"background": true}', False, False),
+        (b'{"background": ' + b"[" * 5000, False, False),
         (b"", False, False),
     ],
 )

@@ -321,6 +321,26 @@ async def test_a_costly_message_is_taken_in_steps(kind: str, autojump_clock: Moc
                 await peer.receive()
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/input_tokens", "/v1/responses/compact"])
+@pytest.mark.parametrize("kind", COSTLY)
+async def test_a_costly_body_is_the_clients_fault(kind: str, path: str, autojump_clock: MockClock) -> None:
+    """Over HTTP it is refused or answered as it is over the WebSocket, and never an error of the server's."""
+    body = COSTLY[kind]()
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    async with serving(hello, net=network(capacity=MIB, keep=False)) as rig, beside_a_healthy_client(rig):
+        reply = await (await rig.http()).ask(head, body)
+        assert reply.status in (200, 400), reply.body[:500]
+
+
+@pytest.mark.parametrize("text", [b"%b", b'{"model":"m","background":true,"input":%b}'])
+async def test_a_body_is_judged_before_anything_looks_into_it(text: bytes, autojump_clock: MockClock) -> None:
+    body = text % (b"[" * 2000 + b"]" * 2000)
+    head = f"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    async with serving(hello) as rig:
+        reply = await (await rig.http()).ask(head, body)
+        assert (reply.status, json.loads(reply.body)["error"]["code"]) == (400, "request_too_complex")
+
+
 @pytest.mark.parametrize(
     "kind", ["16 MiB of empty objects", "16 MiB of quotes", "10,000 messages in one", "50,000 messages in compactions"]
 )

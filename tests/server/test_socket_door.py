@@ -160,12 +160,16 @@ async def test_who_breaks_the_framing_is_told_with_which_code(
         assert rig.server.statistics().ended == {"protocol error": 1, "closed by the client": 1}
 
 
-async def test_a_message_of_the_largest_size_and_one_byte_more(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("filler", ["x", "é", "語", "🐘"])
+async def test_a_message_of_the_largest_size_and_one_byte_more(filler: str, autojump_clock: MockClock) -> None:
+    """Bytes count, and not characters."""
     async with serving(hello, limits=Limits(message_bytes=10_000)) as rig:
         peer = await rig.connect()
         message = '{"type":"response.create","model":"m","store":false,"input":"PLACE"}'
-        fits = message.replace("PLACE", "x" * (10_000 - len(message) + 5))
-        assert len(fits) == 10_000
+        room = 10_000 - len(message.replace("PLACE", ""))
+        count, rest = divmod(room, len(filler.encode()))
+        fits = message.replace("PLACE", filler * count + "x" * rest)
+        assert len(fits.encode()) == 10_000
         await peer.say(fits)
         assert (await peer.until())[-1]["type"] == "response.completed"
         await peer.say(fits + " ")

@@ -140,6 +140,6 @@ def peek_delivery(body: bytes) -> Delivery:
     """What a body says of its delivery; a body that is no request, or says it wrongly, will be refused later on."""
     try:
         wanted = _WANTED.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Delivery()
     return Delivery(_bytes(wanted.background) == b"true", _bytes(wanted.stream) == b"true")

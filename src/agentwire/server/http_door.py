@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 import trio
 
 from agentwire.protocol.codec import encode_json
+from agentwire.protocol.cost import cost_steps
 from agentwire.protocol.desk import Ticket
-from agentwire.protocol.envelope import peek_delivery
+from agentwire.protocol.envelope import Delivery, peek_delivery
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.request import Envelope
 from agentwire.runtime.pulse import Pulse
@@ -63,7 +64,7 @@ class HttpDoor:
         """``POST /v1/responses``; unless it is in the background, the turn is cancelled when the client goes."""
         connection = call.connection
         body = await connection.read_body()
-        wanted = peek_delivery(body)
+        wanted = await self._delivery(body)
         if wanted.background:
             await self._background.create(call, body, stream=wanted.stream)
             return
@@ -75,6 +76,12 @@ class HttpDoor:
                 await self._stream(connection, turn)
             else:
                 await self._whole(connection, turn)
+
+    async def _delivery(self, body: bytes) -> Delivery:
+        """How the answer is wanted; a body that costs too much is refused, in steps, before anything looks into it."""
+        for _ in cost_steps(body, self._service.limits):
+            await trio.lowlevel.checkpoint()
+        return peek_delivery(body)
 
     @asynccontextmanager
     async def session(self, principal: str, connection: HttpConnection) -> AsyncGenerator[Session]:

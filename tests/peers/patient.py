@@ -1,21 +1,25 @@
-"""An engine for the peers' conversation on lanes: it repeats what users said, or waits to be steered."""
+"""An engine for the peers that ask in the background: it takes its time over each word, and hangs if it is asked to."""
 
 from __future__ import annotations
 
 import trio
 
 from agentwire.protocol.items import Message
-from agentwire.runtime.contracts import Ask, Out
+from agentwire.protocol.response import Usage
+from agentwire.runtime.contracts import Ask, Finish, Out
 
-__all__ = ["engine"]
+__all__ = ["patient"]
+
+PAUSE = 0.02
 
 
-async def engine(ask: Ask, out: Out) -> None:
-    """Repeat all that users have said; after ``Wait.`` think, and then do nothing until somebody interrupts."""
-    said = [item.text for item in ask.items if isinstance(item, Message) and item.role == "user"]
-    if said[-1] == "Wait.":
-        await out.summary("Somebody will interrupt.")
-        await out.item({"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}})
-        await trio.sleep_forever()
-    for piece in said:
-        await out.text(f"{piece} ")
+async def patient(ask: Ask, out: Out) -> Finish:
+    """Say the words of the last message, one after the other; hang after the first if that is ``hang``."""
+    last = ask.new_items[-1]
+    words = last.text.split() if isinstance(last, Message) else []
+    for word in words:
+        await out.text(f"{word} ")
+        if word == "hang":
+            await trio.sleep_forever()
+        await trio.sleep(PAUSE)
+    return Finish(Usage(len(ask.items), len(words)))

@@ -13,7 +13,7 @@ from tests.peers import PROGRAMS, converse
 
 pytestmark = [pytest.mark.peer, pytest.mark.socket]
 
-ENGINE = "patient:engine"
+ENGINE = "echoing:engine"
 
 
 def check(report: dict[str, Any]) -> None:

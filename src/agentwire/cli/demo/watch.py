@@ -7,8 +7,8 @@ shown are those which the code itself saw.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import attrs
@@ -42,6 +42,15 @@ class Doing:
     reason: str | None = None
 
 
+async def _outer_reason() -> str:
+    """Why the task is cancelled, where the exception does not say: a sleep of its own ended in the same moment."""
+    try:
+        await trio.lowlevel.checkpoint_if_cancelled()
+    except trio.Cancelled as cancelled:  # noqa: ASYNC103 - who asks raises the first one
+        return cancelled.reason or "no reason was given"  # noqa: ASYNC104 - the same
+    return "no reason was given"
+
+
 @attrs.define
 class Watch:
     """Sees tools and engine steps begin and end.
@@ -63,14 +72,14 @@ class Watch:
         """What was cancelled, in the order in which it ended."""
         return tuple(sorted((one for one in self.seen if one.reason is not None), key=lambda one: one.ended or 0.0))
 
-    @contextmanager
-    def _doing(self, doing: Doing) -> Iterator[None]:
+    @asynccontextmanager
+    async def _doing(self, doing: Doing) -> AsyncGenerator[None]:
         self.seen.append(doing)
         self._tell()
         try:
             yield
         except trio.Cancelled as cancelled:
-            doing.reason = cancelled.reason or "no reason was given"
+            doing.reason = cancelled.reason or await _outer_reason()  # noqa: ASYNC102 - it waits for nothing
             raise
         finally:
             doing.ended = trio.current_time()
@@ -93,7 +102,7 @@ class Watch:
         async def watched(**arguments: Any) -> Any:
             told = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
             what = f"{function.__name__}({told})"
-            with self._doing(Doing(where, "tool", what, trio.current_time())):
+            async with self._doing(Doing(where, "tool", what, trio.current_time())):
                 return await function(**arguments)
 
         return watched
@@ -108,7 +117,7 @@ class Watch:
 
         async def watched(ask: Ask, out: Out) -> Finish | None:
             """One step; whatever ends the engine, and any cancellation, passes."""
-            with self._doing(
+            async with self._doing(
                 Doing("server", "engine step", f"step {ask.step} of {ask.response_id[:13]}...", trio.current_time())
             ):
                 if think:

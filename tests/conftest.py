@@ -22,6 +22,17 @@ hypothesis.settings.register_profile("campaign", deadline=None, max_examples=5_0
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 
+TIMEOUT = 120
+"""Seconds for a test. It stands here and not in pyproject.toml, so that examples run without pytest-timeout."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test its time, unless it says how much it needs."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Run one test, watched."""

@@ -67,7 +67,7 @@ async def test_openai_sdk(openai_python: Path) -> None:
 
 
 async def test_cut_anywhere() -> None:
-    options = ["-q", "-p", "no:cacheprovider"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:timeout"]  # which the test kit's extra does not bring
     with trio.fail_after(60):
         ran = await trio.run_process(
             [sys.executable, "-m", "pytest", *options, EXAMPLES / "test_cut_anywhere.py"],

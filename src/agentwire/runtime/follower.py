@@ -19,7 +19,6 @@ from agentwire.runtime.service import Service
 __all__ = ["Follower"]
 
 _TERMINALS: Final = tuple(b'{"type":"response.%b"' % kind for kind in (b"completed", b"incomplete", b"failed"))
-_ENDED_WELL: Final = frozenset(("completed", "incomplete"))
 
 
 class Follower:
@@ -104,6 +103,6 @@ class Follower:
         return not last or last[0].startswith(_TERMINALS)
 
     def _terminal(self, stored: Stored) -> bytes:
-        kind = stored.status if stored.status in _ENDED_WELL else "failed"
+        kind = stored.status if stored.continuable else "failed"
         head = b'{"type":"response.%b","sequence_number":%d' % (kind.encode(), self._after + 1)
         return head + b',"response":' + stored.response + b"}"

@@ -17,6 +17,9 @@ ASYNC_RULES := --enable=ASYNC,ASYNC900,ASYNC911,ASYNC912,ASYNC913
 # more arguments for pytest: make test ARGS="tests/protocol -x"
 ARGS ?=
 
+# a worker for each core; what shares a file shares a worker
+SIDE_BY_SIDE := -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format docs bench peers dev runtime lock clean
 
@@ -28,7 +31,7 @@ demo: runtime ## watch an agent work over one WebSocket, and what that saves
 
 test: dev peers ## run the whole test suite with branch coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(ARGS); status=$$?; \
+	@$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS); status=$$?; \
 	$(BIN)/coverage combine -q && $(BIN)/coverage report; covered=$$?; \
 	if [ $$status -ne 0 ]; then exit $$status; else exit $$covered; fi
 

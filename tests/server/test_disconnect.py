@@ -348,7 +348,7 @@ async def resumed(faults: Sequence[Fault]) -> tuple[list[Event], Network]:
     return comeback.events, net
 
 
-UNCUT, UNCUT_NET = run(resumed, ())
+UNCUT, UNCUT_NET = run(resumed, (), seed=0)
 RESUME_CUTS = list(every_frame(UNCUT_NET.trace, kinds=("cut", "reset", "half_close")))
 
 

@@ -56,6 +56,12 @@ def llama_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def frameworks_python() -> Path:
+    """The interpreter that has LangChain, pydantic-ai and the OpenAI Agents SDK."""
+    return peers.peer_python("frameworks")
+
+
+@pytest.fixture(scope="session")
 def node() -> Path:
     """Node; the official JavaScript SDK is found from the peers' programs."""
     return peers.node_exe()

@@ -1,6 +1,6 @@
 """Sets up the independent peers that the tests talk to, each in an environment of its own under ``.peers``.
 
-    python3 tests/peers/setup.py [openai] [node] [llama]
+    python3 tests/peers/setup.py [openai] [node] [llama] [frameworks]
 
 It needs nothing but Python and the package registries. What is already there as pinned is left alone.
 """
@@ -81,7 +81,21 @@ def _node(directory: Path) -> str:
     return _run(node, "-e", code, cwd=directory)
 
 
-PEERS: dict[str, Callable[[Path], str]] = {"openai": _openai, "node": _node, "llama": _llama}
+def _frameworks(directory: Path) -> str:
+    code = """
+from importlib.metadata import version
+import agents, langchain_openai, pydantic_ai.models.openai
+print(", ".join(f"{name} {version(name)}" for name in ("langchain-openai", "openai-agents", "pydantic-ai-slim")))
+"""
+    return _run(directory / "bin" / "python", "-c", code)
+
+
+PEERS: dict[str, Callable[[Path], str]] = {
+    "openai": _openai,
+    "node": _node,
+    "llama": _llama,
+    "frameworks": _frameworks,
+}
 
 
 def _environment(directory: Path, requirements: Path, *options: str) -> None:

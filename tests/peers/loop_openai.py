@@ -1,0 +1,48 @@
+"""The official Python SDK over plain HTTP, with a loop of one's own: the whole history with each request.
+
+python loop_openai.py http://127.0.0.1:8000/v1 [--turns 50] [--store false]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import loop
+from openai import OpenAI
+
+TOOL = {
+    "type": "function",
+    "name": "look_up",
+    "description": loop.DESCRIPTION,
+    "parameters": loop.PARAMETERS,
+    "strict": True,
+}
+
+
+def hold(options: argparse.Namespace, task: str) -> str:
+    """Ask, answer the calls, ask again."""
+    client: Any = OpenAI(base_url=options.base_url, max_retries=0)
+    history: list[Any] = [{"role": "user", "content": task}]
+    for _ in range(options.turns + 1):
+        response = client.responses.create(
+            model="looking",
+            instructions=loop.INSTRUCTIONS,
+            input=history,
+            tools=[TOOL],
+            store=options.store == "true",
+        )
+        history += response.output
+        calls = [item for item in response.output if item.type == "function_call"]
+        if not calls:
+            return str(response.output_text)
+        for call in calls:
+            said = loop.look_up(**json.loads(call.arguments))
+            history.append({"type": "function_call_output", "call_id": call.call_id, "output": said})
+    raise RuntimeError("the model did not come to an end")
+
+
+if __name__ == "__main__":
+    sys.exit(loop.hold(hold, "A long tool loop over HTTP, by the official Python SDK."))

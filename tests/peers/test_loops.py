@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import pytest
 import trio
 
@@ -11,12 +15,12 @@ from tests.peers import converse, node_exe, peer_python
 pytestmark = [pytest.mark.peer, pytest.mark.socket]
 
 TURNS = 6
-CLIENTS = {
-    "openai-python": (lambda: peer_python("openai"), "loop_openai.py"),
+CLIENTS: dict[str, tuple[Callable[[], Path], str]] = {
+    "openai-python": (partial(peer_python, "openai"), "loop_openai.py"),
     "openai-node": (node_exe, "loop_node.mjs"),
-    "langchain": (lambda: peer_python("frameworks"), "loop_langchain.py"),
-    "pydantic-ai": (lambda: peer_python("frameworks"), "loop_pydantic_ai.py"),
-    "openai-agents": (lambda: peer_python("frameworks"), "loop_agents.py"),
+    "langchain": (partial(peer_python, "frameworks"), "loop_langchain.py"),
+    "pydantic-ai": (partial(peer_python, "frameworks"), "loop_pydantic_ai.py"),
+    "openai-agents": (partial(peer_python, "frameworks"), "loop_agents.py"),
 }
 
 

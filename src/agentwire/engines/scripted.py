@@ -223,8 +223,16 @@ class _Counting:
         self._count()
         await self._out.event(kind, members)
 
+    async def delta(self, kind: str, piece: str, *, index: int | None = None) -> None:
+        self._count(piece)
+        await self._out.delta(kind, piece, index=index)
+
     async def close_item(self, raw: Mapping[str, Any]) -> None:
         await self._out.close_item(raw)
+
+    async def aside(self, kind: str, members: Mapping[str, Any]) -> None:
+        self._count()
+        await self._out.aside(kind, members)
 
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:

@@ -263,7 +263,15 @@ class ItemChecker:
             raise GrammarError("identity", f"{kind} has item_id {shorten(event.get('item_id'))} in {self.id}")
         self._move(kind, event)
 
-    def _move(self, kind: str, event: Mapping[str, Any]) -> None:
+    def pieces(self, kind: str, event: Mapping[str, Any]) -> list[str]:
+        """Take a delta; each string that is added to this list, before the next event, is one more delta like it.
+
+        Raises:
+            GrammarError: it is not legal here.
+        """
+        return self._move(kind, event).pieces
+
+    def _move(self, kind: str, event: Mapping[str, Any]) -> _Thread:
         part = _object(event, "part") if kind.partition("_part.")[1] else None
         name = label(kind, _text(part, "type") if part is not None else None)
         thread = self._thread(name, event)
@@ -272,6 +280,7 @@ class ItemChecker:
             raise GrammarError("order", f"{name} cannot come when its part of {self.id} is {thread.state}")
         thread.state = target
         _check_text(thread, kind, event, part)
+        return thread
 
     def _thread(self, name: str, event: Mapping[str, Any]) -> _Thread:
         """The thread that an event is about; a new one if it is the next by its index and begins a flow."""

@@ -22,7 +22,9 @@ __all__ = [
     "SIDE_EVENTS",
     "STATUS",
     "Flow",
+    "index_name",
     "label",
+    "may_stand_aside",
     "render_markdown",
 ]
 
@@ -256,6 +258,18 @@ RULES: Final[Mapping[str, str]] = {
 def label(kind: str, part: str | None) -> str:
     """The name of an event in `FLOWS`."""
     return f"{kind}/{part}" if part is not None else kind
+
+
+def index_name(item: str, event: str) -> str | None:
+    """The member that counts what an event is about, within an item of this type; None if there is no such member."""
+    flows = (flow for flow in FLOWS.get(item, ()) if any(event in events for events in flow.moves.values()))
+    return next((flow.index for flow in flows), None)
+
+
+def may_stand_aside(event: str) -> bool:
+    """Whether an event may come anywhere while a response runs: a side event, an extension, or a type unknown here."""
+    told = event in STATUS or event in ITEM_EVENTS or event in LATE_EVENTS
+    return not told and event not in ("error", "response.output_item.added", "response.output_item.done")
 
 
 def render_markdown() -> str:

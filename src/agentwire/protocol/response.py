@@ -125,6 +125,13 @@ class Response:
                 texts += [part.text for part in item.content if isinstance(part, OutputText)]
         return "".join(texts)
 
+    def told(self, members: Mapping[str, Any]) -> Response:
+        """The same, with what whoever answered says of it: ``model``, ``service_tier``, and members unknown here."""
+        known = {name: members[name] for name in ("model", "service_tier") if isinstance(members.get(name), str)}
+        own = {field.name for field in attrs.fields(Response)} | {"object"}
+        more = {name: value for name, value in members.items() if name not in own and name not in self.extra}
+        return attrs.evolve(self, **known, extra={**self.extra, **more}) if known or more else self
+
     @classmethod
     def begin(
         cls,

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Protocol
 
 import attrs
 
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall
 from agentwire.protocol.limits import Limits
@@ -114,10 +115,13 @@ class Finish:
     Attributes:
         usage: what was used, or None if the engine does not know.
         incomplete: why the output stops short; None when the model was done.
+        members: of the response object, where the engine knows better than the request: who answered (``model``), the
+            ``service_tier`` that was used, members that this version does not know. No others are taken.
     """
 
     usage: Usage | None = None
     incomplete: IncompleteReason | None = None
+    members: Mapping[str, Any] = EMPTY
 
 
 @attrs.frozen
@@ -217,8 +221,23 @@ class Out(Protocol):
         ``item_id``, ``output_index`` and ``sequence_number`` are filled in, whatever ``members`` says.
         """
 
+    async def delta(self, kind: str, piece: str, *, index: int | None = None) -> None:
+        """The next piece of that item's text: an `event` that has nothing but its ``delta``, and costs little.
+
+        Args:
+            kind: such as ``response.output_text.delta``.
+            piece: any text; an empty one is no event.
+            index: of the part (``content_index``, ``summary_index``), in an item that has parts.
+        """
+
     async def close_item(self, raw: Mapping[str, Any]) -> None:
         """The final form of that item; it must repeat what its events said."""
+
+    async def aside(self, kind: str, members: Mapping[str, Any]) -> None:
+        """An event that is about no item and may come anywhere, such as ``codex.rate_limits`` or an extension.
+
+        ``sequence_number`` is filled in. What has its place in a stream is refused with `LocalProtocolError`.
+        """
 
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:

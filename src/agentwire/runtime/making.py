@@ -31,6 +31,7 @@ __all__ = [
     "OpenText",
     "Output",
     "PartKind",
+    "around_delta",
     "id_prefix",
 ]
 
@@ -103,7 +104,7 @@ SUMMARY: Final = PartKind(
 )
 
 
-def _around_delta(events: str, where: Mapping[str, Any]) -> tuple[bytes, bytes]:
+def around_delta(events: str, where: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """Head and middle of a ``delta`` event (see `Pieces`)."""
     return b'{"type":"%b.delta","sequence_number":' % events.encode(), b',%b,"delta":' % encode_json(where)[1:-1]
 
@@ -118,7 +119,7 @@ class OpenPart(Pieces):
         self.annotations: list[Any] = []
         self.logprobs: list[Any] = []
         self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
-        super().__init__(*_around_delta(kind.text_event, self.where), kind.delta_tail)
+        super().__init__(*around_delta(kind.text_event, self.where), kind.delta_tail)
 
     def final(self) -> Part:
         """The part with all that was said."""
@@ -220,7 +221,7 @@ class OpenCall(Pieces):
         self.index = index
         self.where = {"item_id": call.id, "output_index": index}
         self._call = call
-        super().__init__(*_around_delta(kind.events, self.where), b"")
+        super().__init__(*around_delta(kind.events, self.where), b"")
 
     def item(self, text: str, status: str) -> Call:
         """The item as it is now."""

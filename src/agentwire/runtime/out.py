@@ -18,6 +18,7 @@ from agentwire.protocol.codec import decode_item, encode_json, to_wire
 from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, Item, McpCall, Message
+from agentwire.protocol.order import may_stand_aside
 from agentwire.runtime.call_rules import CallRules, is_call
 from agentwire.runtime.making import (
     CUSTOM,
@@ -36,6 +37,8 @@ from agentwire.runtime.window import Window
 
 __all__ = ["TurnOut"]
 
+NUMBERED: Final = ("type", "sequence_number", "stream_id")
+"""Members of an event that are not the engine's to say."""
 TOO_MANY: Final = "Not run: max_tool_calls allows {} calls in this response, and they have been made."
 
 
@@ -275,6 +278,42 @@ class TurnOut(TextOut):
         if self._window.total_bytes >= self._max_bytes:
             await self._stop()
         self._say(kind, self._relay.event(kind, told))
+        await self._flush()
+
+    async def delta(self, kind: str, piece: str, *, index: int | None = None) -> None:
+        """The next piece of the open item's text; see `Out`.
+
+        Raises:
+            LocalProtocolError: as `event` does.
+        """
+        if self._relay is None:
+            raise LocalProtocolError("delta() without an open item: call open_item() first")
+        pieces, window = self._relay.pieces(kind, index), self._window
+        # Nearly every event of a server that relays another one comes this way.
+        if not self._due and piece and type(piece) is str:
+            try:
+                if window.total_bytes < self._max_bytes and window.put_piece_nowait(pieces, piece):
+                    return
+            except UnicodeEncodeError:
+                pass
+        await self._delta(pieces, piece)
+
+    async def aside(self, kind: str, members: Mapping[str, Any]) -> None:
+        """An event outside of items; see `Out`. Cancelled while it waits, it is written by what is written next.
+
+        Raises:
+            LocalProtocolError: events of this type have their place in the stream.
+            TypeError: there is something in it that has no JSON.
+        """
+        if self._closed:
+            raise LocalProtocolError("this step has ended: an engine may not write after it returned")
+        if not may_stand_aside(kind):
+            raise LocalProtocolError(f"{kind} cannot come anywhere in a stream")
+        told = plain({**members, "type": kind}, "an event")
+        await self._flush()
+        if self._window.total_bytes >= self._max_bytes:
+            await self._stop()
+        self._say(kind, {name: value for name, value in told.items() if name not in NUMBERED})
         await self._flush()
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:

@@ -14,7 +14,9 @@ from agentwire.protocol.codec import decode_item
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.grammar import GrammarError, ItemChecker
 from agentwire.protocol.items import Item
-from agentwire.protocol.order import ITEM_EVENTS
+from agentwire.protocol.order import ITEM_EVENTS, index_name
+from agentwire.runtime.making import around_delta
+from agentwire.runtime.window import Pieces
 
 __all__ = ["OpenItem"]
 
@@ -32,14 +34,38 @@ class OpenItem:
         LocalProtocolError: no item begins like that.
     """
 
-    __slots__ = ("_broken", "_checker", "index", "raw")
+    __slots__ = ("_broken", "_checker", "_flowing", "index", "raw")
 
     def __init__(self, index: int, raw: Mapping[str, Any]) -> None:
         self.index = index
         self.raw = raw
         self._broken = False
+        self._flowing: tuple[str, int | None, Pieces] | None = None
         with self._local():
             self._checker = ItemChecker.begin(raw)
+
+    def pieces(self, kind: str, index: int | None) -> Pieces:
+        """Where the next piece of text goes; one that goes there is a ``delta`` event of this kind.
+
+        Raises:
+            LocalProtocolError: as `event` does.
+        """
+        flowing = self._flowing
+        if flowing is not None and flowing[0] == kind and flowing[1] == index:
+            return flowing[2]
+        where = {"item_id": self.raw["id"], "output_index": self.index}
+        member = index_name(self.raw["type"], kind)
+        if member is not None:
+            where[member] = index
+        with self._local():
+            if not kind.endswith(".delta") or kind not in ITEM_EVENTS:
+                raise GrammarError("unknown", f"{kind} is no piece of an item's text")
+            said = self._checker.pieces(kind, {**where, "delta": ""})
+        tail = b',"logprobs":[]' if kind == "response.output_text.delta" else b""
+        pieces = Pieces(*around_delta(kind.removesuffix(".delta"), where), tail)
+        pieces.pieces = said
+        self._flowing = kind, index, pieces
+        return pieces
 
     def event(self, kind: str, members: Mapping[str, Any]) -> dict[str, Any]:
         """The members of its next event, with its own id and index.
@@ -51,6 +77,7 @@ class OpenItem:
         told["output_index"] = self.index
         if ":" in kind:
             return told
+        self._flowing = None
         if not kind.startswith("response.shell_call_command."):
             told["item_id"] = self.raw["id"]
         with self._local():

@@ -22,14 +22,13 @@ from agentwire.runtime.making import (
     REFUSAL,
     SUMMARY,
     TEXT,
-    OpenCall,
     OpenPart,
     OpenText,
     Output,
     PartKind,
 )
 from agentwire.runtime.telling import Teller, plain
-from agentwire.runtime.window import Window
+from agentwire.runtime.window import Pieces, Window
 
 __all__ = ["TextOut"]
 
@@ -137,7 +136,7 @@ class TextOut(Teller):
         await self._flush()
         self._reach_boundary()
 
-    async def _delta(self, part: OpenPart | OpenCall, piece: str) -> None:
+    async def _delta(self, part: Pieces, piece: str) -> None:
         """A piece of whatever is open; a cancelled one was not written."""
         if not isinstance(piece, str):
             raise TypeError(f"a piece must be a str, not {type(piece).__name__}")

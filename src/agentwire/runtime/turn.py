@@ -99,6 +99,7 @@ class Turn:
         self._step: Step | None = None
         self._aside: trio.CancelScope | None = None
         self._usage: Usage | None = None
+        self._members: dict[str, Any] = {}
         self._stopped: RequestError | None = None
         self._ends = False
 
@@ -199,6 +200,7 @@ class Turn:
             self._step = Step(self._service, self.window, self._output, rules)
             end = await self._step.run(ask)
             self._use(end.finish.usage)
+            self._members |= end.finish.members
             used += end.finish.usage.output_tokens if end.finish.usage is not None else 0
             self._check_stopped()
             if end.error is not None:
@@ -323,7 +325,7 @@ class Turn:
     def _final(self, response: Response, ending: Ending) -> Response:
         error = ending.error
         return attrs.evolve(
-            response,
+            response.told(self._members),
             status="failed" if error is not None else ending.outcome.value,
             output=self._output.items(),
             usage=ending.usage,

@@ -22,6 +22,7 @@ from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
 from agentwire.protocol.limits import Limits
+from agentwire.protocol.order import may_stand_aside
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask, Phase
@@ -234,6 +235,21 @@ class RecordingOut:
             raise LocalProtocolError("event() without an open item: call open_item() first")
         self._relay.event(kind, members)
         self.events.append(("event", kind))
+
+    async def delta(self, kind: str, piece: str, *, index: int | None = None) -> None:
+        """A piece of that item's text."""
+        await self._enter()
+        if self._relay is None:
+            raise LocalProtocolError("delta() without an open item: call open_item() first")
+        self._relay.pieces(kind, index).pieces.append(piece)
+        self.events.append(("delta", kind, piece))
+
+    async def aside(self, kind: str, members: Mapping[str, Any]) -> None:
+        """An event outside of items."""
+        await self._enter()
+        if not may_stand_aside(kind):
+            raise LocalProtocolError(f"{kind} cannot come anywhere in a stream")
+        self.events.append(("aside", kind))
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:
         """End that item."""

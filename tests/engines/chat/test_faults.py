@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentwire.engines.chat.faults import broken_off, no_call, rubbish, status_fault, stream_fault, unreachable
+from agentwire.engines.faults import broken_off, no_call, rubbish, status_fault, stream_fault, unreachable
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.transport.http_client import HttpStatusError
 

@@ -10,18 +10,26 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import attrs
 
 from agentwire.engines.chat.answer import Answer, UpstreamFault
 from agentwire.engines.chat.calls import Calls
-from agentwire.engines.chat.faults import broken_off, no_call, rubbish, status_fault, stream_fault, unreachable
 from agentwire.engines.chat.forced import Demand
 from agentwire.engines.chat.messages import Prompt, render
 from agentwire.engines.chat.offers import Offers
 from agentwire.engines.chat.request import body_of, settings_of
 from agentwire.engines.chat.summary import Notes, summary_message, summary_settings
+from agentwire.engines.faults import (
+    bearer,
+    broken_off,
+    no_call,
+    rubbish,
+    server_of,
+    status_fault,
+    stream_fault,
+    unreachable,
+)
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
@@ -76,9 +84,9 @@ async def open_chat_engine(
     limits = limits or Limits()
     sent = dict(headers or {})
     if key is not None:
-        sent["authorization"] = f"Bearer {_checked(key)}"
+        sent["authorization"] = bearer(key)
     async with open_http_client(base_url, headers=sent, limits=limits) as http:
-        yield _ChatEngine(http, _server_of(base_url), model, tokens_name, context_tokens, limits)
+        yield _ChatEngine(http, server_of(base_url), model, tokens_name, context_tokens, limits)
 
 
 @attrs.frozen(eq=False)
@@ -181,16 +189,3 @@ class _Step:
         most = self.engine.limits.response_bytes
         calls = Calls(self.out, self.offers, known=self.prompt.rendered.knows, most=most)
         return Answer(self.out, calls, must_call=self.offers.mode == "required", most=most, used=used)
-
-
-def _checked(key: str) -> str:
-    key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError("the key for the model's server must be printable ASCII without blanks")
-    return key
-
-
-def _server_of(base_url: str) -> str:
-    """Scheme, host and port: what a client may be told, unlike a user name or a query."""
-    parts = urlsplit(base_url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -15,11 +15,11 @@ from agentwire.protocol.codec import encode_json
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
 from agentwire.runtime.contracts import Phase
 
-__all__ = ["Notes", "summary_message", "summary_settings"]
+__all__ = ["SUMMARY_REQUEST", "Notes", "summary_message", "summary_settings"]
 
 _WITHOUT: Final = ("response_format", "tools", "tool_choice", "parallel_tool_calls")
 
-_REQUEST: Final = (
+SUMMARY_REQUEST: Final = (
     "Summarize this conversation for a model that will continue it and will see nothing else of it but the newest "
     "messages. Say what the user wants and how; what was done and found out, with names, paths, numbers, decisions and "
     "errors as they are; and what is still open. Do not answer the user and do not call a tool: write the summary, and "
@@ -29,7 +29,7 @@ _REQUEST: Final = (
 
 def summary_message() -> bytes:
     """The request for a summary, as the JSON of a message."""
-    return encode_json({"role": "user", "content": _REQUEST})
+    return encode_json({"role": "user", "content": SUMMARY_REQUEST})
 
 
 def summary_settings(settings: Mapping[str, Any], tokens_name: str, most: int) -> dict[str, Any]:
@@ -94,6 +94,12 @@ class Notes:
         """No summary."""
 
     async def event(self, kind: str, members: Mapping[str, Any]) -> None:
+        """No summary."""
+
+    async def delta(self, kind: str, piece: str, *, index: int | None = None) -> None:
+        """No summary."""
+
+    async def aside(self, kind: str, members: Mapping[str, Any]) -> None:
         """No summary."""
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:

@@ -9,13 +9,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.protocol.events import ErrorEvent
+from agentwire.protocol.irregular import read_error
 from agentwire.transport.http_client import HttpStatusError
 
-__all__ = ["broken_off", "no_call", "rubbish", "status_fault", "stream_fault", "unreachable"]
+__all__ = [
+    "answer_fault",
+    "bearer",
+    "broken_off",
+    "event_fault",
+    "no_call",
+    "rubbish",
+    "server_of",
+    "status_fault",
+    "stream_fault",
+    "unreachable",
+]
 
 _log = logging.getLogger("agentwire.engine")
 
@@ -31,6 +45,23 @@ _THE_CLIENTS: Final[Mapping[int, tuple[int, str]]] = {
     422: (400, "invalid_request"),
     429: (429, "rate_limit_exceeded"),
 }
+_STATUS_OF: Final[Mapping[str, int]] = {
+    "invalid_prompt": 400,
+    "context_length_exceeded": 400,
+    "previous_response_not_found": 400,
+    "invalid_request_error": 400,
+    "model_not_found": 404,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "usage_limit_reached": 429,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+    "permission_error": 403,
+    "server_is_overloaded": 503,
+    "slow_down": 503,
+}
+"""The status that an error has whose event names none, by its code or its type."""
 _NO_SUCH_PATH: Final = ("", "not found", "file not found", "404 page not found")
 _TOO_LONG: Final = (
     "context length",
@@ -61,6 +92,40 @@ def stream_fault(server: str, told: Any) -> EngineError:
     said, code = _dig(told)
     status = told.get("code") if isinstance(told, Mapping) else None
     return _fault(server, status if isinstance(status, int) else 500, said, code, "")
+
+
+def event_fault(server: str, event: ErrorEvent) -> EngineError:
+    """The model's server speaks the client's own protocol, and reported an error: in its own words, as it stands.
+
+    Args:
+        server: its scheme, host and port.
+        event: what it said.
+    """
+    named = (code for code in (event.code, event.error_type) if code in _STATUS_OF)
+    status = event.status or next((_STATUS_OF[code] for code in named if code is not None), 502)
+    wait = event.headers.get("retry-after", "")
+    if status in _OURS:
+        return _fault(server, status, event.message, event.code, "")
+    code = event.code or ("upstream_error" if status >= 500 else "invalid_request")
+    headers = {"retry-after": wait} if wait.isdecimal() else {}
+    message = event.message[:LONGEST_MESSAGE]
+    return EngineError(message, code=code, status=status, param=event.param, headers=headers)
+
+
+def answer_fault(server: str, error: HttpStatusError) -> EngineError:
+    """The model's server speaks the client's own protocol, and answered with an HTTP error.
+
+    What it has against the request is told in its own words.
+    """
+    try:
+        told = msgspec.json.decode(error.body)
+    except (ValueError, RecursionError):
+        told = None
+    said = told.get("error") if isinstance(told, Mapping) else None
+    if not isinstance(said, Mapping) or not said.get("message") or error.status in _OURS or error.status >= 500:
+        return status_fault(server, error)
+    headers = {"retry-after": error.headers["retry-after"]} if "retry-after" in error.headers else {}
+    return event_fault(server, read_error({"error": said, "status": error.status, "headers": headers}))
 
 
 def unreachable(server: str, error: ConnectionEnded) -> EngineError:
@@ -130,6 +195,24 @@ def _dig(told: Any) -> tuple[str, str | None]:
     message = next((text for name in ("message", "detail", "msg") if isinstance(text := told.get(name), str)), "")
     code = next((text for name in ("code", "type") if isinstance(text := told.get(name), str) and text), None)
     return message[:LONGEST_MESSAGE].strip(), code
+
+
+def server_of(base_url: str) -> str:
+    """Scheme, host and port: what a client may be told, unlike a user name or a query."""
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def bearer(key: str) -> str:
+    """The value of ``Authorization`` for this key.
+
+    Raises:
+        ValueError: it can stand in no header.
+    """
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("the key for the model's server must be printable ASCII without blanks")
+    return f"Bearer {key}"
 
 
 def _sentence(server: str, what: str) -> str:

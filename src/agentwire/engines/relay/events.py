@@ -1,0 +1,75 @@
+"""Events of another server as they are read: nearly all are plain pieces of text, and those have a quick way.
+
+What is no such piece, or has a member that such a piece has not, is read as what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from agentwire.protocol.checks import shorten
+from agentwire.protocol.errors import RemoteProtocolError
+
+__all__ = ["PlainDelta", "read_delta", "read_event"]
+
+
+class PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A piece of text and where it belongs; members that upstreams leave out are None."""
+
+    type: str
+    delta: str
+    item_id: str | None = None
+    output_index: int | None = None
+    content_index: int | None = None
+    summary_index: int | None = None
+    sequence_number: int | None = None
+    logprobs: list[Any] | None = None
+    obfuscation: str | None = None
+
+
+_DELTA: Final = msgspec.json.Decoder(PlainDelta).decode
+_EVENT: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def read_delta(payload: bytes) -> PlainDelta | None:
+    """The piece of text that this is, if it is no more than that."""
+    if b'"delta"' not in payload:
+        return None
+    try:
+        delta = _DELTA(payload)
+    except (ValueError, RecursionError):
+        return None
+    return None if delta.logprobs else delta
+
+
+def read_event(payload: bytes) -> Mapping[str, Any]:
+    """Any event, with a ``type``: a guess where the upstream gave none.
+
+    Raises:
+        RemoteProtocolError: it is no event.
+    """
+    try:
+        event = _EVENT(payload)
+    except (ValueError, RecursionError):
+        raise RemoteProtocolError(f"it sent what is no event: {shorten(payload)}") from None
+    if not isinstance(event.get("type"), str):
+        event["type"] = _guess(event)
+    return event
+
+
+def _guess(event: Mapping[str, Any]) -> str:
+    """What an event without a type must be, by what it has."""
+    response = event.get("response")
+    if isinstance(response, Mapping):
+        return f"response.{response.get('status') or 'in_progress'}"
+    if event.get("error") is not None:
+        return "error"
+    if event.get("object") == "response":
+        return "response.done"
+    item = event.get("item")
+    if isinstance(item, Mapping):
+        return f"response.output_item.{'added' if item.get('status') == 'in_progress' else 'done'}"
+    raise RemoteProtocolError(f"it sent an event without a type: {shorten(event)}")

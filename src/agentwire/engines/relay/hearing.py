@@ -1,0 +1,444 @@
+"""What another server says while it answers becomes the output of a turn, whatever it leaves out.
+
+One item is open at a time: what comes of others meanwhile waits for it. The end is judged when it comes; what the
+terminal event says that no event has said is told then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+import attrs
+
+from agentwire.engines.faults import event_fault
+from agentwire.engines.relay.events import read_delta, read_event
+from agentwire.engines.relay.healing import HeardItem, Thread
+from agentwire.engines.relay.owned import OwnCall
+from agentwire.protocol.checks import EMPTY, shorten
+from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
+from agentwire.protocol.irregular import read_error, read_usage
+from agentwire.protocol.order import FLOWS, ITEM_EVENTS
+from agentwire.protocol.response import Usage
+from agentwire.runtime.contracts import Finish, IncompleteReason, Out
+from agentwire.runtime.making import id_prefix
+
+__all__ = ["Relay"]
+
+ADDED: Final = "response.output_item.added"
+DONE: Final = "response.output_item.done"
+_BEGINS: Final = frozenset(("response.created", "response.queued", "response.in_progress"))
+_ENDS: Final = frozenset(
+    ("response.completed", "response.incomplete", "response.failed", "response.done", "response.cancelled")
+)
+_SILENT: Final = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive", "response.heartbeat"))
+_OF_CONNECTIONS: Final = ("response.steer.", "response.inject.", "agentwire.", "agentwire:")
+"""Events about the upstream's own connection; its client is this server, and nobody else."""
+_CALLS: Final = frozenset(("function_call", "custom_tool_call"))
+
+
+@attrs.define(eq=False)
+class _Heard:
+    """One item of the upstream.
+
+    Attributes:
+        index: its number there, if it gave one.
+        ids: what it called it so far.
+        raw: what is known of it.
+        waiting: its events that cannot be told yet.
+        item: it as it is told; None until then.
+        over: it is told as a whole.
+    """
+
+    index: int | None
+    ids: set[str]
+    raw: dict[str, Any]
+    waiting: list[Mapping[str, Any]] = attrs.field(factory=list)
+    item: HeardItem | OwnCall | None = None
+    final: Mapping[str, Any] | None = None
+    is_done: bool = False
+    over: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its type; empty as long as only some of its events are known."""
+        return str(self.raw.get("type") or "")
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether enough is known of it."""
+        if self.kind not in _CALLS:
+            return bool(self.kind)
+        return bool(self.raw.get("name")) and (bool(self.raw.get("call_id")) or self.is_done)
+
+
+class Relay:
+    """One upstream response on its way to the client.
+
+    Args:
+        out: where it goes.
+        server: the upstream's name in what the client is told of errors.
+        new_id: makes ids, each with a prefix.
+        response_id: the response's id here.
+        own_tools: names of tools that this server runs.
+        hide: members of items that are not for the client.
+        keep: told of each whole item: its id here, and how the upstream has it (``call_id=...`` of a call that this
+            server answers).
+        taken: whether an id stands for something else in this conversation already.
+        most: bytes of events that may wait for another item to end.
+
+    Attributes:
+        response_id: the upstream's name for the response; None until it is known.
+        response: the response as the terminal event has it; None until then.
+        usage: tokens, once they are known.
+    """
+
+    def __init__(
+        self,
+        out: Out,
+        *,
+        server: str,
+        new_id: Callable[[str], str],
+        response_id: str = "",
+        own_tools: Iterable[str] = (),
+        hide: Iterable[str] = (),
+        keep: Callable[..., None] | None = None,
+        taken: Callable[[str], bool] | None = None,
+        most: int,
+    ) -> None:
+        self.response_id: str | None = None
+        self.response: Mapping[str, Any] | None = None
+        self.usage: Usage | None = None
+        self._out = out
+        self._server = server
+        self._new_id = new_id
+        self._here = response_id
+        self._own_tools = frozenset(own_tools)
+        self._hide = frozenset(hide)
+        self._keep = keep
+        self._taken = taken
+        self._room = most
+        self._items: list[_Heard] = []
+        self._ids: set[str] = set()
+        self._call_ids: set[str] = set()
+        self._open: _Heard | None = None
+        self._cut: _Heard | None = None
+        # Where the latest piece of text went: what goes there again is not looked at any further.
+        self._place: tuple[str, str | None, int | None, int | None] | None = None
+        self._thread: Thread | None = None
+        self._thread_index: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event has come: nothing that follows counts."""
+        return self.response is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of it has been told."""
+        return any(heard.item is not None for heard in self._items)
+
+    async def take_all(self, payloads: Sequence[bytes]) -> None:
+        """The next events, as `take` takes them."""
+        for payload in payloads:
+            await self.take(payload)
+
+    async def take(self, payload: bytes) -> None:
+        """The next event, as JSON. Waits while the client is slow.
+
+        Raises:
+            EngineError: the upstream reports an error.
+            RemoteProtocolError: it cannot be part of any response.
+        """
+        delta = read_delta(payload)
+        if delta is not None and self._thread is not None:
+            index = delta.content_index if delta.summary_index is None else delta.summary_index
+            if (delta.type, delta.item_id, delta.output_index, index) == self._place:
+                await self._out.delta(delta.type, delta.delta, index=self._thread_index)
+                self._thread.pieces.append(delta.delta)
+                return
+        if self.response is not None:
+            return
+        self._place = self._thread = None
+        try:
+            await self._take(read_event(payload), len(payload))
+        except (LocalProtocolError, RequestError) as error:
+            raise RemoteProtocolError(f"its response cannot be told: {error}") from error
+
+    def finish(self) -> Finish:
+        """The stream is over.
+
+        Raises:
+            EngineError: the response failed.
+            RemoteProtocolError: it has no end.
+        """
+        if self.response is None:
+            raise RemoteProtocolError("it ended its answer without a terminal event")
+        details = self.response.get("incomplete_details")
+        incomplete = None
+        if self.response.get("status") == "incomplete":
+            told = details.get("reason") if isinstance(details, Mapping) else None
+            incomplete = cast(IncompleteReason, told if isinstance(told, str) else "max_output_tokens")
+        return Finish(self.usage, incomplete, self.response)
+
+    # Events
+
+    async def _take(self, event: Mapping[str, Any], size: int) -> None:
+        kind = event["type"]
+        if kind in _BEGINS:
+            self._begin(event.get("response"))
+        elif kind in _ENDS:
+            await self._end(kind, event)
+        elif kind == "error":
+            self._fail(event)
+        elif kind == ADDED:
+            await self._add(event)
+        elif kind == DONE:
+            await self._done(event)
+        elif kind in ITEM_EVENTS:
+            await self._tell(self._find(kind, event), event, size)
+        elif kind not in _SILENT and not kind.startswith(_OF_CONNECTIONS):
+            await self._out.aside(kind, self._renamed(event))
+
+    def _begin(self, response: Any) -> None:
+        if isinstance(response, Mapping) and isinstance(response.get("id"), str):
+            self.response_id = response["id"]
+
+    def _renamed(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """An event that is not understood, with the ids and numbers that the client knows."""
+        told = dict(event)
+        if self._here and self.response_id is not None and told.get("response_id") == self.response_id:
+            told["response_id"] = self._here
+        heard = self._known(event)
+        if heard is not None and heard.item is not None:
+            told |= {"item_id": heard.item.id} if "item_id" in told else {}
+            if "output_index" in told:
+                told["output_index"] = self._items.index(heard)
+        return told
+
+    def _fail(self, event: Mapping[str, Any]) -> None:
+        raise event_fault(self._server, read_error(event))
+
+    # Items
+
+    def _known(self, event: Mapping[str, Any]) -> _Heard | None:
+        """The item that an event names: by its id, or else by its number, as some change the ids on the way."""
+        name, index = event.get("item_id"), event.get("output_index")
+        for heard in reversed(self._items):
+            if isinstance(name, str) and name in heard.ids:
+                return heard
+        for heard in reversed(self._items):
+            if isinstance(index, int) and heard.index == index:
+                return heard
+        return None
+
+    def _find(self, kind: str, event: Mapping[str, Any]) -> _Heard:
+        """The item that an event is about; one that was not announced begins with it."""
+        known = self._known(event)
+        fits = [item for item, flows in FLOWS.items() if any(_has(flow.moves, kind) for flow in flows)]
+        if known is not None and known.kind in fits:
+            if not (known.is_done and kind.endswith(".delta")):
+                return known
+            if event.get("item_id") in known.ids:
+                raise RemoteProtocolError(f"{kind} came after the end of its item")
+        elif known is not None or not _is_named(event):
+            for heard in reversed(self._items):
+                if heard.kind in fits and not heard.is_done:
+                    return heard
+        part = event.get("part")
+        thought = isinstance(part, Mapping) and part.get("type") in ("reasoning_text", "summary_text")
+        return self._new({"type": fits[-1 if thought else 0]}, event)
+
+    def _new(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> _Heard:
+        ids = {name for name in (raw.get("id"), event.get("item_id")) if isinstance(name, str) and name}
+        index = event.get("output_index")
+        heard = _Heard(index if isinstance(index, int) else None, ids, dict(raw))
+        if "id" not in heard.raw and ids:
+            heard.raw["id"] = next(iter(ids))
+        self._items.append(heard)
+        return heard
+
+    async def _add(self, event: Mapping[str, Any]) -> None:
+        raw = _item_of(event)
+        known = self._same(raw, event)
+        if known is None:
+            known = self._new(raw, event)
+        elif known.item is None:  # it began without being announced
+            known.raw |= raw
+            known.ids |= {raw["id"]} if isinstance(raw.get("id"), str) else set()
+        await self._go_on()
+
+    async def _done(self, event: Mapping[str, Any]) -> None:
+        raw = _item_of(event)
+        heard = self._same(raw, event)
+        if heard is None:
+            heard = self._new(raw, event)
+        if heard.is_done:
+            return
+        heard.is_done, heard.final = True, raw
+        if heard.item is None:
+            heard.raw |= {name: value for name, value in raw.items() if name != "status"}
+        await self._go_on()
+
+    def _same(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> _Heard | None:
+        """The item that this is, if something of it has come."""
+        known = self._known({**event, "item_id": raw.get("id") or event.get("item_id")})
+        if known is not None and known.kind == raw.get("type"):
+            by_id = raw.get("id") in known.ids
+            return known if by_id or not known.is_done else None
+        if known is None and not isinstance(event.get("output_index"), int):
+            for heard in self._items:
+                if not heard.is_done and heard.kind == raw.get("type") and (not raw.get("id") or not heard.ids):
+                    return heard
+        return None
+
+    async def _tell(self, heard: _Heard, event: Mapping[str, Any], size: int) -> None:
+        """An event of an item: told now, if it is the one that is open."""
+        if isinstance(event.get("item_id"), str):
+            heard.ids.add(event["item_id"])
+        if heard.over or heard.is_done:
+            return
+        if heard.item is None and heard.kind in _CALLS:
+            heard.raw |= {name: event[name] for name in ("name", "call_id") if isinstance(event.get(name), str)}
+        heard.waiting.append(event)
+        if heard is self._open:
+            await self._play(heard)
+            self._remember(heard, event)
+            return
+        await self._go_on()
+        if heard.waiting:
+            self._room -= size
+            if self._room < 0:
+                raise RemoteProtocolError("too much of its items waits for another one to end")
+
+    def _remember(self, heard: _Heard, event: Mapping[str, Any]) -> None:
+        """The next piece of the same text need not be looked at so closely."""
+        item, kind = heard.item, event["type"]
+        if not isinstance(item, HeardItem) or not kind.endswith(".delta") or event.get("logprobs"):
+            return
+        thread = item.flowing(kind, event)
+        if thread is not None:
+            content, summary = event.get("content_index"), event.get("summary_index")
+            index = content if summary is None else summary
+            self._thread, self._thread_index = thread, thread.index if thread.flow.index is not None else None
+            self._place = kind, event.get("item_id"), event.get("output_index"), index
+
+    # Telling
+
+    async def _go_on(self) -> None:
+        """Tell of the items in their order, as far as it is known what there is to tell."""
+        while True:
+            heard = self._open
+            if heard is None:
+                heard = next((each for each in self._items if not each.over and each is not self._cut), None)
+                if heard is None or not heard.can_begin:
+                    return
+                await self._open_item(heard)
+            await self._play(heard)
+            if not heard.is_done:
+                return
+            if (heard.final or EMPTY).get("status") == "incomplete":
+                self._cut, self._open = heard, None  # only the last item of an incomplete response may be
+                return
+            await self._close(heard)
+
+    async def _open_item(self, heard: _Heard) -> None:
+        if self._cut is not None:
+            await self._close(self._cut, status="completed")
+        raw = heard.raw
+        if heard.kind in _CALLS:
+            call_id = raw.get("call_id")
+            if not isinstance(call_id, str) or not call_id or call_id in self._call_ids:
+                raw["call_id"] = self._new_id("call")
+            self._call_ids.add(raw["call_id"])
+        self._open = heard
+        if heard.kind == "function_call" and raw["name"] in self._own_tools and raw.get("namespace") is None:
+            heard.item = OwnCall(self._out, raw)
+        else:
+            heard.item = HeardItem(self._out, raw, id_=self._id_for(heard), hidden=self._hide)
+        await heard.item.begin()
+
+    def _id_for(self, heard: _Heard) -> str:
+        """The upstream's own id, unless it has used it for something else."""
+        id_ = heard.raw.get("id")
+        if not isinstance(id_, str) or not id_ or id_ in self._ids or (self._taken is not None and self._taken(id_)):
+            id_ = self._new_id(id_prefix(heard.kind))
+        self._ids.add(id_)
+        return id_
+
+    async def _play(self, heard: _Heard) -> None:
+        assert heard.item is not None
+        while heard.waiting:
+            event = heard.waiting.pop(0)
+            await heard.item.take(event["type"], event)
+
+    async def _close(self, heard: _Heard, *, status: str | None = None) -> None:
+        assert heard.item is not None
+        whole = await heard.item.end(heard.final, status=status)
+        heard.over = heard.is_done = True
+        self._open = self._cut = None
+        if self._keep is not None and heard.item.id:
+            theirs = {**whole, "id": heard.item.raw.get("id", heard.item.id)}
+            own = theirs["call_id"] if isinstance(heard.item, OwnCall) else None
+            self._keep(heard.item.id, theirs, call_id=own)
+
+    # The end
+
+    async def _end(self, kind: str, event: Mapping[str, Any]) -> None:
+        response = event.get("response")
+        if not isinstance(response, Mapping):
+            response = event if event.get("object") == "response" else {}
+        self._begin(response)
+        if response.get("usage") is not None:
+            self.usage = read_usage(response["usage"])
+        status = response.get("status")
+        if kind in ("response.failed", "response.cancelled") or status in ("failed", "cancelled"):
+            error = response.get("error")
+            self._fail({"type": "error", "error": error if isinstance(error, Mapping) else _silent_end(kind)})
+        incomplete = kind == "response.incomplete" or status == "incomplete"
+        await self._tell_rest(response.get("output"), incomplete=incomplete)
+        self.response = {**response, "status": "incomplete" if incomplete else "completed"}
+
+    async def _tell_rest(self, output: Any, *, incomplete: bool) -> None:
+        """What the terminal event says of items that have not ended, or that no event has told of."""
+        for index, raw in enumerate(output if isinstance(output, list) else ()):
+            if isinstance(raw, Mapping) and isinstance(raw.get("type"), str) and not self._is_told(index, raw):
+                await self._done({"item": raw, "output_index": index})
+        for heard in self._items:
+            if not heard.is_done:
+                heard.is_done = True
+                if incomplete and heard is self._items[-1]:
+                    heard.final = {"status": "incomplete"}
+        await self._go_on()
+        if self._cut is not None:
+            await self._close(self._cut, status="incomplete" if incomplete else "completed")
+            await self._go_on()
+        if any(not heard.over for heard in self._items):
+            raise RemoteProtocolError("it called a tool without saying which")
+
+    def _is_told(self, index: int, raw: Mapping[str, Any]) -> bool:
+        """Whether an item of the final output was told as a whole, under this id or in this place."""
+        done = [heard for heard in self._items if heard.is_done]
+        if any(raw.get("id") in heard.ids for heard in done):
+            return True
+        return index < len(self._items) and self._items[index].is_done and self._items[index].kind == raw["type"]
+
+
+def _is_named(event: Mapping[str, Any]) -> bool:
+    return isinstance(event.get("item_id"), str) or isinstance(event.get("output_index"), int)
+
+
+def _has(moves: Mapping[str, Mapping[str, str]], kind: str) -> bool:
+    return any(event.partition("/")[0] == kind for events in moves.values() for event in events)
+
+
+def _item_of(event: Mapping[str, Any]) -> dict[str, Any]:
+    item = event.get("item")
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        raise RemoteProtocolError(f"it sent an item without a type: {shorten(event)}")
+    return dict(item)
+
+
+def _silent_end(kind: str) -> Mapping[str, Any]:
+    verb = "was cancelled" if kind == "response.cancelled" else "failed"
+    return {"code": "upstream_error", "message": f"The response {verb} at the model's server, which did not say why."}

@@ -1,0 +1,158 @@
+"""A conversation's items as the input of another server, in JSON that is appended to and never rendered again.
+
+What that server made itself goes back as it came, hidden members included. Everything that goes up could have been made
+by a client: a call of this server's own tools goes up as a function call with its output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+import attrs
+
+from agentwire.protocol.codec import encode_item, encode_json
+from agentwire.protocol.items import Item, McpCall, Message, Reasoning, answered_call, client_call
+from agentwire.protocol.transcript import Memo
+
+__all__ = ["Made", "Rendered", "is_empty_thought", "render", "upward"]
+
+NO_ANSWER: Final = "(no output)"
+
+_NAMELESS: Final = frozenset(
+    ("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "item")
+)
+"""Items whose ``id`` is theirs to leave out: what pairs them is the ``call_id``. A server that does not keep responses
+may refuse an id that it cannot look up, or pair it with a reasoning item that is not there."""
+_OF_SERVERS: Final = frozenset(("mcp_list_tools", "mcp_approval_request", "mcp_approval_response"))
+
+
+@attrs.frozen
+class Made:
+    """An item as the upstream made it, until it is rendered.
+
+    Attributes:
+        entry: its JSON in an input.
+        call_id: of a call that this server answers.
+    """
+
+    entry: bytes
+    call_id: str | None = None
+
+
+@attrs.define(eq=False)
+class Rendered:
+    """The input up to one item of a conversation; a chain, so that forks share what they have in common.
+
+    Attributes:
+        owner: for whom it was rendered; another upstream begins anew.
+        before: what comes before it.
+        entries: the JSON of each item after that; empty for one that does not go up.
+        items: how many items of the conversation are in the whole chain.
+        made: what the upstream made in answer to it, by the ids that the client knows.
+        response_id: the upstream's name for that answer, if it keeps it.
+    """
+
+    owner: object = attrs.field(repr=False)
+    before: Rendered | None = attrs.field(default=None, repr=False)
+    entries: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    items: int = 0
+    made: dict[str, Made] = attrs.field(factory=dict, repr=False)
+    response_id: str | None = None
+
+    def all_entries(self) -> list[bytes]:
+        """The JSON of all items that go up, oldest first."""
+        links: list[Rendered] = []
+        link: Rendered | None = self
+        while link is not None:
+            links.append(link)
+            link = link.before
+        return [entry for link in reversed(links) for entry in link.entries if entry]
+
+
+def render(
+    items: Sequence[Item], memo: Memo, *, owner: object, labels: Collection[str] = ()
+) -> tuple[Rendered, tuple[bytes, ...] | None]:
+    """Render a conversation, beginning where the memo says that the last request had come to.
+
+    Args:
+        items: all of it.
+        memo: its cell; what is returned is left there.
+        owner: for whom.
+        labels: of the MCP servers that the upstream itself reaches.
+
+    Returns:
+        The whole input; and what of it is new to an upstream that keeps its responses, None if it keeps none.
+    """
+    done = memo.value
+    if not isinstance(done, Rendered) or done.owner is not owner or done.items > len(items):
+        done = Rendered(owner)
+    fresh = [*islice(reversed(items), len(items) - done.items)]
+    fresh.reverse()
+    writer = _Writer(done.made, labels, frozenset(filter(None, map(answered_call, fresh))))
+    entries = tuple(writer.entry(item) for item in fresh)
+    news = tuple(filter(None, map(writer.news, fresh, entries))) if done.response_id is not None else None
+    memo.value = rendered = Rendered(owner, done if done.items else None, entries, len(items))
+    return rendered, news
+
+
+@attrs.frozen
+class _Writer:
+    """Writes the items of one turn.
+
+    Attributes:
+        made: what the upstream made of them.
+        labels: of the MCP servers that the upstream itself reaches.
+        answered: the calls among them that have their answer.
+    """
+
+    made: Mapping[str, Made]
+    labels: Collection[str]
+    answered: frozenset[str]
+
+    def entry(self, item: Item) -> bytes:
+        """Its JSON; empty if it does not go up."""
+        made = self.made.get(item.id or "")
+        if isinstance(item, McpCall) and item.server_label not in self.labels:
+            call_id = (made and made.call_id) or item.id or "call"
+            call = {"type": "function_call", "call_id": call_id, "name": item.name, "arguments": item.arguments}
+            return b"%b,%b" % (made.entry if made is not None else encode_json(call), _output(item, call_id))
+        if not self._goes_up(item):
+            return b""
+        return made.entry if made is not None else encode_json(upward(encode_item(item)))
+
+    def news(self, item: Item, entry: bytes) -> bytes:
+        """The same, for an upstream that knows what it made."""
+        made = self.made.get(item.id or "")
+        if made is None:
+            return entry
+        return _output(item, made.call_id) if isinstance(item, McpCall) and made.call_id is not None else b""
+
+    def _goes_up(self, item: Item) -> bool:
+        if isinstance(item, Reasoning):
+            made = self.made.get(item.id or "")
+            return made is not None or not is_empty_thought(encode_item(item))
+        if item.type in _OF_SERVERS:
+            return bool(self.labels) and encode_item(item).get("server_label", "") in ("", *self.labels)
+        call_id = client_call(item)
+        cut = call_id is not None and encode_item(item).get("status") == "incomplete"
+        return not cut or call_id in self.answered  # nobody need answer half a call, but a server would insist
+
+
+def upward(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """An item as it goes up, without an id that its server might not know."""
+    nameless = raw.get("type") in _NAMELESS or (raw.get("type") == Message.type and raw.get("role") != "assistant")
+    return {name: value for name, value in raw.items() if name != "id"} if nameless else dict(raw)
+
+
+def is_empty_thought(raw: Mapping[str, Any]) -> bool:
+    """Whether an item is reasoning of which only its id would go up, which says nothing to a server that forgot it."""
+    return raw.get("type") == Reasoning.type and not raw.get("encrypted_content") and not raw.get("content")
+
+
+def _output(call: McpCall, call_id: str) -> bytes:
+    text = call.output if call.output is not None else NO_ANSWER
+    if call.error is not None:
+        text = call.error if isinstance(call.error, str) else encode_json(call.error).decode()
+    return encode_json({"type": "function_call_output", "call_id": call_id, "output": text})

@@ -1,0 +1,233 @@
+"""What sloppy upstreams leave out, say twice or put in the wrong place is made good; a whole stream stays as it is."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, trio_test
+
+from tests.engines.relay.kit import (
+    Json,
+    call_events,
+    message_events,
+    output,
+    stream,
+    texts,
+    thought_events,
+    told,
+)
+
+TOOLS = [{"type": "function", "name": "read"}]
+ARGUMENTS = '{"q":"what"}'
+
+
+def whole() -> list[Json]:
+    return stream(
+        thought_events("Hm.", "Well.", encrypted_content="opaque"),
+        message_events("Hello, wörld.", index=1, pieces=4),
+        call_events("read", ARGUMENTS, index=2),
+    )
+
+
+Change = Callable[[list[Json]], list[Json]]
+
+
+def without(*members: str) -> Change:
+    """These members are nowhere in the events."""
+    return lambda events: [{name: value for name, value in event.items() if name not in members} for event in events]
+
+
+def dropping(*endings: str) -> Change:
+    """Events whose type ends like this do not come."""
+    return lambda events: [event for event in events if not event["type"].endswith(endings)]
+
+
+def renamed(old: str, new: str) -> Change:
+    return lambda events: json.loads(json.dumps(events).replace(old, new))
+
+
+def twice(*endings: str) -> Change:
+    """Events whose type ends like this come twice."""
+    return lambda events: [event for event in events for _ in range(1 + event["type"].endswith(endings))]
+
+
+def only_final(events: list[Json]) -> list[Json]:
+    return [events[0], events[-1]]
+
+
+def three_fields(events: list[Json]) -> list[Json]:
+    """Response objects that have next to nothing in them."""
+    for event in events:
+        if "response" in event:
+            given = event["response"]
+            event["response"] = {name: given[name] for name in ("id", "status", "usage") if name in given}
+    return events
+
+
+def other_ids(events: list[Json]) -> list[Json]:
+    """Another id in each event of an item."""
+    for number, event in enumerate(events):
+        if "item_id" in event:
+            event["item_id"] = f"other_{number}"
+        if "item" in event and event["type"].endswith(".done"):
+            event["item"]["id"] = f"final_{number}"
+    return events
+
+
+def no_numbers(events: list[Json]) -> list[Json]:
+    return without("output_index", "content_index", "summary_index", "sequence_number", "item_id")(events)
+
+
+def all_zero(events: list[Json]) -> list[Json]:
+    return [{**event, "output_index": 0} if "output_index" in event else event for event in events]
+
+
+def text_first_in_added(events: list[Json]) -> list[Json]:
+    """The item is announced with all that it will be."""
+    done = {event["output_index"]: event["item"] for event in events if event["type"] == "response.output_item.done"}
+    for event in events:
+        if event["type"] == "response.output_item.added":
+            event["item"] = {**done[event["output_index"]], "status": "in_progress"}
+    return events
+
+
+CHANGES: dict[str, Change] = {
+    "no sequence numbers": without("sequence_number"),
+    "no output_index": without("output_index"),
+    "no content_index": without("content_index", "summary_index"),
+    "no item_id": without("item_id"),
+    "no numbers and no ids": no_numbers,
+    "every output_index is 0": all_zero,
+    "no parts added": dropping("_part.added"),
+    "no parts": dropping("_part.added", "_part.done"),
+    "no text done": dropping("_text.done", "arguments.done"),
+    "no deltas": dropping(".delta"),
+    "no done but the items'": dropping("_text.done", "_part.done", "arguments.done"),
+    "no items done": dropping("output_item.done"),
+    "no done at all": dropping("_text.done", "_part.done", "arguments.done", "output_item.done"),
+    "items only when they are done": lambda events: [
+        event for event in events if event["type"].startswith(("response.output_item.done", "response.c", "response.i"))
+        and "part" not in event
+    ],
+    "no beginnings": dropping("response.created", "response.in_progress"),
+    "nothing but the end": only_final,
+    "response.done": renamed("response.completed", "response.done"),
+    "everything is done twice": twice(".done"),
+    "everything begins twice": twice(".added"),
+    "three fields": three_fields,
+    "other ids each time": other_ids,
+    "announced with its text": text_first_in_added,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_what_is_missing_is_made_good(name: str, autojump_clock: MockClock) -> None:
+    expected = await told(whole(), tools=TOOLS)
+    seen = await told(CHANGES[name](copy.deepcopy(whole())), tools=TOOLS)
+    assert seen[-1]["type"] == "response.completed", seen[-1]["response"]["error"]
+    assert output(seen) == output(expected)
+    assert seen[-1]["response"]["usage"] == expected[-1]["response"]["usage"]
+    assert texts(seen, "response.output_text.delta") == "Hello, wörld."
+    assert texts(seen, "response.function_call_arguments.delta") == ARGUMENTS
+
+
+def unannounced(events: list[Json]) -> list[Json]:
+    """No item is announced; a call's name comes with its end."""
+    return dropping("output_item.added")(events)
+
+
+async def test_items_that_nobody_announced_begin_with_their_events(autojump_clock: MockClock) -> None:
+    expected = await told(whole(), tools=TOOLS)
+    seen = await told(unannounced(whole()), tools=TOOLS)
+    assert output(seen) == output(expected)
+
+
+async def test_an_error_in_place_of_a_terminal_event_is_the_end(autojump_clock: MockClock) -> None:
+    seen = await told([*whole()[:5], {"error": {"message": "Out of memory.", "code": "oom"}}], tools=TOOLS)
+    assert [event["type"] for event in seen[-2:]] == ["error", "response.failed"]
+    assert seen[-1]["response"]["error"]["code"] == "oom"
+
+
+async def test_events_without_a_type_are_guessed_where_that_is_possible(autojump_clock: MockClock) -> None:
+    events = whole()
+    for event in (events[0], events[2], events[-1]):
+        del event["type"]
+    assert output(await told(events, tools=TOOLS)) == output(await told(whole(), tools=TOOLS))
+
+
+async def test_a_call_without_a_name_cannot_be_told(autojump_clock: MockClock) -> None:
+    events = [event for event in stream(call_events("read", "{}"))[:-1] if "item" not in event]
+    final = {**stream()[-1]}
+    seen = await told([*events, final], tools=TOOLS)
+    assert seen[-1]["response"]["error"]["code"] == "upstream_protocol_error"
+
+
+async def test_a_call_without_an_id_gets_one(autojump_clock: MockClock) -> None:
+    events = stream(call_events("read", "{}"), call_events("read", "{}", index=1, id_="fc_2"))
+    for event in events:
+        if "item" in event:
+            del event["item"]["call_id"]
+    seen = await told(events, tools=TOOLS)
+    calls = [item["call_id"] for item in seen[-1]["response"]["output"]]
+    assert len(set(calls)) == 2
+    assert all(calls)
+
+
+STAGES = {
+    "web_search_call": ["in_progress", "searching", "completed"],
+    "image_generation_call": ["in_progress", "generating", "partial_image", "completed"],
+    "code_interpreter_call": ["in_progress", "interpreting", "completed"],
+}
+
+
+@pytest.mark.parametrize("kind", STAGES)
+@pytest.mark.parametrize("kept", [(), (0,), (1,), (2,), (0, 1), (1, 0), (2, 0)])
+async def test_stages_come_in_their_order_whatever_is_missing(
+    kind: str, kept: tuple[int, ...], autojump_clock: MockClock
+) -> None:
+    item: Json = {"type": kind, "id": "x_1", "status": "in_progress"}
+    if kind == "code_interpreter_call":
+        item["code"] = "1+1"
+    events: list[Json] = [{"type": "response.output_item.added", "output_index": 0, "item": item}]
+    events += [{"type": f"response.{kind}.{STAGES[kind][at]}", "item_id": "x_1", "output_index": 0} for at in kept]
+    events.append({"type": "response.output_item.done", "output_index": 0, "item": {**item, "status": "completed"}})
+    seen = await told(stream(events))
+    assert seen[-1]["response"]["status"] == "completed"
+    stages = [event["type"] for event in seen if f"{kind}." in event["type"]]
+    assert not stages or stages[-1] == f"response.{kind}.completed"
+
+
+RECOVERABLE = ("_part.added", "_part.done", "_text.done", "arguments.done", "output_item.done", ".created")
+MEMBERS = ("sequence_number", "content_index", "summary_index", "item_id", "logprobs")
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> list[Json]:
+    """A legal stream without some of what can be made good."""
+    events = copy.deepcopy(whole())
+    kept: list[Json] = []
+    for event in events:
+        if event["type"].endswith(RECOVERABLE) and draw(st.booleans()):
+            continue
+        for name in MEMBERS:
+            if name in event and draw(st.booleans()):
+                del event[name]
+        kept += [event] * (2 if event["type"].endswith((".done", ".added")) and draw(st.booleans()) else 1)
+    return kept
+
+
+@given(events=mutated())
+@settings(max_examples=40, deadline=None)
+def test_a_stream_without_recoverable_parts_gives_the_same_items(events: list[Json]) -> None:
+    @trio_test
+    async def both(**_: Any) -> None:
+        expected = await told(whole(), tools=TOOLS)
+        assert output(await told(events, tools=TOOLS)) == output(expected)
+
+    both()

@@ -62,7 +62,7 @@ def test_everything_that_a_client_says_goes_up_and_nothing_of_its_connection() -
         "text": {"format": {"type": "json_object"}, "new": 1},
         "include": ["message.output_text.logprobs"],
     }
-    ours = {"store": True, "stream_id": "a", "previous_response_id": "resp_1", "generate": True}
+    ours: Json = {"store": True, "stream_id": "a", "previous_response_id": "resp_1", "generate": True}
     body = sent(asking("hi", **fields, **ours, context_management=[{"type": "compaction", "compact_threshold": 1000}]))
     expected = {**fields, "include": [*fields["include"], ENCRYPTED]}
     tools = body.pop("tools")

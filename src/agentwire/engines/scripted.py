@@ -234,6 +234,9 @@ class _Counting:
         self._count()
         await self._out.aside(kind, members)
 
+    def use(self, usage: Usage) -> None:
+        self._out.use(usage)
+
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         return self._out.calls

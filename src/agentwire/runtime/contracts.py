@@ -239,6 +239,13 @@ class Out(Protocol):
         ``sequence_number`` is filled in. What has its place in a stream is refused with `LocalProtocolError`.
         """
 
+    def use(self, usage: Usage) -> None:
+        """What this step has used so far, as far as the engine knows; a later call replaces an earlier one.
+
+        It counts if the step does not come to return a `Finish` with its usage: because the client has gone, the turn
+        was cancelled or steered, or the engine fails.
+        """
+
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         """The calls of this step so far."""

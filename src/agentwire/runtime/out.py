@@ -19,6 +19,7 @@ from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, Item, McpCall, Message
 from agentwire.protocol.order import may_stand_aside
+from agentwire.protocol.response import Usage
 from agentwire.runtime.call_rules import CallRules, is_call
 from agentwire.runtime.making import (
     CUSTOM,
@@ -58,10 +59,11 @@ class TurnOut(TextOut):
 
     Attributes:
         fault: how the engine broke the rules; raised at once, but an engine may swallow that.
+        used: what the engine said that it has used so far.
     """
 
     __slots__ = (
-        "_calls", "_halt", "_rules", "_server_tools", "_start_call", "fault",
+        "_calls", "_halt", "_rules", "_server_tools", "_start_call", "fault", "used",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +82,7 @@ class TurnOut(TextOut):
     ) -> None:
         super().__init__(window, output, sources, max_bytes=max_bytes, overflow=overflow, logprobs=logprobs)
         self.fault: EngineError | None = None
+        self.used: Usage | None = None
         self._server_tools = server_tools
         self._start_call = start_call
         self._rules = rules
@@ -90,6 +93,10 @@ class TurnOut(TextOut):
     def calls(self) -> tuple[Call, ...]:
         """The calls of this step so far, as they were when their arguments were complete."""
         return tuple(self._calls)
+
+    def use(self, usage: Usage) -> None:
+        """What this step has used so far; see `Out`."""
+        self.used = usage
 
     # Calls
 

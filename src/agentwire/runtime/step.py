@@ -34,7 +34,7 @@ class StepEnd:
     """How an engine step ended.
 
     Attributes:
-        finish: what the engine said of it.
+        finish: what the engine said of it, and what it used even if it did not come to say so.
         error: why it failed, if it did.
         goes_on: the server's tools have answered, and nobody else has to: another step follows.
         made_way: the engine was cancelled between two items, because the client has more to say.
@@ -123,11 +123,12 @@ class Step:
         complete = self._error is None and not self._overflowed and self._finish.incomplete is None
         await out.close(complete=complete)
         await out.abandon("The turn ended before this tool did.")
+        finish = attrs.evolve(self._finish, usage=self._finish.usage or out.used)
         if self._overflowed:
-            return StepEnd(finish=Finish(self._finish.usage, "max_output_tokens"))
+            return StepEnd(finish=attrs.evolve(finish, incomplete="max_output_tokens"))
         waits = any(client_call(item) is not None for item in self._output.items())
         goes_on = bool(out.calls) and not waits
-        return StepEnd(finish=self._finish, error=self._error, goes_on=goes_on, made_way=made_way)
+        return StepEnd(finish=finish, error=self._error, goes_on=goes_on, made_way=made_way)
 
     def make_way(self) -> None:
         """Cancel the engine once no item and no tool is torn by it, unless the client then owes an answer."""

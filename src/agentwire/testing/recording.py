@@ -23,6 +23,7 @@ from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.order import may_stand_aside
+from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask, Phase
@@ -87,12 +88,14 @@ class RecordingOut:
         sources: ids of items and calls; seeded if left out.
         events: what was called, in order: ``("text", "hel")``, ``("call", "grep", '{"q":"x"}')``.
         items: the finished items. The one that is still open is finished by `close`, or by the next one.
+        used: what the engine last said that it has used.
     """
 
     server_tools: Collection[str] = ()
     sources: Sources = attrs.Factory(lambda: Sources.seeded(1))
     events: list[tuple[str, ...]] = attrs.Factory(list)
     items: list[Item] = attrs.Factory(list)
+    used: Usage | None = None
     _parts: list[tuple[str, str]] = attrs.Factory(list)
     _open: tuple[str, str, bool, str | None] | None = None
     _phase: Phase | None = None
@@ -116,6 +119,10 @@ class RecordingOut:
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         """The calls so far."""
         return tuple(self._calls)
+
+    def use(self, usage: Usage) -> None:
+        """What the engine has used so far."""
+        self.used = usage
 
     def close(self) -> list[Item]:
         """Finish what is open, take nothing more, and give all items."""

@@ -24,15 +24,9 @@ def usage(**members: object) -> Usage:
     return found.usage()
 
 
-def test_reasoning_has_two_names() -> None:
-    assert read(reasoning_content="a").thought == read(reasoning="a").thought == "a"
-    assert read(reasoning_content="a", reasoning="a").thought == "a"
-    assert read(content="x").thought == ""
-
-
 def test_nulls_and_what_is_unknown_do_not_matter() -> None:
     assert read(content=None, tool_calls=None, refusal=None, function_call=None, role="assistant", audio={}).calls == []
-    assert decode_chunk(b'{"choices":null,"usage":null,"error":null,"timings":{}}').choices is None
+    assert decode_chunk(b'{"choices":null,"usage":null,"error":null,"timings":{},"object":"x"}').choices is None
     assert decode_chunk(b"{}").usage is None
 
 
@@ -56,6 +50,8 @@ def test_usage_in_all_its_forms() -> None:
     }
     assert usage(prompt_tokens=3, completion_tokens=2, **details) == Usage(3, 2, 1, 2)
     assert usage(prompt_tokens=3, completion_tokens=2, prompt_cache_hit_tokens=1) == Usage(3, 2, 1)
+    assert usage(prompt_tokens=3, cached_tokens=2, reasoning_tokens=1) == Usage(3, 0, 2, 1)
+    assert usage(prompt_tokens=3, cache_read_input_tokens=2, cache_creation_input_tokens=1) == Usage(3, 0, 2, 0, 1)
     assert usage(prompt_tokens=None, prompt_tokens_details=None, completion_tokens_details={}) == Usage()
 
 

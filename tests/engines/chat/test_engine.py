@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
-from agentwire.engines.chat import open_chat_engine
+from agentwire.engines.chat import ChatDialect, open_chat_engine
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall, Message, Reasoning
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import FunctionTool
 from agentwire.protocol.transcript import Memo
+from agentwire.testing.recording import RecordingOut, ask_for
 from agentwire.transport.http11 import HttpConnection
 from tests.engines.chat.kit import (
     EVENTS,
@@ -75,7 +77,7 @@ async def test_one_request_is_one_stream() -> None:
 
 
 async def test_without_a_key_or_a_name_the_clients_name_goes_up_and_no_key() -> None:
-    async with chat(text("x"), tokens_name="max_completion_tokens") as (engine, server):
+    async with chat(text("x"), dialect=ChatDialect(tokens_name="max_completion_tokens")) as (engine, server):
         await step(engine, model="their-name", max_output_tokens=50)
         assert server.body["model"] == "their-name"
         assert server.body["max_completion_tokens"] == 50
@@ -228,7 +230,11 @@ async def test_an_empty_answer_is_an_empty_message() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "incomplete"),
-    [("stop", None), ("tool_calls", None), ("eos", None), ("length", "max_output_tokens"), ("content_filter",) * 2],
+    [
+        *((reason, None) for reason in ("stop", "tool_calls", "function_call", "eos_token", "stop_sequence")),
+        *((reason, "max_output_tokens") for reason in ("length", "max_tokens", "MAX_TOKENS", "model_length")),
+        *((reason, "content_filter") for reason in ("content_filter", "SAFETY", "sensitive")),
+    ],
 )
 async def test_how_an_answer_ends(reason: str, incomplete: str | None) -> None:
     done = await answer_to(text("x", reason=reason))
@@ -241,13 +247,57 @@ async def test_usage_with_its_details_and_without_any() -> None:
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
     assert (await answer_to(says(delta(content="x"), stop(), used(**details)))).finish.usage == Usage(12, 5, 8, 3)
-    assert (await answer_to(says(delta(content="x"), stop()))).finish.usage is None
+    later = says(delta(content="x"), {**delta(content="y"), "usage": {"prompt_tokens": 1}}, stop(), used())
+    assert (await answer_to(later)).finish.usage == Usage(12, 5)  # in every chunk: the last one counts
+    within = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": {"prompt_tokens": 2}}]}
+    assert (await answer_to(says(delta(content="x"), within))).finish.usage == Usage(2)
+    timings = {**stop(), "timings": {"prompt_n": 4, "cache_n": 3, "predicted_n": 2, "prompt_ms": 1.5}}
+    assert (await answer_to(says(delta(content="x"), timings))).finish.usage == Usage(7, 2, 3)
+    assert (await answer_to(says(delta(content="x"), {**stop(), "timings": [1]}))).finish.usage is None
+
+
+async def test_what_nobody_counted_is_estimated_and_says_so() -> None:
+    done = await answer_to(says(delta(content="x"), delta(content="y"), stop()), request="four tokens or so")
+    assert done.finish.usage is None
+    used = done.out.used
+    assert used is not None
+    assert (used.input_tokens > 4, used.output_tokens, used.extra) == (True, 3, {"estimated": True})
+
+
+async def test_what_a_step_used_is_told_however_it_ends() -> None:
+    outs = [RecordingOut(), RecordingOut(), RecordingOut(), RecordingOut()]
+    begun = trio.Event()
+
+    async def endless(connection: HttpConnection) -> None:
+        await connection.start_stream(200, EVENTS, event({**delta(content="I"), "usage": {"prompt_tokens": 7}}))
+        begun.set()
+        await trio.sleep_forever()
+
+    broken = breaks_off({**delta(content="I"), "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+    async with chat(endless, broken, refuses(400), text("x"), text('{"a":1')) as (engine, _):
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(engine, ask_for("x", memo=Memo()), outs[0])
+                await begun.wait()
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                scope.cancel(reason="the test says so")
+        for out in outs[1:3]:
+            with pytest.raises(EngineError):
+                await engine(ask_for("x", memo=Memo()), out)
+        with pytest.raises(EngineError):
+            await engine(ask_for("x", memo=Memo(), tools=[sum_tool()], tool_choice="required"), outs[3])
+    assert [out.used for out in outs] == [Usage(7), Usage(9, 1), None, Usage(24, 10)]
 
 
 async def test_an_answer_is_whole_without_the_last_word() -> None:
     assert (await answer_to(says(delta(content="x"), stop(), done=False))).text == "x"
     done = await answer_to(breaks_off(delta(content="x"), stop(), used()))
     assert done.finish.usage == Usage(12, 5)
+
+
+async def test_an_answer_is_whole_without_a_reason_if_the_server_says_that_it_has_ended() -> None:
+    assert (await answer_to(says(delta(content="x")))).text == "x"
+    assert len((await answer_to(says(calls(ADD)), tools=[sum_tool()])).out.calls) == 1
 
 
 # A call that is demanded
@@ -338,6 +388,28 @@ async def test_an_error_in_the_middle_of_the_answer_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "code", "words"),
+    [
+        (
+            {"object": "error", "message": "too busy", "type": "ServiceUnavailable", "code": 503},
+            "ServiceUnavailable",
+            "too busy",
+        ),
+        (
+            {"choices": [{"delta": {}, "finish_reason": "error", "error": {"code": 502, "message": "gone"}}]},
+            "upstream_error",
+            "gone",
+        ),
+        (stop("abort"), "upstream_error", "gave up its answer (abort)"),
+    ],
+)
+async def test_an_answer_that_its_server_gives_up(told: Json, code: str, words: str) -> None:
+    error = await failure_of(says(delta(content="I"), told))
+    assert (error.status >= 502, error.code) == (True, code)
+    assert words in error.message
+
+
+@pytest.mark.parametrize(
     "rubbish", ["not json", '{"choices": "x"}', '{"choices":[{"delta":{"content":5}}]}', "[1,2]", '"x"']
 )
 async def test_rubbish_in_the_middle_of_the_answer(rubbish: str) -> None:
@@ -349,7 +421,6 @@ async def test_rubbish_in_the_middle_of_the_answer(rubbish: str) -> None:
 async def test_an_answer_that_stops_short() -> None:
     for script in (
         breaks_off(delta(content="I")),
-        says(delta(content="I")),
         says(delta(content="I"), done=False),
         says(),
     ):

@@ -50,3 +50,12 @@ def test_what_is_no_call_either_is_an_error(text: str) -> None:
 def test_a_choice_of_nothing_is_an_error(text: str) -> None:
     with pytest.raises(RemoteProtocolError, match="did not call any"):
         demand(sum_tool(), sum_tool("sub")).read(text)
+
+
+def test_what_the_server_does_not_enforce_is_not_sent() -> None:
+    ask = ask_for("x", tools=[sum_tool()], tool_choice="required")
+    offers = Offers.of(ask.tools, ask.tool_choice)
+    kept: Json = {"model": "m", "temperature": 0}
+    sent = {**kept, "stop": ["}"], "logprobs": True, "response_format": {}}
+    assert Demand(offers, "json_object").settings(sent) == {**kept, "response_format": {"type": "json_object"}}
+    assert Demand(offers, "none").settings(sent) == kept

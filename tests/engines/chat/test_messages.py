@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentwire.engines.chat.messages import Rendered, render
+from agentwire.engines.chat.thoughts import Style
 from agentwire.protocol.codec import decode_item
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import History, Memo, Node
@@ -51,6 +52,10 @@ def answered(call_id: str, text: str = "3") -> Json:
 
 def server_call(name: str = "now", output: str | None = "noon", **more: Any) -> Json:
     return {"type": "mcp_call", "server_label": "s", "name": name, "arguments": "", "output": output, **more}
+
+
+def thought(text: str) -> Json:
+    return {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": text}]}
 
 
 USER = says("user", "add 1 and 2")
@@ -180,6 +185,16 @@ def test_reasoning_does_not_part_a_message() -> None:
     assert len(messages) == 2
 
 
+def test_reasoning_is_in_the_message_that_it_led_to() -> None:
+    raw = (USER, thought("Hm."), says("assistant", "Well."), thought("So."), function_call("c1"), output("c1"), USER)
+    told = render(items(*raw), Memo(), style=Style("reasoning")).messages()
+    first, message, *_ = json.loads(b"[%b]" % told)
+    assert first == ASKED
+    assert message == {**called(("c1", "add", '{"a":1}'), text="Well."), "reasoning": "Hm.\n\nSo."}
+    alone = render(items(USER, thought("Hm."), USER), Memo(), style=STYLE).messages()
+    assert json.loads(b"[%b]" % alone) == [ASKED, ASKED]
+
+
 def test_refusals_and_texts_of_one_answer_are_one_message() -> None:
     refusal = {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
     assert shown(says("assistant", "Well."), refusal) == [{"role": "assistant", "content": "Well.\n\nNo."}]
@@ -212,6 +227,8 @@ def test_ids_of_earlier_calls_are_known() -> None:
 
 
 # Appended, not rebuilt
+
+STYLE = Style("reasoning", everywhere=True)
 
 
 class Watched(Sequence[Item]):
@@ -290,7 +307,7 @@ def turns(draw: st.DrawFn) -> list[tuple[Item, ...]]:
                     "text": says("assistant", f"text {number}"),
                     "call": function_call(f"c{number}"),
                     "server": server_call(id=f"mcp_{number}"),
-                    "thought": {"type": "reasoning", "id": f"rs_{number}", "summary": []},
+                    "thought": thought(f"thought {number}"),
                     "late": {"type": "additional_tools", "role": "developer", "tools": []},
                 }[kind]
             )
@@ -308,9 +325,9 @@ def test_however_a_conversation_is_cut_into_turns_its_bytes_are_the_same(
     for end in range(1, len(pieces) + 1, 2):  # an engine is asked after each input
         if data.draw(st.booleans()):
             known = tuple(item for piece in pieces[:end] for item in piece)
-            assert render(known, memo).messages("i") == render(known, Memo()).messages("i")
-    at_once = render(whole, Memo())
-    assert render(whole, memo).messages("i") == at_once.messages("i")
+            assert render(known, memo, style=STYLE).messages("i") == render(known, Memo(), style=STYLE).messages("i")
+    at_once = render(whole, Memo(), style=STYLE)
+    assert render(whole, memo, style=STYLE).messages("i") == at_once.messages("i")
     assert memo.value.late == at_once.rendered.late
     check_legal(json.loads(b"[%b]" % at_once.messages("i")))
 
@@ -332,7 +349,7 @@ def check_legal(messages: list[Json]) -> None:
 def test_a_longer_conversation_begins_with_the_bytes_of_the_shorter(pieces: list[tuple[Item, ...]]) -> None:
     memo, settled = Memo(), b""
     for end in range(1, len(pieces) + 1, 2):
-        prompt = render(tuple(item for piece in pieces[:end] for item in piece), memo)
+        prompt = render(tuple(item for piece in pieces[:end] for item in piece), memo, style=STYLE)
         told = prompt.messages("instructions")
         assert told.startswith(settled)
         if prompt.rendered.json:  # else the system may still have more to say first

@@ -6,18 +6,31 @@ until it is clear what the answer is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from agentwire.engines.chat.calls import Calls
-from agentwire.engines.chat.chunks import CallDelta, Delta, FunctionDelta, decode_chunk
+from agentwire.engines.chat.chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_chunk, decode_logprobs
+from agentwire.engines.chat.counts import ChatUsage, timed
+from agentwire.engines.chat.thinking import Thinking
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.response import Usage
-from agentwire.runtime.contracts import Finish, Out
+from agentwire.runtime.contracts import Finish, IncompleteReason, Out
 
 __all__ = ["Answer", "UpstreamFault"]
 
-_CUT_OFF: Final = ("length", "content_filter")
+_INCOMPLETE: Final[Mapping[str, IncompleteReason]] = {
+    "length": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "model_length": "max_output_tokens",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+    "sensitive": "content_filter",
+}
+_FAILED: Final = ("abort", "error", "network_error", "insufficient_system_resource")
+"""What servers call an answer that they gave up (vLLM, OpenRouter, Zhipu, DeepSeek)."""
 
 
 class UpstreamFault(AgentwireError):
@@ -41,13 +54,33 @@ class Answer:
         must_call: whether text alone is no answer.
         most: characters of text that may wait.
         used: by an answer before this one.
+        logprobs: whether the client wants to see them.
+        sealed: whether reasoning items are to hold what the client hands back.
 
     Attributes:
         finish_reason: as the server said it; None until then.
+        begun: whether the server has begun to answer.
+        pieces: how many pieces of anything came; about as many as tokens.
+        thinking: takes the reasoning.
+        service_tier: as the server said it.
     """
 
-    def __init__(self, out: Out, calls: Calls, *, must_call: bool, most: int, used: Usage | None = None) -> None:
+    def __init__(
+        self,
+        out: Out,
+        calls: Calls,
+        *,
+        must_call: bool,
+        most: int,
+        used: Usage | None = None,
+        logprobs: bool = False,
+        sealed: bool = False,
+    ) -> None:
         self.finish_reason: str | None = None
+        self.begun = False
+        self.pieces = 0
+        self.thinking = Thinking(out, sealed=sealed)
+        self.service_tier: str | None = None
         self._held: list[str] | None = []
         self._out = out
         self._calls = calls
@@ -55,7 +88,10 @@ class Answer:
         self._most = most
         self._said_anything = False
         self._before = used
-        self._used: Usage | None = None
+        self._counted: ChatUsage | None = None
+        self._timed: Usage | None = None
+        self._wants_logprobs = logprobs
+        self._logprobs: list[dict[str, Any]] = []
 
     @property
     def held_text(self) -> str:
@@ -65,61 +101,121 @@ class Answer:
     @property
     def usage(self) -> Usage | None:
         """Tokens, as the server counted them, if it did; those of an answer before this one included."""
-        if self._used is None or self._before is None:
-            return self._used or self._before
-        return self._before + self._used
+        used = self._counted.usage() if self._counted is not None else self._timed
+        if used is None or self._before is None:
+            return used or self._before
+        return self._before + used
+
+    @property
+    def counted(self) -> bool:
+        """Whether the server has counted its tokens."""
+        return self._counted is not None or self._timed is not None
+
+    @property
+    def said_anything(self) -> bool:
+        """Whether there is anything of an answer."""
+        return self._said_anything or self._calls.begun or bool(self._held)
 
     @property
     def cut_off(self) -> bool:
         """Whether the model was stopped before it was done."""
-        return self.finish_reason in _CUT_OFF
+        return self._incomplete is not None
 
     @property
     def failed_to_call(self) -> bool:
         """Whether the model answered without the call that it owed."""
         return self._must_call and not self._calls.begun and not self.cut_off
 
-    async def take(self, payload: bytes) -> None:
-        """One event of the stream. Waits while the client is slow.
+    async def take(self, payloads: Iterable[bytes]) -> None:
+        """Events of the stream, as many as came together. Waits while the client is slow.
 
         Raises:
-            RemoteProtocolError: it is no chunk, or its calls cannot be read.
+            RemoteProtocolError: one is no chunk, or its calls cannot be read.
             UpstreamFault: the server reports an error.
         """
-        chunk = decode_chunk(payload)
-        if chunk.error:
-            raise UpstreamFault(chunk.error)
-        if chunk.usage is not None:
-            self._used = chunk.usage.usage()
-        for choice in chunk.choices or ():
-            if choice.index:
-                continue
-            delta = choice.delta or choice.message
-            if delta is not None:
-                await self._delta(delta)
-            if choice.finish_reason is not None:
-                self.finish_reason = choice.finish_reason
+        for payload in payloads:
+            chunk = decode_chunk(payload)
+            if chunk.error or chunk.object == "error":
+                raise UpstreamFault(chunk.error or msgspec.json.decode(payload))
+            if chunk.usage is not None:
+                self._counted = chunk.usage
+            for choice in chunk.choices or ():
+                if not choice.index:
+                    await self._choice(choice)
+            if chunk.timings is not None or chunk.service_tier is not None:
+                self._note(chunk)
+
+    def _note(self, chunk: Chunk) -> None:
+        self._timed = timed(chunk.timings) or self._timed
+        if isinstance(chunk.service_tier, str):
+            self.service_tier = chunk.service_tier
+
+    async def _choice(self, choice: Choice) -> None:
+        delta = choice.delta or choice.message
+        if delta is not None:
+            if choice.logprobs and self._wants_logprobs:
+                self._logprobs += decode_logprobs(choice.logprobs)
+            await self._delta(delta)
+        if choice.usage is not None:
+            self._counted = choice.usage
+        if choice.finish_reason is not None:
+            self.finish_reason = choice.finish_reason
+            if choice.error or choice.finish_reason in _FAILED:
+                raise UpstreamFault(choice.error or {"message": f"it gave up its answer ({choice.finish_reason})"})
 
     async def _delta(self, delta: Delta) -> None:
-        if thought := delta.thought:
-            await self._other(thought, self._out.reasoning)
-        if delta.content:
-            await self._text(delta.content)
+        self.pieces += 1
+        content = delta.content
+        if content.__class__ is list:
+            delta = self.thinking.apart(delta)
+            content = delta.content
+        if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
+            await self._thought(delta)
+        if content:
+            assert isinstance(content, str)
+            if self._held is None and not self._calls.begun and not self.thinking.open and not self._logprobs:
+                await self._out.text(content)  # nearly always
+            else:
+                await self._text(content)
         if delta.refusal:
-            await self._let_go()
-            await self._other(delta.refusal, self._out.refusal)
-            self._must_call = False  # to refuse is an answer
-        for call in delta.calls:
-            await self._let_go()
-            await self._calls.take(call)
+            await self._refusal(delta.refusal)
+        if delta.tool_calls or delta.function_call is not None:
+            self._logprobs.clear()
+            for call in delta.calls:
+                await self._let_go()
+                await self.thinking.end()
+                await self._calls.take(call)
+        for annotation in delta.annotations or ():
+            await self._annotation(annotation)
+
+    async def _thought(self, delta: Delta) -> None:
+        if not self._calls.begun:
+            await self.thinking.take(delta)
+        elif (delta.reasoning_content or delta.reasoning or "").strip():
+            await self._calls.end()
+            await self.thinking.take(delta)
+        self._said_anything = self._said_anything or self.thinking.open
 
     async def _text(self, piece: str) -> None:
         if self._held is None:
-            await self._other(piece, self._out.text)
+            await self._write(piece)
             return
         self._hold(piece)
         if not self._must_call and piece.strip():
             await self._let_go(blanks=True)
+
+    async def _refusal(self, piece: str) -> None:
+        await self._let_go()
+        self._must_call = False  # to refuse is an answer
+        self._logprobs.clear()
+        await self._other(piece, self._out.refusal)
+
+    async def _write(self, text: str) -> None:
+        """Text, with all the probabilities that came since the last."""
+        logprobs: Sequence[Mapping[str, Any]] = self._logprobs
+        if logprobs:
+            self._logprobs = []
+        await self._other(text, lambda piece: self._out.text(piece, logprobs=logprobs))
 
     async def _other(self, piece: str, write: Callable[[str], Awaitable[None]]) -> None:
         """Write what is no call; after a call blanks are dropped, which some models put between calls."""
@@ -127,8 +223,16 @@ class Answer:
             if not piece.strip():
                 return
             await self._calls.end()
+        await self.thinking.end()
         await write(piece)
         self._said_anything = True
+
+    async def _annotation(self, raw: Mapping[str, Any]) -> None:
+        """A citation: the Responses API has flat what the chat API has under the citation's type."""
+        kind = raw.get("type")
+        if isinstance(kind, str) and self._held is None and not self._calls.begun and not self.thinking.open:
+            inner = raw.get(kind)
+            await self._out.annotation({**(inner if isinstance(inner, Mapping) else raw), "type": kind})
 
     def _hold(self, piece: str) -> None:
         assert self._held is not None
@@ -141,15 +245,16 @@ class Answer:
         """Send out the text that waits; if it is blank, only if ``blanks``."""
         text, self._held = self.held_text, None
         if text and (blanks or text.strip()):
-            await self._out.text(text)
-            self._said_anything = True
+            await self._write(text)
 
     def drop_text(self) -> None:
         """The text that waits is not for the client."""
         self._held = None
+        self._logprobs.clear()
 
     async def call(self, name: str, arguments: str) -> None:
         """Make a call that the model has described."""
+        await self.thinking.end()
         await self._calls.take(CallDelta(function=FunctionDelta(name, arguments)))
 
     async def end(self) -> Finish:
@@ -159,9 +264,12 @@ class Answer:
             RemoteProtocolError: a call has no name.
         """
         await self._let_go(blanks=not self._calls.begun)
+        await self.thinking.end()
         await self._calls.end(cut=self.cut_off)
         if not self._said_anything and not self._calls.begun:
             await self._out.text("")  # an answer without any item is none to most clients
-        if self.finish_reason == "length":
-            return Finish(self.usage, "max_output_tokens")
-        return Finish(self.usage, "content_filter" if self.finish_reason == "content_filter" else None)
+        return Finish(self.usage, self._incomplete)
+
+    @property
+    def _incomplete(self) -> IncompleteReason | None:
+        return _INCOMPLETE.get((self.finish_reason or "").lower())

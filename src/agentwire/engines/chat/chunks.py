@@ -1,6 +1,6 @@
 """What a chat server streams: chunks, each read with one decode, and tolerantly.
 
-Only what is used is read. Servers differ: reasoning has two names, whole calls come as ``message``, the old
+Only what is used is read. Servers differ: reasoning has three names, whole calls come as ``message``, the old
 ``function_call`` beside the new ``tool_calls``, and an error may stand where a chunk should.
 """
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
+from agentwire.engines.chat.counts import ChatUsage
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RemoteProtocolError
-from agentwire.protocol.response import Usage
 
-__all__ = ["CallDelta", "Chunk", "Delta", "FunctionDelta", "decode_chunk"]
+__all__ = ["CallDelta", "Choice", "Chunk", "Delta", "FunctionDelta", "decode_chunk", "decode_logprobs"]
 
 
 class FunctionDelta(msgspec.Struct, gc=False):
@@ -44,19 +44,16 @@ class CallDelta(msgspec.Struct, gc=False):
 
 
 class Delta(msgspec.Struct, gc=False):
-    """What the model wrote since the last chunk."""
+    """What the model wrote since the last chunk; content may be a list of typed parts (Mistral)."""
 
-    content: str | None = None
+    content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_details: list[dict[str, Any]] | None = None
     refusal: str | None = None
     tool_calls: list[CallDelta] | None = None
     function_call: FunctionDelta | None = None
-
-    @property
-    def thought(self) -> str:
-        """A piece of reasoning, under either name."""
-        return self.reasoning_content or self.reasoning or ""
+    annotations: list[dict[str, Any]] | None = None
 
     @property
     def calls(self) -> list[CallDelta]:
@@ -73,46 +70,46 @@ class Choice(msgspec.Struct, gc=False):
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
-
-
-class PromptDetails(msgspec.Struct, gc=False):
-    """What of the prompt came from where."""
-
-    cached_tokens: int | None = None
-
-
-class CompletionDetails(msgspec.Struct, gc=False):
-    """What the output was."""
-
-    reasoning_tokens: int | None = None
-
-
-class ChatUsage(msgspec.Struct, gc=False):
-    """Tokens, as the server counted them."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None
-
-    def usage(self) -> Usage:
-        """The same, in the words of the Responses API."""
-        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
-        cached = prompt.cached_tokens if prompt is not None else self.prompt_cache_hit_tokens
-        reasoning = completion.reasoning_tokens if completion is not None else None
-        return Usage(self.prompt_tokens or 0, self.completion_tokens or 0, cached or 0, reasoning or 0)
-
-
-class Chunk(msgspec.Struct, gc=False):
-    """One event of the stream."""
-
-    choices: list[Choice] | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
     usage: ChatUsage | None = None
     error: Any = None
 
 
+class Chunk(msgspec.Struct, gc=False):
+    """One event of the stream.
+
+    Attributes:
+        object: ``error`` where the whole event is one (older vLLM).
+        timings: llama.cpp's own count.
+    """
+
+    choices: list[Choice] | None = None
+    usage: ChatUsage | None = None
+    error: Any = None
+    object: Any = None
+    service_tier: Any = None
+    timings: Any = None
+
+
+class _TopLogprob(msgspec.Struct, gc=False):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+
+class _Logprob(msgspec.Struct, gc=False):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+    top_logprobs: list[_TopLogprob] = []
+
+
+class _Logprobs(msgspec.Struct, gc=False):
+    content: list[_Logprob] | None = None
+
+
 _decode = msgspec.json.Decoder(Chunk).decode
+_decode_logprobs = msgspec.json.Decoder(_Logprobs | None).decode
 
 
 def decode_chunk(payload: bytes) -> Chunk:
@@ -125,3 +122,19 @@ def decode_chunk(payload: bytes) -> Chunk:
         return _decode(payload)
     except (ValueError, RecursionError) as error:
         raise RemoteProtocolError(f"it sent an event that is no chunk of a chat completion: {error}") from None
+
+
+def decode_logprobs(raw: msgspec.Raw) -> list[dict[str, Any]]:
+    """How probable the tokens of a chunk's text were, as the Responses API has it.
+
+    Raises:
+        RemoteProtocolError: they cannot be read.
+    """
+    if not raw:
+        return []
+    try:
+        told = _decode_logprobs(raw)
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError(f"it sent logprobs that are none: {error}") from None
+    content: list[dict[str, Any]] = msgspec.to_builtins(told.content) if told is not None and told.content else []
+    return content

@@ -7,19 +7,22 @@ cancelled, the stream is left, which closes its connection, and the model's serv
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import attrs
 
 from agentwire.engines.chat.answer import Answer, UpstreamFault
 from agentwire.engines.chat.calls import Calls
+from agentwire.engines.chat.counts import estimated
+from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.forced import Demand
 from agentwire.engines.chat.messages import Prompt, render
 from agentwire.engines.chat.offers import Offers
-from agentwire.engines.chat.request import body_of, settings_of
+from agentwire.engines.chat.request import body_of, format_words, settings_of, wants_logprobs
 from agentwire.engines.chat.summary import Notes, summary_message, summary_settings
+from agentwire.engines.chat.thoughts import Style
 from agentwire.engines.faults import (
     bearer,
     broken_off,
@@ -40,7 +43,7 @@ __all__ = ["open_chat_engine"]
 
 _log = logging.getLogger("agentwire.engine")
 
-TokensName = Literal["max_tokens", "max_completion_tokens"]
+_SEALED = "reasoning.encrypted_content"
 
 
 @asynccontextmanager
@@ -50,7 +53,7 @@ async def open_chat_engine(
     key: str | None = None,
     model: str | None = None,
     headers: Mapping[str, str] | None = None,
-    tokens_name: TokensName = "max_tokens",
+    dialect: ChatDialect | None = None,
     context_tokens: int | None = None,
     limits: Limits | None = None,
 ) -> AsyncGenerator[Engine]:
@@ -72,8 +75,7 @@ async def open_chat_engine(
         key: for ``Authorization: Bearer``; never shown to a client nor written to a log.
         model: the name that the server knows its model by; each request's own if left out.
         headers: for every request.
-        tokens_name: what the server calls the bound on generated tokens. Nearly all know ``max_tokens``, but OpenAI's
-            own newer models take ``max_completion_tokens`` alone.
+        dialect: what the server knows, wants or refuses otherwise than most.
         context_tokens: how many tokens the model can read, by this server's estimate; without it the server itself
             must say what is too long.
         limits: deadlines and sizes.
@@ -86,7 +88,18 @@ async def open_chat_engine(
     if key is not None:
         sent["authorization"] = bearer(key)
     async with open_http_client(base_url, headers=sent, limits=limits) as http:
-        yield _ChatEngine(http, server_of(base_url), model, tokens_name, context_tokens, limits)
+        yield _ChatEngine(http, server_of(base_url), model, dialect or ChatDialect(), context_tokens, limits)
+
+
+@attrs.define
+class _Habits:
+    """What the server has shown of itself.
+
+    Attributes:
+        reasoning_field: the member in which it writes reasoning.
+    """
+
+    reasoning_field: str | None = None
 
 
 @attrs.frozen(eq=False)
@@ -96,15 +109,16 @@ class _ChatEngine:
     http: HttpClient = attrs.field(repr=False)
     server: str
     model: str | None
-    tokens_name: TokensName
+    dialect: ChatDialect
     context_tokens: int | None
     limits: Limits = attrs.field(repr=False)
+    habits: _Habits = attrs.field(factory=_Habits, init=False, repr=False)
 
     async def __call__(self, ask: Ask, out: Out) -> Finish:
         """Answer one step."""
-        prompt = render(ask.items, ask.memo)
+        prompt = self.render(ask)
         offers = Offers.of((*ask.tools, *prompt.rendered.late), ask.tool_choice, step=ask.step)
-        settings = settings_of(ask, offers, model=self.model, tokens_name=self.tokens_name)
+        settings = settings_of(ask, offers, self.dialect, model=self.model)
         try:
             return await _Step(self, ask, out, prompt, offers, settings).run()
         except RemoteProtocolError as error:
@@ -112,19 +126,25 @@ class _ChatEngine:
 
     async def compact(self, ask: Ask) -> Summarized:
         """A summary of the conversation, by the model."""
-        prompt, offers, notes = render(ask.items, ask.memo), Offers(), Notes()
-        settings = settings_of(ask, offers, model=self.model, tokens_name=self.tokens_name)
+        prompt, offers, notes = self.render(ask), Offers(), Notes()
+        settings = settings_of(ask, offers, self.dialect, model=self.model)
         messages = b"%b,%b" % (prompt.messages(ask.instructions), summary_message())
         most = self.limits.response_bytes
         calls = Calls(notes, offers, known=prompt.rendered.knows, most=most)
         answer = Answer(notes, calls, must_call=False, most=most)
-        body = body_of(summary_settings(settings, self.tokens_name, self.limits.summary_tokens), messages)
+        body = body_of(summary_settings(settings, self.dialect.tokens_name, self.limits.summary_tokens), messages)
         try:
             await self.read(body, answer)
             finish = await answer.end()
         except RemoteProtocolError as error:
             raise rubbish(self.server, error) from error
         return Summarized("".join(notes.pieces).strip(), finish.usage)
+
+    def render(self, ask: Ask) -> Prompt:
+        """The conversation, as this server wants it."""
+        wanted, everywhere = self.dialect.reasoning_field, self.dialect.reasoning_in == "all"
+        style = Style.of(wanted, self.habits.reasoning_field, everywhere=everywhere)
+        return render(ask.items, ask.memo, new=ask.new_items, style=style)
 
     async def read(self, body: bytes, answer: Answer) -> None:
         """One exchange: the body up, the whole stream down.
@@ -133,23 +153,24 @@ class _ChatEngine:
             EngineError: it failed.
             RemoteProtocolError: what came is no chat completion.
         """
-        begun = False
+        said_end = False
         try:
             async with self.http.stream_sse("/chat/completions", json=body, repeat=True) as stream:
-                begun = True
+                answer.begun = True
                 while batch := await stream.batch():
-                    for payload in batch:
-                        await answer.take(payload)
+                    await answer.take(batch)
+                said_end = stream.done
         except HttpStatusError as error:
             raise status_fault(self.server, error) from error
         except UpstreamFault as fault:
             raise stream_fault(self.server, fault.told) from fault
         except ConnectionEnded as error:
-            if not begun:
+            if not answer.begun:
                 raise unreachable(self.server, error) from error
             if answer.finish_reason is None:
                 raise broken_off(self.server, error) from error
-        if answer.finish_reason is None:
+        self.habits.reasoning_field = answer.thinking.field or self.habits.reasoning_field
+        if answer.finish_reason is None and not (said_end and answer.said_anything):
             raise broken_off(self.server)
 
 
@@ -166,26 +187,60 @@ class _Step:
 
     async def run(self) -> Finish:
         answer = self._answer()
-        await self.engine.read(body_of(self.settings, self.prompt.messages(self.ask.instructions)), answer)
-        return await (self._demand(answer.usage) if answer.failed_to_call else answer.end())
+        messages = self.prompt.messages(self.ask.instructions, format_words(self.ask.request, self.engine.dialect))
+        with self._accounted(answer):
+            await self.engine.read(body_of(self.settings, messages), answer)
+            if not answer.failed_to_call:
+                return await answer.end()
+        return await self._demand(answer.usage)
 
     async def _demand(self, used: Usage | None) -> Finish:
         """Ask again, for nothing but the call; what the model wrote instead of it is dropped."""
         _log.info("%s did not enforce tool_choice: asked again, under a schema", self.engine.server)
-        demand = Demand(self.offers)
+        demand = Demand(self.offers, self.engine.dialect.schemas)
         messages = self.prompt.messages(self.ask.instructions, demand.instructions())
         answer = self._answer(used)
+        with self._accounted(answer):
+            try:
+                await self.engine.read(body_of(demand.settings(self.settings), messages), answer)
+            except EngineError as error:
+                raise no_call(self.engine.server, error) from error
+            said, owed = answer.held_text, answer.failed_to_call
+            answer.drop_text()
+            if owed:
+                await answer.call(*demand.read(said))
+            return await answer.end()
+
+    @contextmanager
+    def _accounted(self, answer: Answer) -> Iterator[None]:
+        """However it ends, what it used is told: as the server counted it, else as an estimate."""
+        refused = False
         try:
-            await self.engine.read(body_of(demand.settings(self.settings), messages), answer)
-        except EngineError as error:
-            raise no_call(self.engine.server, error) from error
-        said, owed = answer.held_text, answer.failed_to_call
-        answer.drop_text()
-        if owed:
-            await answer.call(*demand.read(said))
-        return await answer.end()
+            yield
+        except EngineError:
+            refused = not answer.begun
+            raise
+        finally:
+            if not refused:
+                self.out.use(self._used(answer))
+
+    def _used(self, answer: Answer) -> Usage:
+        before = answer.usage
+        if answer.counted and before is not None:
+            return before
+        guess = estimated(self.ask, answer.pieces)
+        return guess if before is None else before + guess
 
     def _answer(self, used: Usage | None = None) -> Answer:
         most = self.engine.limits.response_bytes
         calls = Calls(self.out, self.offers, known=self.prompt.rendered.knows, most=most)
-        return Answer(self.out, calls, must_call=self.offers.mode == "required", most=most, used=used)
+        request = self.ask.request
+        return Answer(
+            self.out,
+            calls,
+            must_call=self.offers.mode == "required",
+            most=most,
+            used=used,
+            logprobs=wants_logprobs(request),
+            sealed=_SEALED in request.include,
+        )

@@ -12,20 +12,27 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from agentwire.engines.chat.dialect import Schemas
 from agentwire.engines.chat.offers import Offer, Offers
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RemoteProtocolError
 
 __all__ = ["Demand"]
 
-_WITHOUT: Final = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+_WITHOUT: Final = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "logprobs", "top_logprobs", "stop")
 
 
 @attrs.frozen
 class Demand:
-    """The second request, and how its answer is read."""
+    """The second request, and how its answer is read.
+
+    Attributes:
+        offers: what may be called.
+        schemas: what the server enforces of an answer's form.
+    """
 
     offers: Offers
+    schemas: Schemas = "json_schema"
 
     @property
     def _only(self) -> Offer | None:
@@ -42,8 +49,12 @@ class Demand:
         return f"Answer with {what}:\n{tools}"
 
     def settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The first request's settings, with a schema in place of the tools."""
+        """The first request's settings, with a schema in place of the tools, as far as the server enforces one."""
         kept = {name: value for name, value in settings.items() if name not in _WITHOUT}
+        if self.schemas == "none":
+            return kept
+        if self.schemas == "json_object":
+            return {**kept, "response_format": {"type": "json_object"}}
         schema = {"name": "tool_call", "schema": self._schema()}
         return {**kept, "response_format": {"type": "json_schema", "json_schema": schema}}
 

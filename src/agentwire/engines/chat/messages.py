@@ -11,13 +11,14 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import attrs
-import msgspec
 
+from agentwire.engines.chat.groups import CallAnswer, Group
 from agentwire.engines.chat.names import chat_name
-from agentwire.engines.chat.parts import attachments, content_of, plain
+from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, plain
+from agentwire.engines.chat.thoughts import Style, Thought, thought_of
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.items import (
     CustomToolCall,
@@ -28,6 +29,7 @@ from agentwire.protocol.items import (
     McpCall,
     Message,
     OpaqueItem,
+    Reasoning,
     answered_call,
     client_call,
 )
@@ -38,7 +40,8 @@ __all__ = ["Prompt", "Rendered", "render"]
 
 _log = logging.getLogger("agentwire.engine")
 
-NO_ANSWER = "(no output)"
+NO_ANSWER: Final = "(no output)"
+_NO_STYLE: Final = Style()
 
 
 @attrs.frozen(eq=False)
@@ -102,8 +105,14 @@ class Prompt:
         return b",".join(pieces)
 
 
-def render(items: Sequence[Item], memo: Memo) -> Prompt:
+def render(items: Sequence[Item], memo: Memo, *, new: Sequence[Item] = (), style: Style = _NO_STYLE) -> Prompt:
     """Render a conversation, beginning where the memo says that the last turn had come to.
+
+    Args:
+        items: the conversation.
+        memo: the cell that goes with it.
+        new: those of the items that the client's request brought.
+        style: how reasoning goes back.
 
     Raises:
         EngineError: 400 ``unsupported_content``: there is something in it that no chat server can be told.
@@ -111,59 +120,25 @@ def render(items: Sequence[Item], memo: Memo) -> Prompt:
     done = memo.value if isinstance(memo.value, Rendered) and memo.value.items <= len(items) else Rendered()
     fresh = [*islice(reversed(items), len(items) - done.items)]
     fresh.reverse()
-    writer = _Writer(done, fresh)
-    prompt = writer.finish()
+    try:
+        prompt = _Writer(done, fresh, style).finish()
+    except UnsupportedContent as error:
+        raise error.told(new) from error
     memo.value = prompt.rendered
     return prompt
-
-
-@attrs.define
-class _Answer:
-    """What came of a call."""
-
-    text: str
-    attached: list[dict[str, Any]] = attrs.field(factory=list)
-
-
-@attrs.define
-class _Group:
-    """What the assistant did between two inputs: one message."""
-
-    start: int
-    texts: list[str] = attrs.field(factory=list)
-    calls: list[dict[str, Any]] = attrs.field(factory=list)
-    answers: list[_Answer] = attrs.field(factory=list)
-
-    def call(self, call_id: str, name: str, arguments: str, answer: _Answer) -> None:
-        function = {"name": name, "arguments": _arguments(arguments)}
-        self.calls.append({"id": call_id, "type": "function", "function": function})
-        self.answers.append(answer)
-
-    def messages(self) -> Iterator[dict[str, Any]]:
-        """The message, then each call's answer; images cannot stand in those and come after them."""
-        text = "\n\n".join(self.texts)
-        if self.calls:
-            yield {"role": "assistant", "content": text, "tool_calls": self.calls}
-        else:
-            yield {"role": "assistant", "content": text}
-        attached: list[dict[str, Any]] = []
-        for call, answer in zip(self.calls, self.answers, strict=True):
-            yield {"role": "tool", "tool_call_id": call["id"], "content": answer.text}
-            attached += answer.attached
-        if attached:
-            yield {"role": "user", "content": attached}
 
 
 class _Writer:
     """Goes through the new items once; a call is written together with its answer, wherever that stands."""
 
-    def __init__(self, done: Rendered, fresh: Sequence[Item]) -> None:
+    def __init__(self, done: Rendered, fresh: Sequence[Item], style: Style) -> None:
         self._done = done
+        self._style = style
         self._pieces: list[bytes] = []
         self._calls: set[str] = set()
         self._lead = list(done.lead)
         self._late = list(done.late)
-        self._group: _Group | None = None
+        self._group: Group | None = None
         self._answers = _answers_in(fresh)
         self._at = done.items
         for self._at, item in enumerate(fresh, done.items):
@@ -174,7 +149,7 @@ class _Writer:
         """Everything is written but a last message of the assistant, which may yet get calls or more text."""
         group, end = self._group, self._end
         tail = b""
-        if group is not None and not group.calls:
+        if group is not None and not group.call_ids:
             end, tail = group.start, b",".join(map(encode_json, group.messages()))
         else:
             self._close()
@@ -194,6 +169,8 @@ class _Writer:
             self._call(item, item.call_id, chat_name(item.name, item.namespace), arguments)
         elif isinstance(item, McpCall):
             self._server_call(item)
+        elif isinstance(item, Reasoning):
+            self._think(thought_of(item))
         elif answered_call(item) is not None:
             self._close()
         elif isinstance(item, OpaqueItem):
@@ -204,19 +181,25 @@ class _Writer:
     def _message(self, message: Message) -> None:
         if message.role == "assistant":
             if text := message.text:
-                self._open().texts.append(text)
+                self._open().say(text)
             return
         self._close()
         if message.role == "user":
-            self._put({"role": "user", "content": content_of(message.content)})
+            self._put({"role": "user", "content": content_of(message)})
         elif self._pieces or self._done.json:
             self._put({"role": "system", "content": plain(message.content)})
         else:
             self._lead.append(plain(message.content))
 
+    def _think(self, thought: Thought | None) -> None:
+        if thought is not None and self._style.field is not None:
+            self._open().think(thought)
+        else:
+            _log.debug("an item of type reasoning is not shown to a chat server")
+
     def _call(self, item: Item, call_id: str, name: str, arguments: str) -> None:
         answers = self._answers.get(call_id)
-        answer = answers.popleft() if answers else _Answer(NO_ANSWER)
+        answer = answers.popleft() if answers else CallAnswer(NO_ANSWER)
         self._open().call(call_id, name, arguments, answer)
 
     def _server_call(self, item: McpCall) -> None:
@@ -224,7 +207,7 @@ class _Writer:
         text = item.output if item.output is not None else NO_ANSWER
         if item.error is not None:
             text = item.error if isinstance(item.error, str) else encode_json(item.error).decode()
-        self._open().call(item.id or f"call_{self._at}", chat_name(item.name), item.arguments, _Answer(text))
+        self._open().call(item.id or f"call_{self._at}", chat_name(item.name), item.arguments, CallAnswer(text))
         self._close()
 
     def _opaque(self, item: OpaqueItem) -> None:
@@ -238,15 +221,15 @@ class _Writer:
         else:
             _log.debug("an item of type %.64r is not shown to a chat server", item.type)
 
-    def _open(self) -> _Group:
+    def _open(self) -> Group:
         if self._group is None:
-            self._group = _Group(self._at)
+            self._group = Group(self._at, self._style)
         return self._group
 
     def _close(self) -> None:
         group, self._group = self._group, None
         if group is not None:
-            self._calls.update(call["id"] for call in group.calls)
+            self._calls.update(group.call_ids)
             for message in group.messages():
                 self._put(message)
 
@@ -254,9 +237,9 @@ class _Writer:
         self._pieces.append(encode_json(message))
 
 
-def _answers_in(items: Sequence[Item]) -> dict[str, deque[_Answer]]:
+def _answers_in(items: Sequence[Item]) -> dict[str, deque[CallAnswer]]:
     """The answers by the calls that they are for; one id may be used again once it was answered."""
-    found: dict[str, deque[_Answer]] = {}
+    found: dict[str, deque[CallAnswer]] = {}
     for item in items:
         call_id = answered_call(item)
         if call_id is not None:
@@ -264,32 +247,18 @@ def _answers_in(items: Sequence[Item]) -> dict[str, deque[_Answer]]:
     return found
 
 
-def _answer(item: Item) -> _Answer:
+def _answer(item: Item) -> CallAnswer:
     if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
-        return _Answer(plain(item.output), attachments(item.output))
+        return CallAnswer(plain(item.output), attachments(item))
     assert isinstance(item, OpaqueItem)
     output = item.raw.get("output")
     if isinstance(output, str):
-        return _Answer(output)
+        return CallAnswer(output)
     if isinstance(output, Mapping) and isinstance(output.get("image_url"), str):  # a screenshot
-        return _Answer("", [{"type": "image_url", "image_url": {"url": output["image_url"]}}])
-    return _Answer(encode_json(_without_ids(item.raw)).decode())
+        return CallAnswer("", [{"type": "image_url", "image_url": {"url": output["image_url"]}}])
+    return CallAnswer(encode_json(_without_ids(item.raw)).decode())
 
 
 def _without_ids(raw: Mapping[str, Any]) -> dict[str, Any]:
     left_out = ("type", "id", "call_id", "status", "approval_request_id")
     return {name: value for name, value in raw.items() if name not in left_out}
-
-
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def _arguments(text: str) -> str:
-    """Arguments that are a JSON object, whatever a model wrote: servers read them again, and fail on anything else."""
-    if not text.strip():
-        return "{}"
-    try:
-        _OBJECT.decode(text)
-    except (ValueError, RecursionError):
-        return encode_json({"arguments": text}).decode()
-    return text

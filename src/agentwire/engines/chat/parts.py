@@ -1,12 +1,12 @@
 """Content of messages and tool outputs, as a chat server takes it.
 
-Text alone is a plain string, which every server takes; images and files make it a list of parts. What a chat server
-could not even be told is an error that names it.
+Text alone is a plain string, which every server takes; images, files and sound make it a list of parts. What a chat
+server could not even be told is an error that names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from agentwire.protocol.content import (
@@ -17,9 +17,36 @@ from agentwire.protocol.content import (
     Refusal,
     text_of,
 )
-from agentwire.protocol.errors import EngineError
+from agentwire.protocol.errors import AgentwireError, EngineError
+from agentwire.protocol.items import CustomToolCallOutput, FunctionCallOutput, Item, Message
 
-__all__ = ["attachments", "content_of", "plain"]
+__all__ = ["UnsupportedContent", "attachments", "content_of", "plain"]
+
+
+class UnsupportedContent(AgentwireError):
+    """A part that no chat server can be told.
+
+    Args:
+        message: what to send instead.
+        item: the item that it is in.
+        path: where in that item.
+    """
+
+    def __init__(self, message: str, item: Item, path: str) -> None:
+        super().__init__(message)
+        self._message = message
+        self._item = item
+        self._path = path
+
+    def told(self, new: Sequence[Item]) -> EngineError:
+        """As the client is told: 400 ``unsupported_content``.
+
+        Args:
+            new: the items of its request, among which the param counts; an earlier turn's item is just ``input``.
+        """
+        index = next((index for index, item in enumerate(new) if item is self._item), None)
+        param = "input" if index is None else f"input[{index}].{self._path}"
+        return EngineError(self._message, code="unsupported_content", status=400, param=param)
 
 
 def plain(content: str | Iterable[Part]) -> str:
@@ -29,20 +56,26 @@ def plain(content: str | Iterable[Part]) -> str:
     return "\n".join(text for part in content if (text := text_of((part,))))
 
 
-def content_of(content: str | tuple[Part, ...]) -> str | list[dict[str, Any]]:
+def content_of(message: Message) -> str | list[dict[str, Any]]:
     """The ``content`` of a user's message.
 
     Raises:
-        EngineError: 400 ``unsupported_content``.
+        UnsupportedContent: a part of it.
     """
+    content = message.content
     if isinstance(content, str) or not any(map(_is_attached, content)):
         return plain(content)
-    return [_attached(part) if _is_attached(part) else _text(part) for part in content]
+    return [
+        _attached(part, message, f"content[{index}]") if _is_attached(part) else _text(part)
+        for index, part in enumerate(content)
+    ]
 
 
-def attachments(content: str | tuple[Part, ...]) -> list[dict[str, Any]]:
+def attachments(item: FunctionCallOutput | CustomToolCallOutput) -> list[dict[str, Any]]:
     """The images and files of a tool's output; raises as `content_of` does."""
-    return [] if isinstance(content, str) else [_attached(part) for part in content if _is_attached(part)]
+    if isinstance(item.output, str):
+        return []
+    return [_attached(part, item, f"output[{index}]") for index, part in enumerate(item.output) if _is_attached(part)]
 
 
 def _is_attached(part: Part) -> bool:
@@ -54,30 +87,28 @@ def _text(part: Part) -> dict[str, Any]:
     return {"type": "text", "text": part.refusal if isinstance(part, Refusal) else part.text}
 
 
-def _attached(part: Part) -> dict[str, Any]:
+def _attached(part: Part, item: Item, path: str) -> dict[str, Any]:
     if isinstance(part, InputImage):
-        return _image(part)
+        if part.image_url is None:
+            message = "An image must be sent as a URL or a data URL; the model's server has no file ids for images."
+            raise UnsupportedContent(message, item, path)
+        return _image(part.image_url, part.detail)
     if isinstance(part, InputFile):
+        if part.file_data is None and part.file_id is None:
+            message = "A file must be sent as file_data; the model's server fetches no URLs of files."
+            raise UnsupportedContent(message, item, path)
         return _file(part)
     assert isinstance(part, OpaquePart)
     return dict(part.raw)
 
 
-def _image(image: InputImage) -> dict[str, Any]:
-    if image.image_url is None:
-        raise _unsupported("An image must be sent as a URL or a data URL; the model's server has no file ids.")
-    told = {"url": image.image_url}
-    if image.detail is not None:
-        told["detail"] = image.detail
+def _image(url: str, detail: str | None) -> dict[str, Any]:
+    told = {"url": url}
+    if detail is not None:
+        told["detail"] = detail
     return {"type": "image_url", "image_url": told}
 
 
 def _file(file: InputFile) -> dict[str, Any]:
-    if file.file_data is None and file.file_id is None:
-        raise _unsupported("A file must be sent as file_data; the model's server fetches no URLs.")
     told = {"filename": file.filename, "file_data": file.file_data, "file_id": file.file_id}
     return {"type": "file", "file": {name: value for name, value in told.items() if value is not None}}
-
-
-def _unsupported(message: str) -> EngineError:
-    return EngineError(message, code="unsupported_content", status=400, param="input")

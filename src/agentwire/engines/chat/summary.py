@@ -13,11 +13,12 @@ import attrs
 
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
+from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Phase
 
 __all__ = ["SUMMARY_REQUEST", "Notes", "summary_message", "summary_settings"]
 
-_WITHOUT: Final = ("response_format", "tools", "tool_choice", "parallel_tool_calls")
+_WITHOUT: Final = ("response_format", "tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs", "stop")
 
 SUMMARY_REQUEST: Final = (
     "Summarize this conversation for a model that will continue it and will see nothing else of it but the newest "
@@ -104,6 +105,9 @@ class Notes:
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:
         """No summary."""
+
+    def use(self, usage: Usage) -> None:
+        """The summary says it itself."""
 
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:

@@ -1,0 +1,69 @@
+"""What one chat server knows, wants or refuses otherwise than most do, as its operator says it.
+
+Nothing is found out by trying: a server that refuses a member says so, and its operator writes it down here. The
+defaults suit llama.cpp, vLLM, Ollama, LM Studio, TGI and most hosted ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from agentwire.protocol.checks import EMPTY
+
+__all__ = ["ChatDialect", "ReasoningField", "Schemas", "TokensName"]
+
+TokensName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
+ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "none"]
+Schemas: TypeAlias = Literal["json_schema", "json_object", "none"]
+
+PASSED: Final = ("seed", "stop", "logit_bias", "top_k", "min_p", "repetition_penalty")
+OURS: Final = frozenset(("messages", "stream", "n"))
+"""What this engine's reading of the answer rests on; nobody else sets it."""
+
+
+def _names(value: Any) -> frozenset[str]:
+    if isinstance(value, str):
+        raise TypeError(f"a list of names is expected, not the text {value!r}")
+    return frozenset(value)
+
+
+def _check_ours(_instance: ChatDialect, _attribute: Any, extra: Mapping[str, Any]) -> None:
+    if taken := OURS & extra.keys():
+        raise ValueError(f"extra_body may not have {', '.join(sorted(taken))}: the engine sets that itself")
+
+
+@attrs.frozen(kw_only=True)
+class ChatDialect:
+    """The options of one chat server.
+
+    Attributes:
+        tokens_name: what it calls the bound on generated tokens. Nearly all know ``max_tokens``, but OpenAI's own newer
+            models take ``max_completion_tokens`` alone.
+        omit: members of the body that are never sent, because it refuses them, such as ``stream_options``,
+            ``parallel_tool_calls`` or ``reasoning_effort``.
+        passing: members of the client's request that go up as they are, if the client sets them: those that the
+            Responses API does not have but chat servers do, and, for servers that know them, ``verbosity`` (of
+            ``text``), ``service_tier``, ``prompt_cache_key``, ``prompt_cache_retention``, ``safety_identifier``,
+            ``user`` and ``metadata``.
+        reasoning_field: the member of an assistant's message in which it wants its reasoning back; ``same``: where it
+            writes it itself (``reasoning_content`` until it has written any); ``none``: it wants none.
+        reasoning_in: which messages carry it back: those with tool ``calls``, as DeepSeek and Kimi demand and models
+            that think between calls need, or ``all``.
+        schemas: what it enforces of ``text.format``: a JSON schema, or only that the answer is a ``json_object``, or
+            nothing; what it does not enforce the system's message asks for.
+        named_choice: whether ``tool_choice`` may name a function in an object; else that function alone is offered,
+            and ``required``.
+        extra_body: members of every body, such as ``chat_template_kwargs``; they replace those of the same name.
+    """
+
+    tokens_name: TokensName = "max_tokens"
+    omit: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+    passing: frozenset[str] = attrs.field(default=PASSED, converter=_names)
+    reasoning_field: ReasoningField = "same"
+    reasoning_in: Literal["calls", "all"] = "calls"
+    schemas: Schemas = "json_schema"
+    named_choice: bool = True
+    extra_body: Mapping[str, Any] = attrs.field(default=EMPTY, validator=_check_ours)

@@ -1,0 +1,113 @@
+"""A model's reasoning on its way back to it: the text, or the details that some servers want whole.
+
+A blob in ``encrypted_content`` holds nothing but what the client was shown or what its own conversation needs, so it is
+no secret: plain JSON under a prefix. A blob of another make is not understood, and left out.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from agentwire.engines.chat.dialect import ReasoningField
+from agentwire.protocol.checks import EMPTY
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.content import text_of
+from agentwire.protocol.items import Reasoning
+
+__all__ = ["DETAILS", "Style", "Thought", "merge_details", "seal", "thought_of"]
+
+DETAILS: Final = "reasoning_details"
+USUAL: Final = "reasoning_content"
+
+_PREFIX: Final = "agentwire-reasoning1."
+_JOINED: Final = ("text", "summary", "data", "thinking")
+
+
+@attrs.frozen
+class Thought:
+    """What was thought between two inputs."""
+
+    text: str = ""
+    details: tuple[Mapping[str, Any], ...] = ()
+
+    def __add__(self, other: Thought) -> Thought:
+        text = "\n\n".join(filter(None, (self.text, other.text)))
+        return Thought(text, (*self.details, *other.details))
+
+
+@attrs.frozen
+class Style:
+    """How reasoning goes back.
+
+    Attributes:
+        field: the member of the message; None for not at all.
+        everywhere: in every message of the assistant, not only in those with calls.
+    """
+
+    field: str | None = None
+    everywhere: bool = False
+
+    @classmethod
+    def of(cls, wanted: ReasoningField, seen: str | None, *, everywhere: bool) -> Style:
+        """As the operator wants it; ``seen`` is where the server writes it itself, once it has."""
+        if wanted == "none":
+            return cls()
+        return cls(seen or USUAL if wanted == "same" else wanted, everywhere)
+
+    def members(self, thought: Thought | None, *, calls: bool) -> Mapping[str, Any]:
+        """What a message has of it."""
+        if thought is None or self.field is None or not (calls or self.everywhere):
+            return EMPTY
+        if self.field == DETAILS:
+            told: Any = thought.details or [{"type": "reasoning.text", "text": thought.text}]
+            return {DETAILS: told}
+        return {self.field: thought.text} if thought.text else EMPTY
+
+
+def seal(thought: Thought) -> str:
+    """The blob of a thought."""
+    told = {"text": thought.text, "details": thought.details}
+    return _PREFIX + urlsafe_b64encode(encode_json(told)).decode()
+
+
+def thought_of(item: Reasoning) -> Thought | None:
+    """What a reasoning item says: in its blob, as its text, or at least as a summary; None if nothing."""
+    blob = item.encrypted_content or ""
+    sealed = _unseal(blob) if blob.startswith(_PREFIX) else Thought()
+    text = sealed.text or "\n".join(text_of((part,)) for part in item.content or item.summary)
+    return Thought(text, sealed.details) if text or sealed.details else None
+
+
+def merge_details(pieces: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Details that came in pieces, made whole: pieces in a row of one index and type are one."""
+    whole: list[dict[str, Any]] = []
+    for piece in pieces:
+        last = whole[-1] if whole else None
+        if last is None or (last.get("index"), last.get("type")) != (piece.get("index"), piece.get("type")):
+            whole.append(dict(piece))
+            continue
+        for name, value in piece.items():
+            if name in _JOINED and isinstance(value, str) and isinstance(last.get(name), str):
+                last[name] += value
+            elif value is not None:
+                last[name] = value
+    return tuple(whole)
+
+
+def _unseal(blob: str) -> Thought:
+    """Whoever can write the prefix can put anything behind it."""
+    try:
+        told = msgspec.json.decode(urlsafe_b64decode(blob[len(_PREFIX) :]), type=_Sealed)
+    except (ValueError, RecursionError):
+        return Thought()
+    return Thought(told.text, tuple(told.details))
+
+
+class _Sealed(msgspec.Struct):
+    text: str = ""
+    details: Sequence[dict[str, Any]] = ()

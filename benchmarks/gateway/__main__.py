@@ -128,8 +128,8 @@ class Visit:
 
 def compare(names: list[str], rounds: int) -> dict[str, Figures]:
     """All figures: gateway -> measure -> one figure a round. Who is not measured, stands still."""
-    core = sorted(os.sched_getaffinity(0))[-1]
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     found: dict[str, Figures] = {name: {} for name in names}
     with fake_server() as (port, pid), ExitStack() as stack:
         gateways = {name: stack.enter_context(running(name, port, core)) for name in names}

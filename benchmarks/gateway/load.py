@@ -1,4 +1,4 @@
-"""The client: plain sockets, frames made and cut by hand, no JSON; nothing is read of an event but whether it is the last.
+"""The client: plain sockets, frames made and cut by hand, no JSON. Of an event, only whether it is the last is read.
 
 It treats all gateways alike, and costs less than any of them.
 """

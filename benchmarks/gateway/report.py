@@ -49,5 +49,5 @@ def show(figures: dict[str, Figures]) -> None:
             got = values[measure]
             print(f"  {name:{width}} {statistics.median(got):10.1f}   ({min(got):.1f} to {max(got):.1f})")
     print("\nbars")
-    for name, what, got, most in bars(figures):
-        print(f"  {name:{width}} {what:45} {got:6.2f}   at most {most}   {'met' if got <= most else 'MISSED'}")
+    for name, what, times, most in bars(figures):
+        print(f"  {name:{width}} {what:45} {times:6.2f}   at most {most}   {'met' if times <= most else 'MISSED'}")

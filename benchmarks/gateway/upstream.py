@@ -96,6 +96,19 @@ def ticks(path: bytes, count: int, burst: int) -> tuple[bytes, ...]:
     return tuple(pieces)
 
 
+class Answer:
+    """One answer on its way: its pieces, with an id of its own, and the pause between two of them."""
+
+    __slots__ = ("at", "id", "pause", "pieces", "sock")
+
+    def __init__(self, number: int, sock: socket.socket, pieces: tuple[bytes, ...], pause: float) -> None:
+        self.id = b"%016x%08x" % (time.time_ns(), number)
+        self.sock = sock
+        self.pieces = pieces
+        self.pause = pause
+        self.at = 0
+
+
 class Upstream:
     """One thread, plain sockets, one timer heap."""
 
@@ -103,7 +116,7 @@ class Upstream:
         self._listener = listener
         self._heard: dict[socket.socket, bytearray] = {}
         self._unsent: dict[socket.socket, bytes] = {}
-        self._due: list[tuple[float, int, socket.socket, bytes, tuple[bytes, ...], int, float]] = []
+        self._due: list[tuple[float, bytes, Answer]] = []
         self._answers = 0
         self._last_body = 0
 
@@ -121,7 +134,7 @@ class Upstream:
                 self._write(sock, self._unsent.pop(sock, b""))
             now = time.monotonic()
             while self._due and self._due[0][0] <= now:
-                self._tick(*heapq.heappop(self._due)[1:])
+                self._tick(heapq.heappop(self._due)[2])
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
@@ -161,16 +174,15 @@ class Upstream:
         self._answers += 1
         self._last_body = len(body)
         pieces = ticks(b"chat" if b"chat" in path else b"responses", count, burst)
-        self._tick(self._answers, sock, b"%024x" % (time.time_ns() << 16 | self._answers & 0xFFFF), pieces, 0, pause)
+        self._tick(Answer(self._answers, sock, pieces, pause))
 
-    def _tick(
-        self, number: int, sock: socket.socket, id_: bytes, pieces: tuple[bytes, ...], at: int, pause: float
-    ) -> None:
-        if sock not in self._heard:
+    def _tick(self, answer: Answer) -> None:
+        if answer.sock not in self._heard:
             return
-        self._write(sock, pieces[at].replace(SLOT, id_))
-        if at + 1 < len(pieces):
-            heapq.heappush(self._due, (time.monotonic() + pause, number, sock, id_, pieces, at + 1, pause))
+        self._write(answer.sock, answer.pieces[answer.at].replace(SLOT, answer.id))
+        answer.at += 1
+        if answer.at < len(answer.pieces):
+            heapq.heappush(self._due, (time.monotonic() + answer.pause, answer.id, answer))
 
     def _write(self, sock: socket.socket, data: bytes) -> None:
         if sock in self._unsent:

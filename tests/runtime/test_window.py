@@ -72,6 +72,31 @@ async def test_events_put_together_are_told_of_together() -> None:
     assert reader.window.statistics().waiting_bytes == 0
 
 
+async def test_what_comes_in_together_leaves_in_one_write_and_within_the_bound() -> None:
+    reader = Reader(limit=250)
+    with reader.window.together():
+        assert reader.window.put_if_room(HEAD, b',"x":"%b"' % (b"." * 300))  # one event passes alone, whatever its size
+        assert not reader.window.put_if_room(HEAD, b"")
+        assert reader.told == 0
+    assert reader.told == 1
+    assert reader.read() == [0]
+    with reader.window.together():
+        pass
+    assert reader.told == 1
+
+
+async def test_a_producer_whose_reader_was_faster_does_not_wait_for_it() -> None:
+    reader = Reader(limit=250)
+    with reader.window.together():
+        assert reader.window.put_if_room(HEAD, b',"x":"%b"' % (b"." * 300))
+        full = not reader.window.put_if_room(HEAD, b"")
+    assert full
+    assert reader.read() == [0]
+    with trio.fail_after(1):
+        await reader.window.wait_for_room()
+    assert reader.window.put_if_room(HEAD, b"")
+
+
 async def test_a_producer_waits_for_room(autojump_clock: trio.testing.MockClock) -> None:
     reader = Reader(limit=250)
     done: list[int] = []

@@ -28,11 +28,14 @@ Writer = Callable[[Any], Any]
 
 def to_wire(value: Any) -> Any:
     """Plain JSON values (dicts, lists, strings, numbers) of anything made of wire classes and JSON values."""
-    writer = _WRITERS.get(value.__class__)
+    cls = value.__class__
+    if cls in _LEAVES:
+        return value
+    writer = _WRITERS.get(cls)
     if writer is not None:
         return writer(value)
-    if isinstance(value, Mapping):
-        return {key: to_wire(inner) for key, inner in value.items()}
+    if cls is dict or isinstance(value, Mapping):
+        return {key: inner if inner.__class__ in _LEAVES else to_wire(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [to_wire(inner) for inner in value]
     return value
@@ -54,6 +57,8 @@ def encode_json(value: Any) -> bytes:
 
 
 _ENCODER: Final = msgspec.json.Encoder()
+_LEAVES: Final = frozenset((str, int, float, bool, type(None)))
+"""Classes whose values have nothing inside: nearly all that there is, and told apart faster than anything else."""
 
 
 def _repair(value: Any) -> Any:
@@ -75,7 +80,9 @@ def _class_writer(cls: type) -> Writer:
     def write(value: Any) -> dict[str, Any]:
         out: dict[str, Any] = {**tags, **dict(zip(names, values(value), strict=True))}
         for name in structured:
-            out[name] = _write_member(out[name])
+            inner = out[name]
+            if inner.__class__ not in _LEAVES:
+                out[name] = _write_member(inner)
         for name in droppable:
             if out[name] is None:
                 del out[name]
@@ -93,9 +100,12 @@ _PLAIN: Final = frozenset(kind + suffix for kind in ("str", "int", "float", "boo
 
 
 def _write_member(value: Any) -> Any:
-    writer = _WRITERS.get(value.__class__)
+    cls = value.__class__
+    writer = _WRITERS.get(cls)
     if writer is not None:
         return writer(value)
+    if cls is dict or cls in _LEAVES:
+        return value
     if isinstance(value, tuple | list):
         return [_write_member(inner) for inner in value]
     return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value

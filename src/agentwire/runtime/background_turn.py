@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentwire.protocol.codec import encode_json, to_wire
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.hello import CANCELLED
 from agentwire.protocol.request import CreateRequest
@@ -132,7 +132,7 @@ class BackgroundTurn(Turn):
     async def _record(self, response: Response, node: Node | None = None, shown: bytes | None = None) -> None:
         node = node or self._start
         assert node is not None
-        shown = shown or encode_json(to_wire(response))
+        shown = shown or encode_json(response)
         size = self._size + len(shown)
         stored = Stored(node=node, response=shown, size=size, status=response.status, background=True)
         await self._service.store.put(self._principal, stored)

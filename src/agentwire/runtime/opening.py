@@ -77,15 +77,17 @@ async def open_request(
 
 
 async def _decode(service: Service, ticket: Ticket, transport: Transport) -> CreateRequest:
-    """Read the message in steps: a large one must not hold up everybody else."""
+    """Read the message in steps: a large one must not hold up everybody else. A small one is read at once."""
     steps = decode_create_steps(ticket.frame, service.limits, transport=transport)
+    large = len(ticket.frame) > service.limits.slice_bytes
     while True:
         try:
             next(steps)
         except StopIteration as end:
             request: CreateRequest = end.value
             break
-        await trio.lowlevel.checkpoint()
+        if large:
+            await trio.lowlevel.checkpoint()
     ticket.frame = b""
     return request
 

@@ -212,7 +212,7 @@ class TurnOut(TextOut):
         event = "response.mcp_call.failed" if item.error is not None else "response.mcp_call.completed"
         return (
             event_parts(event, {"item_id": item.id, "output_index": index}),
-            event_parts("response.output_item.done", {"output_index": index, "item": to_wire(item)}),
+            event_parts("response.output_item.done", {"output_index": index, "item": item}),
         )
 
     # Everything else

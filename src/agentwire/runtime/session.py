@@ -99,23 +99,20 @@ class Session:
         self._scope = trio.CancelScope()
         self._expiry: trio.CancelScope | None = None
         self._nursery: trio.Nursery | None = None
-        self._starts, self._started = trio.open_memory_channel[Turn](service.limits.running)
         service.tally.sessions += 1
 
     # Its life
 
     async def run(self, *, task_status: trio.TaskStatus[Session] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC114 - named in its docstring
-        """The session's task: start turns until the session is cancelled. Use ``await nursery.start(session.run)``."""
+        """The session's task: hold its turns until it is cancelled. Use ``await nursery.start(session.run)``."""
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
                     task_status.started(self)
-                    async for turn in self._started:
-                        self._nursery.start_soon(self.run_turn, turn, name=f"turn of {self.id}")
+                    await trio.sleep_forever()
         finally:
             self.ended = self.ended or "the server stopped"
             self._nursery = None
-            self._starts.close()
             self.turns.clear()  # those that never began
             self._idle.set()
             self.finished.set()
@@ -315,16 +312,20 @@ class Session:
         for ticket in self.desk.start():
             away = ticket.envelope.background and self.granted.sessions
             make = self.in_background if away and self.in_background is not None else Turn
-            self._starts.send_nowait(self.open_turn(ticket, make))
+            self._start(self.open_turn(ticket, make))
 
     def start_only(self, ticket: Ticket, make: Callable[..., Turn] = Turn) -> Turn:
         """Start the only request of an HTTP session, as a turn made by ``make``; somebody else reads its window."""
         assert next(self.desk.start()) is ticket
         turn = self.open_turn(ticket, make)
-        self._starts.send_nowait(turn)
+        self._start(turn)
         return turn
 
     # Turns
+
+    def _start(self, turn: Turn) -> None:
+        if self._nursery is not None:  # else the session has ended, and nobody will hear of it
+            self._nursery.start_soon(self.run_turn, turn, name=f"turn of {self.id}")
 
     def open_turn(self, ticket: Ticket, make: Callable[..., Turn] = Turn) -> Turn:
         """The turn of a request that may run now, with its window; `run_turn` is to follow."""
@@ -348,6 +349,7 @@ class Session:
     async def run_turn(self, turn: Turn) -> None:
         """Run one request to its end, then free its lane. Raises nothing but `trio.Cancelled`."""
         try:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a session that has ended begins nothing
             try:
                 await turn.run()
             except Exception as exception:  # noqa: BLE001 - our own fault: this turn's, and nobody else's

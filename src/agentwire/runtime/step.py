@@ -110,8 +110,8 @@ class Step:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._tools:
-                    # A task of its own: an engine is woken for each event, through every coroutine that awaits it.
-                    self._tools.start_soon(self._run_engine, ask, out, name=f"engine {ask.response_id}")
+                    # In this very task: one of its own would cost a short turn more than all its events.
+                    await self._run_engine(ask, out)
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
             self._failed(ask, exception)
         self._tools = None

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 import trio
 
-from agentwire.protocol.codec import encode_json, to_wire
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Item, McpCall, client_call
@@ -89,25 +89,32 @@ class Teller:
         self._due.append(_Due(kind, members, then))
 
     def _add(self, index: int, item: Item | Mapping[str, Any]) -> None:
-        self._say("response.output_item.added", {"output_index": index, "item": to_wire(item)})
+        self._say("response.output_item.added", {"output_index": index, "item": item})
 
     def _finish(self, index: int, item: Item) -> None:
         self._owed = self._owed or client_call(item) is not None
         self._say(
             "response.output_item.done",
-            {"output_index": index, "item": to_wire(item)},
+            {"output_index": index, "item": item},
             partial(self._output.fill, index, item),
         )
 
     async def _flush(self) -> None:
         """Write what is due, as far as there is room; cancelled, the rest stays due."""
-        due = self._due
-        while due:
-            event = due[0]
-            await self._window.put(*event_parts(event.kind, event.members))
-            due.popleft()
-            if event.then is not None:
-                event.then()
+        while not self._flush_nowait():
+            await self._window.wait_for_room()
+
+    def _flush_nowait(self) -> bool:
+        """Write what is due and there is room for, in one write; True if nothing is due any more."""
+        due, window = self._due, self._window
+        if not due:
+            return True
+        with window.together():
+            while due and window.put_if_room(*event_parts(due[0].kind, due[0].members)):
+                event = due.popleft()
+                if event.then is not None:
+                    event.then()
+        return not due
 
     async def _stop(self) -> NoReturn:
         """The response is as large as it may be: the step is cancelled, and ends incomplete."""

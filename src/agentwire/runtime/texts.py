@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from agentwire.protocol.codec import encode_json, to_wire
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.runtime.contracts import Phase
@@ -141,6 +141,8 @@ class TextOut(Teller):
         if not isinstance(piece, str):
             raise TypeError(f"a piece must be a str, not {type(piece).__name__}")
         if self._due:
+            if self._first(part, piece):
+                return
             await self._flush()
         if not piece:
             return
@@ -150,6 +152,16 @@ class TextOut(Teller):
             await self._window.put_piece(part, piece)
         except UnicodeEncodeError:  # half a surrogate pair
             await self._window.put_piece(part, msgspec.json.decode(encode_json(piece), type=str))
+
+    def _first(self, part: OpenPart | OpenCall, piece: str) -> bool:
+        """What is due and the piece behind it, in one write; False if the piece is yet to come."""
+        with self._window.together():
+            if not self._flush_nowait() or not piece or self._window.total_bytes >= self._max_bytes:
+                return False
+            try:
+                return self._window.put_piece_nowait(part, piece)
+            except UnicodeEncodeError:
+                return False
 
     async def _begin(self, kind: PartKind) -> OpenPart:
         """The part for a piece, which may begin an item."""
@@ -169,7 +181,7 @@ class TextOut(Teller):
             self._close_item("completed")
             text = self._open_text(kind.item)
         self._part = part = text.begin(kind)
-        self._say(f"{kind.part_event}.added", {**part.where, "part": to_wire(kind.make(""))})
+        self._say(f"{kind.part_event}.added", {**part.where, "part": kind.make("")})
         return part
 
     def _open_text(self, kind: str) -> OpenText:
@@ -188,7 +200,7 @@ class TextOut(Teller):
         kind, final = part.kind, part.final()
         self._text.add(final)
         self._say(f"{kind.text_event}.done", part.done_members())
-        self._say(f"{kind.part_event}.done", {**part.where, "part": to_wire(final)})
+        self._say(f"{kind.part_event}.done", {**part.where, "part": final})
 
     def _close_item(self, status: str) -> None:
         """End what is open of a message or of a reasoning item."""

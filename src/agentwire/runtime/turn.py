@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from agentwire.protocol.codec import encode_json, to_wire
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.desk import Desk, Outcome, Ticket
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.request import CreateRequest
@@ -157,7 +157,7 @@ class Turn:
         self.ticket.response_id = id_
         created_at = self._service.sources.timestamp()
         self.response = response = Response.begin(request, id=id_, created_at=created_at)
-        shown = b',"response":' + encode_json(to_wire(response))
+        shown = b',"response":' + encode_json(response)
         created, in_progress = (
             b'{"type":"response.%b","sequence_number":' % kind for kind in (b"created", b"in_progress")
         )
@@ -293,7 +293,7 @@ class Turn:
         """The desk knows first, then the store, then the client."""
         self._ends = True
         final = self.response = self._final(response, ending)
-        shown = encode_json(to_wire(final))
+        shown = encode_json(final)
         node = None
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root

@@ -7,7 +7,8 @@ kept behind the cursor can be read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -66,8 +67,8 @@ class Window:
     """
 
     __slots__ = (
-        "_base", "_cursor", "_events", "_keep", "_kept", "_limit", "_offer", "_pause", "_producers", "_readers",
-        "_ready", "_waiting", "closed", "ending", "next_number", "total_bytes",
+        "_base", "_cursor", "_events", "_held", "_keep", "_kept", "_limit", "_offer", "_pause", "_producers",
+        "_readers", "_ready", "_waiting", "closed", "ending", "next_number", "total_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -91,7 +92,7 @@ class Window:
         self._events: list[bytes] = []
         self._base = 0
         self._cursor = 0
-        self._waiting = 0
+        self._waiting = self._held = 0
         self._pause = _BURST
         self._producers = trio.lowlevel.ParkingLot()
         self._readers = trio.lowlevel.ParkingLot()
@@ -107,14 +108,20 @@ class Window:
         The two parts are JSON without the closing brace: ``{"type":"...","sequence_number":`` and ``,"delta":"..."``.
         A cancelled wait appends nothing and takes no number.
         """
-        while not self._has_room(len(head) + len(tail)):
-            await self._wait_for_room()
+        while not self.put_if_room(head, tail):
+            await self.wait_for_room()
+
+    def put_if_room(self, head: bytes, tail: bytes) -> bool:
+        """What `put` does when it need not wait; False, and nothing done, if it must."""
+        if not self._has_room(len(head) + len(tail)):
+            return False
         self.put_nowait(head, tail)
+        return True
 
     async def put_piece(self, text: Pieces, piece: str) -> None:
         """Append the event of this piece, once there is room for it; cancelled, it was not put."""
         while not self.put_piece_nowait(text, piece):
-            await self._wait_for_room()
+            await self.wait_for_room()
 
     def put_piece_nowait(self, text: Pieces, piece: str) -> bool:
         """What `put_piece` does when it need not wait; False, and nothing done, if it must.
@@ -146,12 +153,12 @@ class Window:
 
     def _has_room(self, size: int) -> bool:
         waiting = self._waiting
-        return (not waiting or waiting + size <= self._limit) and self.next_number < self._pause
+        return (waiting <= self._held or waiting + size <= self._limit) and self.next_number < self._pause
 
-    async def _wait_for_room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Until there may be room; or for a moment, if it is just time to let others run."""
         pause, self._pause = self._pause, self.next_number + _BURST
-        if self.next_number < pause:
+        if self.next_number < pause and self._waiting:
             await self._producers.park()
         else:
             await trio.lowlevel.checkpoint()
@@ -164,7 +171,7 @@ class Window:
         """Append an event that was made and numbered elsewhere, once there is room: its number must be the next one."""
         event = event[:-1] + self.ending
         while not self._has_room(len(event)):
-            await self._wait_for_room()
+            await self.wait_for_room()
         self._add(event)
 
     def _add(self, event: bytes) -> None:
@@ -193,12 +200,24 @@ class Window:
 
     def put_together(self, *events: tuple[bytes, bytes]) -> None:
         """Append several events that shall leave in one write, without asking for room."""
-        announced, self._waiting = self._waiting, self._waiting or 1  # one byte that keeps it quiet
-        for head, tail in events:
-            self.put_nowait(head, tail)
-        if not announced:
+        with self.together():
+            for head, tail in events:
+                self.put_nowait(head, tail)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What comes in inside the block leaves in one write. There, nothing is awaited."""
+        if self._waiting:
+            yield
+            return
+        self._waiting = self._held = 1  # one byte that keeps it quiet
+        try:
+            yield
+        finally:
             self._waiting -= 1
-            self._announce()
+            self._held = 0
+            if self._waiting:
+                self._announce()
 
     def _announce(self) -> None:
         pause = self._pause

@@ -153,7 +153,7 @@ class TextOut(Teller):
         except UnicodeEncodeError:  # half a surrogate pair
             await self._window.put_piece(part, msgspec.json.decode(encode_json(piece), type=str))
 
-    def _first(self, part: OpenPart | OpenCall, piece: str) -> bool:
+    def _first(self, part: Pieces, piece: str) -> bool:
         """What is due and the piece behind it, in one write; False if the piece is yet to come."""
         with self._window.together():
             if not self._flush_nowait() or not piece or self._window.total_bytes >= self._max_bytes:

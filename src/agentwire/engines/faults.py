@@ -106,10 +106,12 @@ def event_fault(server: str, event: ErrorEvent) -> EngineError:
     wait = event.headers.get("retry-after", "")
     if status in _OURS:
         return _fault(server, status, event.message, event.code, "")
-    code = event.code or ("upstream_error" if status >= 500 else "invalid_request")
+    code, param = event.code or ("upstream_error" if status >= 500 else "invalid_request"), event.param
+    if status == 400 and _is_too_long(f"{event.code} {event.error_type} {event.message}"):
+        code, param = "context_length_exceeded", "input"
     headers = {"retry-after": wait} if wait.isdecimal() else {}
     message = event.message[:LONGEST_MESSAGE]
-    return EngineError(message, code=code, status=status, param=event.param, headers=headers)
+    return EngineError(message, code=code, status=status, param=param, headers=headers)
 
 
 def answer_fault(server: str, error: HttpStatusError) -> EngineError:
@@ -168,12 +170,16 @@ def _fault(server: str, status: int, said: str, code: str | None, wait: str) -> 
         return EngineError(message, code="upstream_not_found", status=502)
     ours, usual = _THE_CLIENTS.get(status, (503 if status in _OVERLOADED else 502, "upstream_error"))
     param = None
-    if ours == 400 and any(words in f"{code} {said}".lower() for words in _TOO_LONG):
+    if ours == 400 and _is_too_long(f"{code} {said}"):
         code, param = "context_length_exceeded", "input"
     message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
     message += "" if message.endswith((".", "!", "?")) else "."
     hint, headers = (f" Try again in {wait} s.", {"retry-after": wait}) if wait else ("", {})
     return EngineError(message + hint, code=code or usual, status=ours, param=param, headers=headers)
+
+
+def _is_too_long(said: str) -> bool:
+    return any(words in said.lower() for words in _TOO_LONG)
 
 
 def _said(body: bytes) -> tuple[str, str | None]:

@@ -14,11 +14,10 @@ import attrs
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render, upward
 from agentwire.protocol.codec import encode_json, to_wire
-from agentwire.protocol.request import CreateRequest
-from agentwire.protocol.tools import OpaqueTool, Tool
+from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
 from agentwire.runtime.contracts import Ask
 
-__all__ = ["ENCRYPTED", "Asking"]
+__all__ = ["ENCRYPTED", "Asking", "own_tools"]
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 """What ``include`` must have for reasoning to come back in a form that can be handed back."""
@@ -156,17 +155,23 @@ def settings_of(ask: Ask, *, encrypted: bool = False) -> dict[str, Any]:
         settings["max_output_tokens"] = max(LEAST_TOKENS, ask.max_output_tokens)
     if ask.tools:
         settings["tools"] = to_wire(ask.tools)
-    if (choice := _choice(request, ask.step)) != "auto":
+    if (choice := _choice(ask.tool_choice, ask.step)) != "auto":
         settings["tool_choice"] = choice
     return settings
 
 
-def _choice(request: CreateRequest, step: int) -> Any:
+def _choice(choice: ToolChoice, step: int) -> Any:
     """A call that is demanded is made in the first step, so that later steps can come to an answer."""
-    raw = request.tool_choice.raw
-    if request.tool_choice.mode != "required" or not step:
+    raw = choice.raw
+    if choice.mode != "required" or not step:
         return raw
     return {**raw, "mode": "auto"} if isinstance(raw, Mapping) and raw.get("type") == "allowed_tools" else "auto"
+
+
+def own_tools(ask: Ask) -> list[str]:
+    """The names of the tools that this server runs."""
+    clients = set(map(id, ask.request.tools))
+    return [tool.name for tool in ask.tools if id(tool) not in clients]
 
 
 def _labels(tools: Iterable[Tool]) -> Iterable[str]:

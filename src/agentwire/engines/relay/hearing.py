@@ -391,6 +391,7 @@ class Relay:
         self._begin(response)
         if response.get("usage") is not None:
             self.usage = read_usage(response["usage"])
+            self._out.use(self.usage)
         status = response.get("status")
         if kind in ("response.failed", "response.cancelled") or status in ("failed", "cancelled"):
             error = response.get("error")

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
-from agentwire.engines.relay.asking import ENCRYPTED, Asking
+from agentwire.engines.relay.asking import ENCRYPTED, Asking, own_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
@@ -83,6 +83,7 @@ class _ResponsesEngine:
     """The engine itself; see `open_responses_engine`.
 
     Attributes:
+        hosts_tools: the server may run tools of its own, such as MCP servers that it reaches.
         plain: models that refuse to encrypt their reasoning.
         counts: whether the server counts tokens, as far as is known.
     """
@@ -93,6 +94,7 @@ class _ResponsesEngine:
     stateful: bool
     context_tokens: int | None
     limits: Limits = attrs.field(repr=False)
+    hosts_tools: bool = attrs.field(default=True, init=False)
     plain: set[str] = attrs.field(factory=set)
     counts: bool = True
 
@@ -145,7 +147,7 @@ class _ResponsesEngine:
             server=self.server,
             new_id=ask.sources.new_id,
             response_id=ask.response_id,
-            own_tools=[tool.name for tool in ask.tools[len(ask.request.tools) :]],
+            own_tools=own_tools(ask),
             hide=hide,
             keep=asking.keep,
             most=self.limits.response_bytes,

@@ -124,7 +124,7 @@ async def test_requests_without_a_lane_run_side_by_side(autojump_clock: MockCloc
                 nursery.start_soon(one, link, text)
         assert results == {"a": "a!", "b": "b!", "c": "c!"}
         async with link.exchange(ask()) as exchange:  # a free lane is used again
-            assert exchange.request.stream_id is None
+            assert exchange.lane.name is None
 
 
 async def test_a_continuation_takes_the_lane_of_what_it_continues(autojump_clock: MockClock) -> None:
@@ -134,7 +134,7 @@ async def test_a_continuation_takes_the_lane_of_what_it_continues(autojump_clock
             await texts(second)
         assert second.response_id is not None
         async with link.exchange(ask("c", previous_response_id=second.response_id)) as third:
-            assert third.request.stream_id == "auto-1"
+            assert third.lane.name == "auto-1"
 
 
 async def test_keepalives_are_life_and_no_content(autojump_clock: MockClock) -> None:
@@ -339,7 +339,7 @@ async def test_a_request_without_a_lane_does_not_wait_for_an_abandoned_one(autoj
         async with link.exchange(ask()) as first:
             await first.receive()
         async with link.exchange(ask()) as second:
-            assert second.request.stream_id == "auto-1"
+            assert second.lane.name == "auto-1"
             assert await texts(second) == "fresh"
 
 

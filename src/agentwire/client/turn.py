@@ -57,7 +57,7 @@ class Turn:
     @property
     def stream_id(self) -> str | None:
         """The lane that it runs on; None is the default lane."""
-        return self._exchange.request.stream_id
+        return self._exchange.lane.name
 
     @property
     def items(self) -> tuple[Item, ...]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
+from agentwire.link.flow import Flow
 from agentwire.link.inbox import Inbox
 from agentwire.link.outcome import Fate, RequestLost, TurnOverflow
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import Event
-from agentwire.protocol.request import CreateRequest
 
 if TYPE_CHECKING:
     from agentwire.link.lanes import Lane
@@ -28,21 +28,24 @@ class Exchange:
     """A request on its way; made by `Link.exchange`. Iterate it for the events, from one task.
 
     Attributes:
-        request: what was asked, with the name of its lane.
+        lane: where its events come.
         fate: how far it has come.
         response_id: of the response, once it has begun.
+        heard: Trio's time of the last event, a ``keepalive`` included.
         on_begin: told that it has begun.
+        on_end: told that nothing of it will come any more.
     """
 
-    def __init__(self, request: CreateRequest, lane: Lane, *, limit: int) -> None:
-        self.request = request
+    def __init__(self, lane: Lane, *, limit: int, flow: Flow | None = None) -> None:
         self.lane = lane
         self.fate = Fate.NEVER_SENT
         self.response_id: str | None = None
         self.failing_since: float | None = None
+        self.heard = trio.current_time()
         self.on_begin: Callable[[Exchange], None] | None = None
+        self.on_end: Callable[[], None] | None = None
         self._limit = limit
-        self._inbox = Inbox(limit)
+        self._inbox = Inbox(limit, flow)
 
     # The reader's side
 
@@ -54,6 +57,10 @@ class Exchange:
             TurnOverflow: this task read too slowly.
         """
         return await self._inbox.get()
+
+    async def receive_frames(self) -> list[bytes]:
+        """The events that have come, as the server wrote them; none after the last one. Raises as `receive_frame`."""
+        return await self._inbox.get_some()
 
     async def receive(self) -> Event | None:
         """The next event; None after the last one. Sees no ``keepalive``.
@@ -96,6 +103,7 @@ class Exchange:
 
     def deliver(self, frame: bytes) -> None:
         """An event has come."""
+        self.heard = trio.current_time()
         if not self._inbox.put(frame):
             self._inbox.close(TurnOverflow(self._limit, self.response_id), drop=True)
 
@@ -110,11 +118,18 @@ class Exchange:
             self.deliver(frame)
         self.fate = Fate.FINISHED
         self._inbox.close()
+        self._over()
 
     def lose(self, end: ConnectionEnded) -> None:
         """The connection ended first."""
         self._inbox.close(RequestLost(end, fate=self.fate, response_id=self.response_id))
+        self._over()
 
     def leave(self) -> None:
         """Nobody reads any more; what comes is swallowed."""
         self._inbox.close(drop=True)
+
+    def _over(self) -> None:
+        if self.on_end is not None:
+            hook, self.on_end = self.on_end, None
+            hook()

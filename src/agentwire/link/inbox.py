@@ -1,6 +1,7 @@
-"""The events of one request on their way to whoever reads them: in order, bounded in bytes, and never waited for.
+"""The events of one request on their way to whoever reads them: in order, and bounded in bytes.
 
-The reader of the connection puts and goes on. What does not fit ends this inbox and nothing else.
+The reader of the connection puts and goes on. What does not fit ends this inbox and nothing else, unless the connection
+has a flow: then everything fits, and the flow says when to read no more.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from collections import deque
 
 import trio
 
+from agentwire.link.flow import Flow
+
 __all__ = ["Inbox"]
 
 _BURST = 64  # frames between two checkpoints of a reader that never has to wait
+_TAKEN = 16384  # bytes after which a burst has enough
 
 
 class Inbox:
@@ -19,25 +23,30 @@ class Inbox:
 
     Args:
         limit: bytes that may wait; one frame larger than that passes alone.
+        flow: of a connection that is read no faster than its requests are: then there is no limit.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, flow: Flow | None = None) -> None:
         self.waiting_bytes = 0
         self._limit = limit
+        self._flow = flow
+        self._slow = False
         self._frames: deque[bytes] = deque()
         self._streak = 0
         self._closed = False
         self._error: Exception | None = None
         self._readers = trio.lowlevel.ParkingLot()
+        if flow is not None:
+            flow.change(running=1)
 
     def put(self, frame: bytes) -> bool:
         """Append a frame; False if there is no room for it."""
         if self._closed:
             return True
-        if self.waiting_bytes and self.waiting_bytes + len(frame) > self._limit:
+        if self._flow is None and self.waiting_bytes and self.waiting_bytes + len(frame) > self._limit:
             return False
         self._frames.append(frame)
-        self.waiting_bytes += len(frame)
+        self._count(len(frame))
         self._readers.unpark_all()
         return True
 
@@ -54,16 +63,34 @@ class Inbox:
         self._error = error
         if drop:
             self._frames.clear()
-            self.waiting_bytes = 0
+            self._count(-self.waiting_bytes)
+        if self._flow is not None:
+            self._flow.change(running=-1, slow=-self._slow)
+            self._slow = False
         self._readers.unpark_all()
+
+    def _count(self, size: int) -> None:
+        self.waiting_bytes += size
+        if self._flow is not None:
+            slow = not self._closed and self.waiting_bytes >= self._flow.each
+            self._flow.change(waiting=size, slow=slow - self._slow)
+            self._slow = slow
 
     async def get(self) -> bytes | None:
         """The next frame; None at the end.
 
         Cancelled, it takes none. Raises what `close` was given. Lets other tasks run at least once in so many frames.
         """
+        frames = await self._get(1)
+        return frames[0] if frames else None
+
+    async def get_some(self) -> list[bytes]:
+        """The frames that have come, a burst of them at most; empty at the end. Otherwise like `get`."""
+        return await self._get(_BURST)
+
+    async def _get(self, most: int) -> list[bytes]:
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._streak += 1
+        self._streak += most
         if self._streak >= _BURST:
             self._streak = 0
             await trio.lowlevel.checkpoint()
@@ -71,9 +98,13 @@ class Inbox:
             if self._closed:
                 if self._error is not None:
                     raise self._error
-                return None
+                return []
             self._streak = 0
             await self._readers.park()
-        frame = self._frames.popleft()
-        self.waiting_bytes -= len(frame)
-        return frame
+        taken: list[bytes] = []
+        size = 0
+        while self._frames and len(taken) < most and size < _TAKEN:
+            taken.append(self._frames.popleft())
+            size += len(taken[-1])
+        self._count(-size)
+        return taken

@@ -113,6 +113,16 @@ class Lanes:
             raise self._end
         return waiter.lane
 
+    def claim(self, name: str | None) -> Lane:
+        """Hold a lane that nobody else uses, for as long as the connection lasts.
+
+        Raises:
+            LocalProtocolError: the connection has had all the named lanes that it may have.
+        """
+        lane = self._lanes.get(name) or self._add(name)
+        lane.held = True
+        return lane
+
     def release(self, lane: Lane) -> None:
         """Give a lane back; it is free once its current request has ended."""
         lane.held = False
@@ -160,7 +170,7 @@ class Lanes:
         self._own.append(self._add(f"auto-{number}"))
         return self._own[-1]
 
-    def _add(self, name: str) -> Lane:
+    def _add(self, name: str | None) -> Lane:
         if len(self._lanes) > self._limit:
             raise LocalProtocolError(
                 f"lane {name!r} is one too many: a connection may name {self._limit} lanes in its life; "

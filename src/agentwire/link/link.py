@@ -18,6 +18,7 @@ import trio
 
 from agentwire.link.address import Address, find_key
 from agentwire.link.exchange import Exchange
+from agentwire.link.flow import Flow
 from agentwire.link.lanes import Lane, Lanes
 from agentwire.link.outcome import Fate, RequestLost
 from agentwire.link.outgoing import Outgoing
@@ -87,14 +88,15 @@ class Link:
         ended: how it ended; None while it is open.
     """
 
-    def __init__(self, wire: WebSocketWire, address: Address, limits: Limits) -> None:
+    def __init__(self, wire: WebSocketWire, address: Address, limits: Limits, *, relaying: bool = False) -> None:
         self.address = address
         self.limits = limits
         self.ended: ConnectionEnded | None = None
         self.lanes = Lanes(limits.lanes, limits.running)
         self._wire = wire
         self._outgoing = Outgoing(limits.queued_bytes)
-        self._switch = Switch(self.lanes)
+        self._switch = Switch(self.lanes, probing=relaying)
+        self._flow = Flow(limits.relay_bytes, limits.turn_buffer_bytes) if relaying else None
         self._over = trio.Event()
 
     # Requests
@@ -118,15 +120,31 @@ class Link:
         """
         held = await self._acquire(request) if lane is None else lane
         try:
-            exchange = Exchange(attrs.evolve(request, stream_id=held.name), held, limit=self.limits.turn_buffer_bytes)
-            await self._send(exchange)
-            try:
+            request = attrs.evolve(request, stream_id=held.name)
+            async with self.relay(encode_create(request), lane=held) as exchange:
                 yield exchange
-            finally:
-                self._leave(exchange)
         finally:
             if lane is None:
                 self.lanes.release(held)
+
+    @asynccontextmanager
+    async def relay(self, message: bytes, *, lane: Lane) -> AsyncGenerator[Exchange]:
+        """Send a request that is made already, and have its events; otherwise like `exchange`.
+
+        Args:
+            message: a ``response.create`` that names the lane.
+            lane: a lane that the caller holds.
+
+        Raises:
+            RequestLost: the connection has ended, or the server has announced its end: never sent.
+            LocalProtocolError: the message is larger than ``limits.message_bytes``.
+        """
+        exchange = Exchange(lane, limit=self.limits.turn_buffer_bytes, flow=self._flow)
+        try:
+            await self._send(exchange, message)
+            yield exchange
+        finally:
+            self._leave(exchange)
 
     async def _acquire(self, request: CreateRequest) -> Lane:
         try:
@@ -134,8 +152,7 @@ class Link:
         except ConnectionEnded as end:
             raise RequestLost(end, fate=Fate.NEVER_SENT) from None
 
-    async def _send(self, exchange: Exchange) -> None:
-        data = encode_create(exchange.request)
+    async def _send(self, exchange: Exchange, data: bytes) -> None:
         if len(data) > self.limits.message_bytes:
             raise LocalProtocolError(
                 f"the request has {len(data)} bytes, and a message may have {self.limits.message_bytes}; "
@@ -155,8 +172,9 @@ class Link:
         exchange.leave()
         if exchange.fate is Fate.NEVER_SENT:
             self._outgoing.withdraw(exchange)
-            self.lanes.settle(exchange.lane)
-        elif exchange.fate is Fate.STARTED:
+            if exchange.lane.current is exchange:
+                self.lanes.settle(exchange.lane)
+        elif exchange.fate is Fate.STARTED and exchange.failing_since is None:
             self.cancel(exchange)
         elif exchange.fate is Fate.UNKNOWN:
             exchange.on_begin = self.cancel
@@ -166,11 +184,35 @@ class Link:
 
         Nothing if the server has no such extension.
         """
-        if CANCEL_EXTENSION not in self._switch.welcome.extensions or self.ended is not None:
+        if not self.can_cancel or self.ended is not None:
             return
         if exchange.response_id is not None and exchange.fate is Fate.STARTED:
             self._outgoing.put(_Note(), encode_cancel(exchange.response_id))
             self._wire.kick()
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether the server has the extension by which a response is cancelled."""
+        return CANCEL_EXTENSION in self._switch.welcome.extensions
+
+    @property
+    def has_lanes(self) -> bool | None:
+        """Whether the server knows lanes; None as long as nothing has shown it."""
+        return self._switch.has_lanes
+
+    @property
+    def retiring(self) -> bool:
+        """Whether the server has said that this connection is near its end: ask nothing more on it."""
+        return self._switch.retiring is not None or self._switch.goaway is not None
+
+    @property
+    def slow(self) -> int:
+        """Requests whose events are read more slowly than they come; always 0 where those are lost instead."""
+        return self._flow.slow if self._flow is not None else 0
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Have something called, plainly, whenever the server has said something about the connection."""
+        self._switch.on_news = told
 
     @property
     def goaway(self) -> Goaway | None:
@@ -198,10 +240,18 @@ class Link:
         self._end(ConnectionEnded(cause="closed on this side"))
         await self._wire.close(1000)
 
+    async def abort(self, cause: str) -> None:
+        """Cut the connection off at once; requests that still run are told."""
+        self._end(ConnectionEnded(cause=cause))
+        await self._wire.abort(cause)
+
     async def _read(self) -> None:
+        flow = self._flow
         try:
             while True:
                 self._switch.receive(await self._wire.receive())
+                if flow is not None and flow.stuck:
+                    await flow.go_on()
         except ConnectionEnded as end:
             self._end(end)
         except RemoteProtocolError as error:
@@ -219,6 +269,8 @@ class Link:
         while True:
             now, heard = trio.current_time(), self._wire.last_heard
             dead, silent = heard + limits.ping_timeout, max(heard, pinged) + limits.ping_interval
+            if self._flow is not None and self._flow.stuck:
+                dead = now + limits.ping_timeout  # it is us who do not listen
             if now >= dead:
                 await self._wire.abort(f"no sign of life for {limits.ping_timeout:g} s")
                 return
@@ -268,6 +320,7 @@ async def open_link(
     limits: Limits | None = None,
     sources: Sources | None = None,
     connector: Connector | None = None,
+    relaying: bool = False,
 ) -> AsyncGenerator[Link]:
     """Connect to a server's Responses WebSocket; the connection is closed when the context is left.
 
@@ -283,6 +336,8 @@ async def open_link(
         limits: bounds and deadlines.
         sources: randomness for masking frames.
         connector: opens the byte stream instead of dialling; for tests and proxies.
+        relaying: events are read no faster than they are taken, instead of losing a turn that is read too slowly; and
+            a server without lanes is found out by its first answer. For gateways.
 
     Raises:
         ConnectFailed: nobody could be reached.
@@ -299,7 +354,7 @@ async def open_link(
     async with open_client_wire(
         stream, host=address.authority, target=address.target, headers=lines, limits=limits, framing=framing
     ) as wire:
-        link = Link(wire, address, limits)
+        link = Link(wire, address, limits, relaying=relaying)
         async with open_flat_nursery() as nursery:
             nursery.start_soon(link.run, name="link")
             try:

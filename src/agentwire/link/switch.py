@@ -7,9 +7,11 @@ the server's fault and ends the connection, because everything after it would be
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lane, Lanes
@@ -62,11 +64,16 @@ class _Head(msgspec.Struct):
 _HEAD: Final = msgspec.json.Decoder(_Head)
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Switch:
     """Gives each event to its request.
 
     Args:
         lanes: the connection's lanes; told when a request ends.
+        probing: the first request over a lane is alone, so that its answer tells whether the server has any.
 
     Attributes:
         retiring: the server's word that this connection is near its end, once it was given.
@@ -75,17 +82,21 @@ class Switch:
         events: events that came in.
         keepalives: those among them that only said that a response still runs.
         unexpected: those that fitted no request.
+        has_lanes: whether the server knows lanes; None as long as nothing has shown it.
+        on_news: told when the server has said something about the connection.
     """
 
-    def __init__(self, lanes: Lanes) -> None:
+    def __init__(self, lanes: Lanes, *, probing: bool = False) -> None:
         self.retiring: RequestError | None = None
         self.welcome = Welcome()
         self.goaway: Goaway | None = None
         self.events = 0
         self.keepalives = 0
         self.unexpected = 0
+        self.has_lanes: bool | None = None
+        self.on_news: Callable[[], None] = _nothing
         self._lanes = lanes
-        self._echoes = False
+        self._probing = probing
 
     def receive(self, frame: bytes) -> None:
         """Take one message of the server.
@@ -100,12 +111,12 @@ class Switch:
         self.events += 1
         if head.type == "keepalive":
             self.keepalives += 1
+            self._keep_alive(head)
             return
         if head.type.startswith(PREFIX):
             self._extension(head.type, frame)
             return
-        self._echoes = self._echoes or head.stream_id is not None
-        lane = self._lanes.find(head.stream_id)
+        lane = self._lane(head)
         current = lane.current if lane is not None else None
         if head.type == "error":
             self._error(head, frame, current)
@@ -114,11 +125,35 @@ class Switch:
         else:
             self._event(head, frame, lane, current)
 
+    def _lane(self, head: _Head) -> Lane | None:
+        """The lane that an event names; of a server that names none, the lane of the only request."""
+        if head.stream_id is not None:
+            if not self.has_lanes:
+                self.has_lanes = True
+                self.on_news()
+        elif self._probing and not self.has_lanes and (only := self._only()) is not None:
+            if self.has_lanes is None and head.error_code != _LIMIT_REACHED:
+                self.has_lanes = False
+                self.on_news()
+            return only
+        return self._lanes.find(head.stream_id)
+
+    def _only(self) -> Lane | None:
+        running = [lane for lane in self._lanes if lane.current is not None]
+        return running[0] if len(running) == 1 and running[0].name is not None else None
+
+    def _keep_alive(self, head: _Head) -> None:
+        lane = self._lane(head)
+        if lane is not None and lane.current is not None:
+            lane.current.heard = trio.current_time()
+
     def _extension(self, kind: str, frame: bytes) -> None:
         if kind == WELCOME:
             self.welcome = decode_welcome(frame)
+            self.has_lanes = True
         elif kind == GOAWAY:
             self.goaway = decode_goaway(frame)
+        self.on_news()
 
     def _event(self, head: _Head, frame: bytes, lane: Lane, current: Exchange) -> None:
         response_id = head.response.id if head.response is not None else None
@@ -151,6 +186,7 @@ class Switch:
             event = decode_event(frame)
             assert isinstance(event, ErrorEvent)
             self.retiring = event.to_error()
+            self.on_news()
         if current is not None and current.fate is Fate.UNKNOWN:
             self._finish(current, frame)
         elif current is not None and current.fate is Fate.STARTED and not notice:
@@ -164,7 +200,7 @@ class Switch:
         if head.type != "response.created":
             _log.debug("an event of type %s fits no request", head.type)
             return
-        if not self._echoes and any(other.current for other in self._lanes if other.name is not None):
+        if not self.has_lanes and any(other.current for other in self._lanes if other.name is not None):
             raise RemoteProtocolError(
                 "the server answers without the name of the lane: it has no lanes, so send it one request at a time"
             )

@@ -163,6 +163,9 @@ class Limits:
     # A client.
     turn_buffer_bytes: int = _count(8 * MIB)
     """Events of one turn that may wait to be read; more ends that turn with an error, and no other."""
+    relay_bytes: int = _count(MIB)
+    """Events of one turn that may wait in a gateway before its connection to the model's server is read more slowly;
+    beside faster turns on the same connection, ``turn_buffer_bytes`` of all of them together."""
     run_steps: int = _count(64)
     """Steps of a run that may wait to be read; then the model's text waits (its tools do not)."""
 
@@ -194,7 +197,16 @@ class Limits:
     """Time for the closing handshake of a WebSocket."""
     cleanup: float = _bound(5.0)
     """Time for a cancelled tool's or engine's own cleanup before it is reported as stuck."""
-    upstream_silence: float = _bound(300.0)
-    """Silence of a model's server, its first byte included, after which it is dead."""
     drain: float = attrs.field(default=30.0, validator=_at_least_zero)
     """Time that running turns have to finish when the server shuts down."""
+
+    # A model's server.
+    upstream_first_event: float = _bound(600.0)
+    """Time from a request to the first event of its answer; for an answer that is no stream, to its head."""
+    upstream_silence: float = _bound(300.0)
+    """Time between two events of an answer, or two pieces of one that is no stream. A comment is no event."""
+    upstream_attempts: int = _count(3)
+    """How often a request that did not run is sent over a WebSocket, on one connection after the other."""
+    upstream_chains: int = _count(10_000)
+    """Conversations that a WebSocket's server remembers and that are known here by what they say; the least recently
+    used are forgotten first."""

@@ -61,7 +61,9 @@ class Asking:
     more: tuple[bytes, ...] = ()
 
     @classmethod
-    def of(cls, ask: Ask, *, owner: object, model: str | None = None, stateful: bool = False) -> Asking:
+    def of(
+        cls, ask: Ask, *, owner: object, model: str | None = None, stateful: bool = False, remembers: bool = False
+    ) -> Asking:
         """What goes up for this step.
 
         Args:
@@ -69,10 +71,11 @@ class Asking:
             owner: the engine: what is kept with a conversation counts for one upstream only.
             model: the name that the upstream knows its model by; the client's if it is None.
             stateful: the upstream keeps its responses.
+            remembers: it may still have the latest one, although it keeps none.
         """
         before = ask.memo.value
         rendered, news = render(ask.items, ask.memo, owner=owner, labels=frozenset(_labels(ask.tools)))
-        known = before.response_id if stateful and news is not None else None
+        known = before.response_id if (stateful or remembers) and news is not None else None
         settings = settings_of(ask, encrypted=not stateful)
         return cls(model or ask.model, settings, rendered, known, (news or ()) if known is not None else (), stateful)
 

@@ -1,0 +1,302 @@
+"""The connections to one upstream, and who may use them: a conversation stays where the upstream remembers it.
+
+Connections are opened when they are needed, one more while fewer than the bound are open, and retire before the
+upstream ends them. Whoever finds no lane waits in line; if no connection can be made, all that wait are told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from itertools import count
+
+import attrs
+import trio
+
+from agentwire.engines.wire.upstream import Seat, Upstream
+from agentwire.link import Link
+from agentwire.protocol.errors import AgentwireError, EngineError
+from agentwire.protocol.limits import Limits
+
+__all__ = ["Pool", "PoolStatistics", "Unreachable"]
+
+_log = logging.getLogger("agentwire.engine")
+
+
+class Unreachable(AgentwireError):
+    """No connection could be made; nothing was sent.
+
+    Args:
+        cause: what happened.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@attrs.frozen(kw_only=True)
+class PoolStatistics:
+    """A snapshot of a pool.
+
+    Attributes:
+        connections: open, and not about to be closed.
+        retired: those among them that take no more turns.
+        opening: connections that are being made.
+        opened: made so far.
+        lanes: used so far on the open ones.
+        running: turns, abandoned ones included.
+        abandoned: turns that nobody hears and that have not ended.
+        waiting: turns that wait for a lane.
+    """
+
+    connections: int
+    retired: int
+    opening: int
+    opened: int
+    lanes: int
+    running: int
+    abandoned: int
+    waiting: int
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    after: str | None
+    seat: Seat | None = None
+    error: Unreachable | None = None
+    event: trio.Event = attrs.field(factory=trio.Event)
+
+
+class Pool:
+    """Made by whoever has a nursery for its connections; ends with that.
+
+    Args:
+        nursery: runs the connections.
+        open_connection: makes one.
+        limits: bounds of a connection, and of how many turns may wait.
+        most: connections at once.
+        age: seconds after which a connection takes no more turns.
+        lanes: whether the upstream has lanes; None if its first answer is to show that.
+        cuts: whether an abandoned turn that cannot be cancelled otherwise costs its connection.
+        lost: told of a response that the upstream will not remember any longer.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        open_connection: Callable[[], AbstractAsyncContextManager[Link]],
+        *,
+        limits: Limits,
+        most: int,
+        age: float,
+        lanes: bool | None,
+        cuts: bool,
+        lost: Callable[[str], None],
+    ) -> None:
+        self.lanes = lanes
+        self._nursery = nursery
+        self._open_connection = open_connection
+        self._limits = limits
+        self._most = most
+        self._age = age
+        self._cuts = cuts
+        self._lost = lost
+        self._upstreams: list[Upstream] = []
+        self._opening = 0
+        self._opened = 0
+        self._waiters: deque[_Waiter] = deque()
+        self._homes: dict[str, Seat] = {}
+        self._numbers = count(1)
+
+    # Whoever wants a lane
+
+    @asynccontextmanager
+    async def seat(self, after: str | None = None) -> AsyncGenerator[Seat]:
+        """Wait for a lane, and have it for one turn, as a context.
+
+        Args:
+            after: a response of the upstream: a lane of the connection that has it is taken, if there is one.
+
+        Raises:
+            Unreachable: no connection could be made.
+            EngineError: 503 ``upstream_busy``: too many wait already.
+        """
+        seat = await self._acquire(after)
+        try:
+            yield seat
+        finally:
+            self._release(seat)
+
+    async def _acquire(self, after: str | None) -> Seat:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if len(self._waiters) >= self._limits.queued:
+            raise EngineError("Too many turns wait for the model's server.", code="upstream_busy", status=503)
+        waiter = _Waiter(after)
+        self._waiters.append(waiter)
+        self._hand_out()
+        try:
+            await waiter.event.wait()
+        except trio.Cancelled:
+            if waiter.seat is not None:
+                self._release(waiter.seat)
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+        if waiter.seat is None:
+            assert waiter.error is not None
+            raise waiter.error
+        return waiter.seat
+
+    def has(self, response_id: str) -> bool:
+        """Whether some connection can continue that response now."""
+        home = self._homes.get(response_id)
+        return home is not None and home.lane.latest == response_id and home.upstream.usable(lanes=self.lanes)
+
+    def learn(self, *, lanes: bool) -> None:
+        """An answer has shown whether the upstream has lanes."""
+        if self.lanes is None:
+            self.lanes = lanes
+            _log.info("the model's server has %s", "lanes" if lanes else "no lanes: one turn at a time on a connection")
+            self._hand_out()
+
+    # The books
+
+    def _release(self, seat: Seat) -> None:
+        current = seat.lane.current
+        self._note(seat)
+        if current is None:
+            self._free(seat)
+            return
+        seat.abandoned = True
+        current.on_end = partial(self._free, seat)
+        upstream = seat.upstream
+        if self._cuts and not upstream.link.can_cancel and current.failing_since is None:
+            upstream.retire()
+        upstream.check()
+
+    def _free(self, seat: Seat) -> None:
+        seat.taken = seat.abandoned = False
+        self._note(seat)
+        seat.upstream.check()
+        self._hand_out()
+
+    def _note(self, seat: Seat) -> None:
+        """Keep the books of where which response is."""
+        latest = seat.lane.latest
+        if seat.home == latest:
+            return
+        if seat.home is not None and self._homes.get(seat.home) is seat:
+            del self._homes[seat.home]
+            self._lost(seat.home)
+        seat.home = latest
+        if latest is not None:
+            self._homes[latest] = seat
+
+    def _hand_out(self) -> None:
+        """Give the lanes that are free to those who wait, the eldest first, and open a connection for the others."""
+        for waiter in tuple(self._waiters):
+            seat = self._choose(waiter.after)
+            if seat is not None:
+                seat.taken, seat.used = True, next(self._numbers)
+                self._waiters.remove(waiter)
+                waiter.seat = seat
+                waiter.event.set()
+        wanted = len(self._waiters) if self.lanes is False else min(1, len(self._waiters))
+        while self._opening < wanted and self._may_open:
+            self._opening += 1
+            self._nursery.start_soon(self._run, name="upstream connection")
+
+    @property
+    def _may_open(self) -> bool:
+        """Whether one more connection may be made; not while it is open what the upstream can do on the first one."""
+        live = [upstream for upstream in self._upstreams if not upstream.retired]
+        probing = self.lanes is None and any(upstream.link.has_lanes is None for upstream in live)
+        return not probing and len(live) + self._opening < self._most
+
+    def _choose(self, after: str | None) -> Seat | None:
+        lanes = self.lanes
+        usable = [upstream for upstream in self._upstreams if upstream.usable(lanes=lanes)]
+        home = self._homes.get(after) if after is not None else None
+        if home is not None and home.lane.latest == after and home.upstream in usable:
+            seat = home if not home.taken else home.upstream.spare(lanes=lanes)  # a fork
+            if seat is not None:
+                return seat
+        quick = [upstream for upstream in usable if not upstream.link.slow]
+        for upstream in quick:
+            if (seat := upstream.spare(lanes=lanes)) is not None:
+                return seat
+        if self._may_open or self._opening:
+            return None
+        free = [seat for upstream in quick or usable for seat in upstream.seats if not seat.taken]
+        spare = next((seat for each in usable if (seat := each.spare(lanes=lanes)) is not None), None)
+        return spare or min(free, key=lambda seat: seat.used, default=None)
+
+    # Connections
+
+    async def _run(self) -> None:
+        """One connection, from its opening to its end."""
+        upstream: Upstream | None = None
+        try:
+            async with self._open_connection() as link:
+                upstream = Upstream(link)
+                self._upstreams.append(upstream)
+                self._opening -= 1
+                self._opened += 1
+                link.listen(partial(self._hear, upstream))
+                self._hand_out()
+                try:
+                    await upstream.live(age=self._age)
+                finally:
+                    self._remove(upstream)
+        except Exception as error:  # noqa: BLE001 - it ends this connection, nothing else
+            if upstream is None:
+                self._opening -= 1
+                self._tell(Unreachable(error))
+            else:
+                _log.warning("a connection to the model's server ended badly", exc_info=error)
+        except trio.Cancelled:
+            self._opening -= upstream is None
+            raise
+
+    def _hear(self, upstream: Upstream) -> None:
+        """The upstream has said something about a connection."""
+        if upstream.link.has_lanes is not None:
+            self.learn(lanes=upstream.link.has_lanes)
+        if upstream.link.retiring:
+            upstream.retire()
+        self._hand_out()
+
+    def _tell(self, error: Unreachable) -> None:
+        """A connection could not be made: whoever has none to wait for is told."""
+        _log.info("no connection to the model's server: %s", error)
+        if any(not upstream.retired for upstream in self._upstreams):
+            return
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            waiter.error = error
+            waiter.event.set()
+
+    def _remove(self, upstream: Upstream) -> None:
+        self._upstreams.remove(upstream)
+        for seat in upstream.seats:
+            seat.forget()
+            self._note(seat)
+        self._hand_out()
+
+    def statistics(self) -> PoolStatistics:
+        """The books at this moment."""
+        seats = [seat for upstream in self._upstreams for seat in upstream.seats]
+        return PoolStatistics(
+            connections=len(self._upstreams),
+            retired=sum(upstream.retired for upstream in self._upstreams),
+            opening=self._opening,
+            opened=self._opened,
+            lanes=len(seats),
+            running=sum(seat.taken for seat in seats),
+            abandoned=sum(seat.abandoned for seat in seats),
+            waiting=len(self._waiters),
+        )

@@ -1,0 +1,240 @@
+"""One step over the wire: a request on a lane, its events relayed, and what is done when that fails.
+
+A request goes out again only where it is certain that it did not run: it never left, or the upstream refused it before
+a response began, for a reason that is this connection's. Everything else is the client's to decide, and told to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import msgspec
+import trio
+
+from agentwire.engines.faults import answer_fault, broken_off, rubbish, unreachable
+from agentwire.engines.relay.hearing import Relay
+from agentwire.engines.wire.conversation import Conversation
+from agentwire.engines.wire.pool import Pool, Unreachable
+from agentwire.engines.wire.upstream import Seat
+from agentwire.link import Exchange, Fate, RequestLost
+from agentwire.protocol.errors import ConnectionEnded, EngineError, LocalProtocolError, RemoteProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import Finish
+from agentwire.transport.http_client import HttpStatusError
+from agentwire.transport.websocket import HandshakeRefused
+
+__all__ = ["Attempts", "Step"]
+
+_log = logging.getLogger("agentwire.engine")
+
+NOT_FOUND: Final = "previous_response_not_found"
+_WORN_OUT: Final = frozenset(("websocket_connection_limit_reached", "websocket_stream_limit_reached"))
+_RUN_BY_CLIENTS: Final = frozenset(("function", "custom", "namespace", "local_shell", "apply_patch"))
+
+
+class _Told(msgspec.Struct):
+    code: str | None = None
+    param: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    type: str
+    error: _Told | None = None
+    code: str | None = None
+
+
+class _NotRun(Exception):
+    """The request did not run, and may go out again.
+
+    Args:
+        error: what the client is told if it may not.
+    """
+
+    def __init__(self, error: EngineError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@attrs.define(eq=False)
+class Attempts:
+    """What was sent, for an engine's statistics.
+
+    Attributes:
+        full: requests with the whole conversation.
+        deltas: requests with what is new in it.
+        found: those among the deltas whose history was recognized by what it says.
+        forgotten: deltas that the upstream could not continue, and that went out again in full.
+        again: requests that went out again on another connection.
+        lost: turns that ended with their connection.
+    """
+
+    full: int = 0
+    deltas: int = 0
+    found: int = 0
+    forgotten: int = 0
+    again: int = 0
+    lost: int = 0
+
+
+class Step:
+    """One step.
+
+    Args:
+        pool: the connections.
+        conversation: what is asked.
+        relay: makes the relay that takes the answer.
+        server: the upstream's name in errors.
+        limits: deadlines, and how often a request that did not run goes out.
+        store: whether the upstream keeps its responses, and can continue them anywhere.
+        repeats: whether a request of which nothing was heard may go out again.
+        attempts: counts.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        conversation: Conversation,
+        relay: Callable[[], Relay],
+        *,
+        server: str,
+        limits: Limits,
+        store: bool,
+        repeats: bool,
+        attempts: Attempts,
+    ) -> None:
+        self._pool = pool
+        self._conversation = conversation
+        self._make_relay = relay
+        self._server = server
+        self._limits = limits
+        self._store = store
+        self._repeats = repeats
+        self._attempts = attempts
+
+    async def run(self) -> tuple[Finish, Relay]:
+        """Ask, and relay the answer to its end.
+
+        Raises:
+            EngineError: it failed.
+        """
+        for attempt in range(self._limits.upstream_attempts):
+            last = attempt + 1 == self._limits.upstream_attempts
+            try:
+                async with self._pool.seat(self._conversation.asking.previous_response_id) as seat:
+                    return await self._ask(seat)
+            except _NotRun as not_run:
+                if last:
+                    raise not_run.error from not_run.__cause__
+                self._attempts.again += 1
+                _log.info("asked again on another connection: %s", not_run)
+            except Unreachable as error:
+                raise self._unreachable(error.cause) from error.cause
+        raise AssertionError("there is at least one attempt")
+
+    async def _ask(self, seat: Seat) -> tuple[Finish, Relay]:
+        """One request on a lane; and once more in full, if the upstream has forgotten what it continues."""
+        asking = self._conversation.asking
+        known = asking.previous_response_id
+        if known is not None and not self._store and not seat.upstream.has(known):
+            known = None
+        if known is not None:
+            self._attempts.deltas += 1
+            self._attempts.found += self._conversation.found
+            answered = await self._exchange(seat, asking.delta_body, continues=known)
+            if answered is not None:
+                return answered
+            self._attempts.forgotten += 1
+            _log.info("%s has forgotten response %s: the whole conversation is sent", self._server, known)
+            self._conversation.asking = asking.in_full()
+        self._attempts.full += 1
+        answered = await self._exchange(seat, asking.full_body)
+        assert answered is not None
+        return answered
+
+    async def _exchange(
+        self, seat: Seat, body: Callable[..., bytes], *, continues: str | None = None
+    ) -> tuple[Finish, Relay] | None:
+        """One exchange; None if the upstream does not know what is continued."""
+        relay, name = self._make_relay(), seat.lane.name
+        lane = {"stream_id": name} if name is not None else {}
+        message = body(type="response.create", **lane, store=self._store)
+        try:
+            async with seat.upstream.link.relay(message, lane=seat.lane) as exchange:
+                frames = await self._receive(exchange, self._limits.upstream_first_event)
+                if _answers(exchange, frames) and self._refused(seat, frames[-1], continues):
+                    return None
+                while frames and not relay.ended:
+                    await relay.take_all(frames)
+                    frames = await self._receive(exchange, self._limits.upstream_silence)
+                return relay.finish(), relay
+        except RequestLost as lost:
+            raise self._lost(lost) from lost
+        except RemoteProtocolError as error:
+            raise rubbish(self._server, error) from error
+        except LocalProtocolError as error:
+            raise EngineError(str(error), code="request_too_large", status=400, param="input") from error
+
+    async def _receive(self, exchange: Exchange, most: float) -> list[bytes]:
+        """The next events; a ``keepalive`` counts as a sign of life.
+
+        Raises:
+            EngineError: there was none for so long.
+        """
+        since = trio.current_time()
+        while True:
+            with trio.CancelScope(deadline=max(since, exchange.heard) + most):
+                return await exchange.receive_frames()
+            if exchange.heard + most <= trio.current_time():
+                raise broken_off(self._server, ConnectionEnded(cause=f"said nothing for {most:g} s"))
+
+    # What went wrong
+
+    def _refused(self, seat: Seat, frame: bytes, continues: str | None) -> bool:
+        """An error instead of a response; True if what is continued is not known.
+
+        Raises:
+            _NotRun: it has to do with this connection, and not with what was asked.
+        """
+        refusal = msgspec.json.decode(frame, type=_Refusal)
+        told = refusal.error or _Told(refusal.code)
+        if continues is not None:
+            seat.forget()  # the protocol evicts what was continued
+            if told.code == NOT_FOUND:
+                return True
+        if told.code in _WORN_OUT:
+            seat.upstream.retire()
+            raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {told.code}")))
+        if told.param == "stream_id" and seat.lane.name is not None and not self._pool.lanes:
+            self._pool.learn(lanes=False)
+            seat.upstream.retire()
+            raise _NotRun(rubbish(self._server, "it has no lanes"))
+        return False
+
+    def _lost(self, lost: RequestLost) -> Exception:
+        """What follows from a connection that ended first."""
+        fault = broken_off(self._server, lost)
+        if lost.fate is Fate.NEVER_SENT or (lost.fate is Fate.UNKNOWN and self._repeats and not self._runs_tools):
+            return _NotRun(fault)
+        self._attempts.lost += 1
+        return fault
+
+    @property
+    def _runs_tools(self) -> bool:
+        """Whether the upstream itself may run tools for this request."""
+        tools: Any = self._conversation.asking.settings.get("tools", ())
+        return any(tool.get("type") not in _RUN_BY_CLIENTS for tool in tools)
+
+    def _unreachable(self, cause: Exception) -> EngineError:
+        if isinstance(cause, HandshakeRefused) and cause.status:
+            return answer_fault(self._server, HttpStatusError(cause.status, cause.body, dict(cause.headers)))
+        if isinstance(cause, ConnectionEnded):
+            return unreachable(self._server, cause)
+        return unreachable(self._server, ConnectionEnded(cause=str(cause)))
+
+
+def _answers(exchange: Exchange, frames: list[bytes]) -> bool:
+    """Whether these are an error that answers the request instead of a response."""
+    return bool(frames) and exchange.response_id is None and exchange.fate is Fate.FINISHED

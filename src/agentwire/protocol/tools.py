@@ -18,6 +18,7 @@ from agentwire.protocol.settings import check_grammar
 __all__ = [
     "AUTO",
     "TOOLS",
+    "TOOL_ITEMS",
     "CustomTool",
     "FunctionTool",
     "OpaqueTool",
@@ -91,6 +92,11 @@ Tool: TypeAlias = FunctionTool | CustomTool | OpaqueTool
 
 TOOLS: Mapping[str, type] = {cls.type: cls for cls in (FunctionTool, CustomTool)}
 """The known tools by their tag."""
+
+TOOL_ITEMS: Final = ("additional_tools", "tool_search_output")
+"""Types of items that bring tools, which may be called from then on."""
+
+_HOLDERS: Final = ("namespace", *TOOL_ITEMS)
 
 Mode = Literal["auto", "none", "required"]
 
@@ -184,10 +190,18 @@ def tool_names(tools: Iterable[Tool]) -> Iterator[str]:
     """The names by which tools can be chosen: their own, and those of the tools inside a namespace."""
     for tool in tools:
         yield tool.name
-        nested = tool.raw.get("tools") if isinstance(tool, OpaqueTool) and tool.type == "namespace" else None
-        for inner in nested if isinstance(nested, list) else ():
-            if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
-                yield inner["name"]
+        if isinstance(tool, OpaqueTool):
+            yield from _names_within(tool.raw)
+
+
+def _names_within(raw: Mapping[str, Any], depth: int = 2) -> Iterator[str]:
+    """The names in a namespace; items bring such tools, too, so that one may be within another list."""
+    inner = raw.get("tools") if depth and raw.get("type") in _HOLDERS else None
+    for tool in inner if isinstance(inner, list | tuple) else ():
+        if isinstance(tool, Mapping):
+            if name := OpaqueTool(tool).name:
+                yield name
+            yield from _names_within(tool, depth - 1)
 
 
 def check_tool_choice(choice: ToolChoice, tools: Iterable[Tool]) -> None:

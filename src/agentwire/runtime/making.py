@@ -171,7 +171,7 @@ _ID_PREFIXES: Final = {
     "message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc", "mcp_call": "mcp",
     "web_search_call": "ws", "file_search_call": "fs", "code_interpreter_call": "ci", "image_generation_call": "ig",
     "mcp_list_tools": "mcpl", "mcp_approval_request": "mcpr", "compaction": "cmp", "shell_call": "sh",
-    "apply_patch_call": "apc",
+    "apply_patch_call": "apc", "local_shell_call": "lsh", "computer_call": "cu", "tool_search_call": "ts",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from agentwire.protocol.desk import Desk, Ticket
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Item, ItemReference, OpaqueItem
 from agentwire.protocol.request import CreateRequest
-from agentwire.protocol.tools import OpaqueTool, Tool, check_tool_choice
+from agentwire.protocol.tools import TOOL_ITEMS, OpaqueTool, Tool, check_tool_choice
 from agentwire.protocol.transcript import History, Node, check_pairing, resolve
 from agentwire.runtime.asks import has_trigger
 from agentwire.runtime.context import manages_context
@@ -120,5 +120,5 @@ async def resolve_items(
 def _late_tools(items: Iterable[Item]) -> Iterator[Tool]:
     """Tools that were offered by an item instead of the request."""
     for item in items:
-        if isinstance(item, OpaqueItem) and item.type == "additional_tools":
-            yield OpaqueTool({**item.raw, "type": "namespace", "name": "additional_tools"})
+        if isinstance(item, OpaqueItem) and item.type in TOOL_ITEMS:
+            yield OpaqueTool(item.raw)

@@ -17,7 +17,7 @@ from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import decode_item, encode_json, to_wire
 from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, Item, McpCall, Message
+from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, Item, McpCall, Message, client_call
 from agentwire.protocol.order import may_stand_aside
 from agentwire.protocol.response import Usage
 from agentwire.runtime.call_rules import CallRules, is_call
@@ -63,7 +63,7 @@ class TurnOut(TextOut):
     """
 
     __slots__ = (
-        "_calls", "_halt", "_rules", "_server_tools", "_start_call", "fault", "used",
+        "_calls", "_halt", "_has_called", "_rules", "_server_tools", "_start_call", "fault", "used",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +88,7 @@ class TurnOut(TextOut):
         self._rules = rules
         self._halt = halt
         self._calls: list[Call] = []
+        self._has_called = False
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -168,7 +169,7 @@ class TurnOut(TextOut):
         except EngineError as fault:
             self.fault = fault
             raise
-        if self._calls and not self._rules.parallel and is_call(item):
+        if self._has_called and not self._rules.parallel and is_call(item):
             self._halt()
             await trio.lowlevel.checkpoint()
             raise LocalProtocolError("the client takes one call at a time, and this step has made one")
@@ -184,6 +185,7 @@ class TurnOut(TextOut):
         done = {**call.where, call.kind.text_member: text}
         item = call.item(text, "completed" if call.kind is not MCP else "in_progress")
         self._calls.append(item)
+        self._has_called = True
         fits = self._rules.count(item)
         if isinstance(item, McpCall) and not fits:
             self._say(f"{call.kind.events}.done", done)
@@ -236,7 +238,7 @@ class TurnOut(TextOut):
         if isinstance(item, FunctionCall | CustomToolCall):
             self._tell_call(item)
         else:
-            self._rules.count(item)
+            self._count(item)
             index = self._output.open()
             self._add(index, {**to_wire(item), "status": "in_progress"})
             if isinstance(item, Compaction):
@@ -336,11 +338,16 @@ class TurnOut(TextOut):
         item = self._relay.end(plain(raw, "an item"))
         if isinstance(item, FunctionCall | CustomToolCall):
             self._calls.append(item)
-        self._rules.count(item)
+        self._count(item)
         self._finish(self._relay.index, item)
         self._relay = None
         await self._flush()
         self._reach_boundary()
+
+    def _count(self, item: Item) -> None:
+        self._rules.count(item)
+        if client_call(item) is not None:
+            self._has_called = True
 
     # The end
 

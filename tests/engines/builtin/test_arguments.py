@@ -115,7 +115,7 @@ def test_targets_take_the_place_of_what_the_text_says() -> None:
     ],
 )
 def test_free_text_tools(text: str, format_: Json, expected: list[str]) -> None:
-    note = Offer("note", "custom", type="custom", format=format_)
+    note = Offer("note", "custom", format=format_)
     assert [job.arguments for job in jobs_for(note, text, Context())] == expected
 
 

@@ -107,11 +107,48 @@ async def test_a_tool_that_cannot_be_called_is_refused_by_name() -> None:
     assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
-async def test_a_forced_shell_is_called_with_what_the_message_says() -> None:
-    done = await ask("run `ls`", tools=[{"type": "shell"}], tool_choice={"type": "shell"})
+@pytest.mark.parametrize(
+    ("kind", "message", "expected"),
+    [
+        ("shell", "run `ls`", {"type": "shell_call", "action": {"commands": ["ls"]}}),
+        ("shell", "go", {"type": "shell_call", "action": {"commands": ["true"]}}),
+        ("local_shell", 'run "make x"',
+         {"type": "local_shell_call", "action": {"type": "exec", "command": ["bash", "-lc", "make x"], "env": {}}}),
+        ("local_shell", "go", {"action": {"command": ["bash", "-lc", "true"]}}),
+        ("apply_patch", "add a line to `a.py`",
+         {"type": "apply_patch_call",
+          "operation": {"type": "create_file", "path": "a.py", "diff": "+add a line to `a.py"}}),
+        ("apply_patch", "go", {"operation": {"path": "note.txt"}}),
+        ("computer", "go", {"type": "computer_call", "actions": [{"type": "screenshot"}], "pending_safety_checks": []}),
+        ("computer_use_preview", "go", {"type": "computer_call", "action": {"type": "screenshot"}}),
+        ("tool_search", 'search tools for "calendar"',
+         {"type": "tool_search_call", "execution": "client", "arguments": {"query": "calendar"}}),
+    ],
+)  # fmt: skip
+async def test_what_a_client_runs_itself_is_called_where_it_is_demanded(
+    kind: str, message: str, expected: dict[str, Any]
+) -> None:
+    done = await ask(message, tools=[{"type": kind, "execution": "client"}], tool_choice={"type": kind})
     (item,) = done.out.items
     assert isinstance(item, OpaqueItem)
-    assert (item.type, item.raw["action"]) == ("shell_call", {"commands": ["ls"]})
+    assert item.raw["call_id"].startswith("call_")
+    assert item.raw["status"] == "completed"
+    for name, value in expected.items():
+        said = item.raw[name]
+        assert said == value or {member: said[member] for member in value} == value
+
+
+async def test_a_shell_is_called_where_the_message_asks_for_it_and_its_output_is_reported() -> None:
+    tools = [{"type": "shell"}, {"type": "web_search"}, WEATHER]
+    first = await ask("Use the shell to run `ls`.", tools=tools)
+    (item,) = first.out.items
+    assert isinstance(item, OpaqueItem)
+    assert item.raw["action"]["commands"] == ["ls"]
+    printed = [{"stdout": "a.py\n", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}]
+    output = {"type": "shell_call_output", "call_id": item.raw["call_id"], "output": printed}
+    second = await ask([output], history=first.history, tools=tools)
+    assert second.out.items[0].type == "message"
+    assert "a.py" in second.text
 
 
 async def test_a_tool_in_a_namespace_is_called_with_it() -> None:

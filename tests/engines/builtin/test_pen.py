@@ -10,7 +10,10 @@ from trio.testing import MockClock
 from agentwire.engines.builtin.arguments import Job
 from agentwire.engines.builtin.pen import Pen, count_tokens, pieces
 from agentwire.engines.builtin.toolbox import Offer
+from agentwire.protocol.ids import Sources
 from agentwire.testing.recording import RecordingOut
+
+NEW_ID = Sources.seeded(1).new_id
 
 
 @given(st.text(max_size=200))
@@ -23,7 +26,7 @@ def test_pieces_join_to_the_text_and_none_is_long(text: str) -> None:
 
 async def test_text_comes_word_by_word(autojump_clock: MockClock) -> None:
     out = RecordingOut()
-    pen = Pen(out, delay=0.5)
+    pen = Pen(out, new_id=NEW_ID, delay=0.5)
     await pen.text("one two  three")
     assert [event[1] for event in out.events] == ["one", " two", "  three"]
     assert trio.current_time() == 1.5
@@ -32,7 +35,7 @@ async def test_text_comes_word_by_word(autojump_clock: MockClock) -> None:
 
 async def test_the_bound_stops_the_text_between_two_words() -> None:
     out = RecordingOut()
-    pen = Pen(out, most=2)
+    pen = Pen(out, new_id=NEW_ID, most=2)
     await pen.text("one two three")
     await pen.text("x")
     assert out.text_written == "one two"
@@ -41,7 +44,7 @@ async def test_the_bound_stops_the_text_between_two_words() -> None:
 
 async def test_a_summary_or_a_call_goes_out_whole_or_not_at_all() -> None:
     out = RecordingOut()
-    pen = Pen(out, most=7)
+    pen = Pen(out, new_id=NEW_ID, most=7)
     job = Job(Offer("grep"), {"q": "x"})
     await pen.summary("two words")
     await pen.call(job)
@@ -58,7 +61,7 @@ async def test_a_summary_or_a_call_goes_out_whole_or_not_at_all() -> None:
 
 async def test_a_call_waits_too(autojump_clock: MockClock) -> None:
     out = RecordingOut()
-    pen = Pen(out, delay=2)
+    pen = Pen(out, new_id=NEW_ID, delay=2)
     await pen.call(Job(Offer("note", "custom"), "free"))
     assert out.events == [("call", "note", "free")]
     assert trio.current_time() == 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agentwire.engines.builtin.reading import Exchange, read
+from agentwire.engines.builtin.toolbox import offers
 from agentwire.protocol.codec import decode_item
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import Memo
@@ -74,7 +75,7 @@ def test_calls_of_all_kinds() -> None:
         ("grep", "{}", "hit", False),
         ("grep", "{}", '{"code":3}', True),
         ("shell", '{"commands":["ls"]}', "a\n!\nb", False),
-        ("apply_patch", '{"type":"delete_file","path":"x"}', "", True),
+        ("apply_patch", '{"type":"delete_file","path":"x"}', "failed", True),
     ]
 
 
@@ -105,7 +106,7 @@ def test_tools_that_come_as_items() -> None:
     reading = read(
         items({"type": "additional_tools", "role": "developer", "tools": tools}, {"type": "additional_tools"})
     )
-    assert [offer.name for offer in reading.late] == ["late", "web_search"]
+    assert [offer.name for offer in offers(reading.late)] == ["late"]
 
 
 def test_a_memo_is_taken_up_where_it_ends() -> None:

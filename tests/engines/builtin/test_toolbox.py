@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from agentwire.engines.builtin.arguments import Job
-from agentwire.engines.builtin.hosted import hosted_call
 from agentwire.engines.builtin.pen import Pen
-from agentwire.engines.builtin.toolbox import Offer, allowed, of_json, offers
+from agentwire.engines.builtin.toolbox import allowed, offers
+from agentwire.protocol.errors import EngineError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, FunctionCall
-from agentwire.protocol.tools import ToolChoice, parse_tool_choice
+from agentwire.protocol.tools import parse_tool_choice
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.kit import READ, tool
 
@@ -25,14 +25,15 @@ TOOLS = [
     {"type": "shell"},
     {**READ, "description": "the same name again"},
 ]
-OFFERS = offers(ask_for("x", tools=TOOLS).tools)
+ASKED = ask_for("x", tools=TOOLS).tools
+OFFERS = offers(ASKED)
 
 
 def test_tools_are_flat_and_the_first_of_a_name_counts() -> None:
     assert [(offer.name, offer.kind, offer.namespace) for offer in OFFERS] == [
         ("read_file", "function", None), ("note", "custom", None), ("peek", "function", "files"),
         ("jot", "custom", "files"),
-        ("deeper", "hosted", None), ("web_search", "hosted", None), ("shell", "hosted", None),
+        ("shell", "formed", None),
     ]  # fmt: skip
     assert OFFERS[0].description == "Read a text file."
 
@@ -40,29 +41,22 @@ def test_tools_are_flat_and_the_first_of_a_name_counts() -> None:
 @pytest.mark.parametrize(
     ("choice", "names"),
     [
-        ("auto", ["read_file", "note", "peek", "jot"]),
+        ("auto", ["read_file", "note", "peek", "jot", "shell"]),
         ("none", []),
-        ("required", ["read_file", "note", "peek", "jot"]),
+        ("required", ["read_file", "note", "peek", "jot", "shell"]),
         ({"type": "function", "name": "peek"}, ["peek"]),
         ({"type": "namespace", "name": "files"}, ["peek", "jot"]),
         ({"type": "shell"}, ["shell"]),
-        ({"type": "web_search"}, []),
     ],
 )
 def test_what_may_be_called(choice: Any, names: list[str]) -> None:
-    assert [offer.name for offer in allowed(OFFERS, parse_tool_choice(choice))] == names
+    assert [offer.name for offer in allowed(ASKED, parse_tool_choice(choice))] == names
 
 
-def test_a_hosted_tool_is_not_called_unless_it_is_forced() -> None:
-    hosted = (Offer("shell", "hosted", type="shell"),)
-    assert allowed(hosted, ToolChoice()) == ()
-    assert allowed(hosted, ToolChoice("required")) == hosted
-
-
-def test_json_that_is_no_list_of_tools() -> None:
-    assert of_json(None) == ()
-    assert of_json([{}, {"type": 3}, "x"]) == ()
-    assert of_json([{"type": "function", "name": "f", "parameters": []}])[0].parameters == {}
+def test_what_nobody_here_can_run_is_refused_where_it_is_demanded() -> None:
+    with pytest.raises(EngineError, match="web_search") as caught:
+        allowed(ASKED, parse_tool_choice({"type": "web_search"}))
+    assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
 def test_what_a_tool_requires_can_be_filled_from_a_text_or_not() -> None:
@@ -73,29 +67,9 @@ def test_what_a_tool_requires_can_be_filled_from_a_text_or_not() -> None:
     assert not nested.fillable
 
 
-@pytest.mark.parametrize(
-    ("kind", "request_", "expected"),
-    [
-        ("shell", "run `ls`", {"type": "shell_call", "action": {"commands": ["ls"]}}),
-        ("shell", "go", {"type": "shell_call", "action": {"commands": ["true"]}}),
-        ("local_shell", 'run "make x"',
-         {"type": "local_shell_call", "action": {"type": "exec", "command": ["bash", "-lc", "make x"], "env": {}}}),
-        ("apply_patch", "add a line to `a.py`",
-         {"type": "apply_patch_call",
-          "operation": {"type": "create_file", "path": "a.py", "diff": "+add a line to `a.py"}}),
-        ("computer", "go", {"type": "computer_call", "action": {"type": "screenshot"}, "pending_safety_checks": []}),
-    ],
-)  # fmt: skip
-def test_hosted_calls(kind: str, request_: str, expected: dict[str, Any]) -> None:
-    item = hosted_call(kind, request_, Sources.seeded(0))
-    assert item["call_id"].startswith("call_")
-    assert item["status"] == "completed"
-    assert {name: item[name] for name in expected} == expected
-
-
 async def test_calls_into_a_namespace_name_it() -> None:
     out = RecordingOut()
-    pen = Pen(out)
+    pen = Pen(out, new_id=Sources.seeded(1).new_id)
     for offer, arguments in ((OFFERS[2], {"path": "a"}), (OFFERS[3], "text"), (OFFERS[0], {})):
         await pen.call(Job(offer, arguments))
     function, custom, plain = out.items

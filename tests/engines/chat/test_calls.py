@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from agentwire.engines.chat.calls import Calls
 from agentwire.engines.chat.chunks import CallDelta
-from agentwire.engines.chat.offers import Offers
+from agentwire.engines.offering import Offers
 from agentwire.protocol.errors import RemoteProtocolError
-from agentwire.protocol.items import CustomToolCall, FunctionCall
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.items import CustomToolCall, FunctionCall, OpaqueItem
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.chat.kit import CRM, PATCH, Json, call, sum_tool
 
@@ -34,9 +35,9 @@ class Steps(RecordingOut):
 
 
 def calls_on(out: RecordingOut, *, known: Sequence[str] = (), most: int = 10_000) -> Calls:
-    ask = ask_for("x", tools=[sum_tool(), sum_tool("sub"), PATCH, CRM])
+    ask = ask_for("x", tools=[sum_tool(), sum_tool("sub"), PATCH, CRM, {"type": "shell"}])
     offers = Offers.of(ask.tools, ask.tool_choice)
-    return Calls(out, offers, known=lambda call_id: call_id in known, most=most)
+    return Calls(out, offers, known=lambda call_id: call_id in known, new_id=Sources.seeded(2).new_id, most=most)
 
 
 async def taken(*pieces: Json, cut: bool = False, **options: Any) -> Steps:
@@ -139,10 +140,11 @@ async def test_a_stray_colon_and_a_tool_that_was_never_offered() -> None:
     assert made(out) == [("add", {}), ("multiply", {})]
 
 
-async def test_free_text_goes_out_whole_and_as_it_was_meant() -> None:
+async def test_free_text_goes_out_as_it_comes_and_as_it_was_meant() -> None:
     text = '*** Begin\n"x"\n'
     sent = json.dumps({"input": text})
-    out = await taken(call(sent[:9], id="c1", name="apply_patch"), call(sent[9:]))
+    out = await taken(call(sent[:9], id="c1", name="apply_patch"), call(sent[9:20]), call(sent[20:]))
+    assert out.events[:3] == [("open", "apply_patch"), ("arguments", "*** Begin"), ("arguments", '\n"x"\n')]
     assert made(out) == [("apply_patch", text)]
     assert isinstance(out.items[0], CustomToolCall)
     assert out.items[0].call_id == "c1"
@@ -169,6 +171,22 @@ async def test_calls_into_a_namespace_have_it_back() -> None:
     assert empty.arguments == "{}"
 
 
+async def test_a_call_of_a_type_of_its_own_goes_out_as_the_item_that_the_client_waits_for() -> None:
+    out = await taken(call('{"comm', id="c1", name="shell"), call('ands":["ls"]}'), call("oops", index=1, name="shell"))
+    first, second = out.items
+    assert isinstance(first, OpaqueItem)
+    assert first.raw == {
+        "type": "shell_call",
+        "id": first.id,
+        "call_id": "c1",
+        "action": {"commands": ["ls"], "timeout_ms": None, "max_output_length": None},
+        "status": "completed",
+    }
+    assert isinstance(second, OpaqueItem)
+    assert second.raw["call_id"].startswith("call_")
+    assert second.raw["action"]["commands"] == ["oops"]
+
+
 @pytest.mark.parametrize("said", ["", "x" * 65, "known", None])
 async def test_an_id_that_is_none_or_was_used_before_is_replaced(said: str | None) -> None:
     out = await taken(call("{}", id=said, name="add"), known=["known"])
@@ -179,6 +197,9 @@ async def test_an_id_that_is_none_or_was_used_before_is_replaced(said: str | Non
 
 async def test_what_was_cut_off_goes_no_further() -> None:
     out = await taken(call('{"input":"rm', id="c1", name="apply_patch"), cut=True)
+    assert out.calls == ()
+    assert out.events == [("open", "apply_patch"), ("arguments", "rm")]  # left open, as with functions below
+    out = await taken(call('{"commands":["rm"', id="c1", name="shell"), cut=True)
     assert out.items == []
     assert not out.events
     out = await taken(call('{"a":1}', name="add"), call('{"input":"x"}', index=1, name="apply_patch"), cut=True)

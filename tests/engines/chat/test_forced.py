@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agentwire.engines.chat.forced import Demand
-from agentwire.engines.chat.offers import Offers
+from agentwire.engines.offering import Offers
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.testing.recording import ask_for
 from tests.engines.chat.kit import Json, sum_tool

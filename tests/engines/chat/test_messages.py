@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from agentwire.engines.chat.messages import Rendered, render
 from agentwire.engines.chat.thoughts import Style
+from agentwire.engines.offering import Catalogue
 from agentwire.protocol.codec import decode_item
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import History, Memo, Node
+from agentwire.testing.recording import ask_for
 
 Json = dict[str, Any]
 
@@ -158,11 +160,62 @@ def test_calls_of_other_types_are_told_as_functions() -> None:
     words = {"type": "local_shell_call_output", "id": "l_1", "call_id": "c3", "output": "b.txt"}
     messages = shown(shell, said, click, screen, local, words)
     assert messages[:2] == [
-        called(("c1", "shell", '{"action":{"commands":["ls"]}}')),
-        answered("c1", '{"output":[{"stdout":"a.txt"}]}'),
+        called(("c1", "shell", '{"commands":["ls"]}')),
+        answered("c1", "a.txt"),
     ]
     assert messages[4]["content"] == [{"type": "image_url", "image_url": {"url": "data:,"}}]
     assert messages[6] == answered("c3", "b.txt")
+
+
+def test_what_another_backend_did_is_told_in_words() -> None:
+    search = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "x"},
+    }
+    ours = {"type": "frobnicate_call", "id": "f_1", "call_id": "c1", "thing": "y" * 3_000}
+    done = {"type": "frobnicate_call_output", "call_id": "c1", "output": "z"}
+    approval = {"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "s", "name": "n", "arguments": "{}"}
+    answer = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
+    said, output = shown(search, ours, done, approval, answer)
+    assert said["role"] == "assistant"
+    assert said["content"].startswith(
+        '(web_search_call: {"action":{"type":"search","query":"x"}})\n\n(frobnicate_call: '
+    )
+    assert len(said["content"]) < 2_200
+    assert output == {"role": "user", "content": '(frobnicate_call_output: {"output":"z"})'}
+
+
+def test_calls_have_the_names_that_their_tools_have_where_two_would_have_one() -> None:
+    inner = {"type": "namespace", "name": "a", "tools": [{"type": "function", "name": "b"}]}
+    known = Catalogue.of(ask_for("x", tools=[{"type": "function", "name": "a__b"}, inner]).tools)
+    message = _messages(items(function_call("c1", "a__b"), function_call("c2", "b", namespace="a")), known)[0]
+    first, second = (call["function"]["name"] for call in message["tool_calls"])
+    assert first == "a__b"
+    assert second.startswith("a__b_")
+    assert [offer.backend_name for offer in known] == [first, second]
+
+
+def test_tools_that_were_found_are_kept_for_the_turns_that_follow() -> None:
+    tool = {"type": "function", "name": "late", "description": "Late.", "parameters": {}, "defer_loading": True}
+    call = {"type": "tool_search_call", "call_id": "c1", "execution": "client", "arguments": {"query": "late"}}
+    found = {"type": "tool_search_output", "call_id": "c1", "execution": "client", "tools": [tool]}
+    memo, known = Memo(), Catalogue()
+    whole = items(USER, call, found)
+    messages = json.loads(b"[%b]" % render(whole, memo, known=known).messages())
+    assert messages[1:] == [
+        called(("c1", "tool_search", '{"query":"late"}')),
+        answered("c1", "Found; these can be called now:\n- late: Late."),
+    ]
+    later = Catalogue()
+    render((*whole, *items(USER)), memo, known=later)
+    assert [offer.name for offer in later] == [offer.name for offer in known] == ["late"]
+
+
+def _messages(raw: tuple[Item, ...], known: Catalogue) -> list[Json]:
+    messages: list[Json] = json.loads(b"[%b]" % render(raw, Memo(), known=known).messages())
+    return messages
 
 
 def test_what_has_no_message_is_left_out_and_noted(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,8 @@ import attrs
 import pytest
 
 from agentwire.engines.chat.dialect import ChatDialect
-from agentwire.engines.chat.offers import Offers
 from agentwire.engines.chat.request import body_of, format_words, settings_of
+from agentwire.engines.offering import Offers
 from agentwire.testing.recording import ask_for
 from tests.engines.chat.kit import Json, sum_tool
 

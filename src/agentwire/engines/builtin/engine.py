@@ -16,7 +16,6 @@ import trio
 
 from agentwire.engines.builtin.answer import digest, line_of_step, report
 from agentwire.engines.builtin.arguments import Context, Job, jobs_for, structured
-from agentwire.engines.builtin.hosted import hosted_call
 from agentwire.engines.builtin.matching import closest
 from agentwire.engines.builtin.pen import Pen
 from agentwire.engines.builtin.plan import Plan, plan_steps
@@ -24,7 +23,7 @@ from agentwire.engines.builtin.progress import Progress, facts_in, follow
 from agentwire.engines.builtin.reading import Reading, read
 from agentwire.engines.builtin.schema import Unfillable
 from agentwire.engines.builtin.talk import reply
-from agentwire.engines.builtin.toolbox import Offer, allowed, offers
+from agentwire.engines.builtin.toolbox import Offer, allowed
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.items import McpCall
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out
@@ -56,11 +55,7 @@ class _Builtin:
     async def __call__(self, ask: Ask, out: Out) -> Finish:
         """Answer one step; nothing is kept between steps but the conversation's memo. May be cancelled anywhere."""
         mind = await _Mind.of(ask)
-        pen = Pen(out, ask.max_output_tokens, self.delay)
-        hosted = mind.forced_hosted()
-        if hosted is not None:
-            await out.item(hosted_call(hosted.type, mind.reading.request, ask.sources))
-            return pen.finish(mind.input_tokens(), mind.cached_tokens())
+        pen = Pen(out, ask.max_output_tokens, self.delay, new_id=ask.sources.new_id)
         jobs = mind.jobs()
         if mind.wants_summary:
             await pen.summary(mind.summary(jobs))
@@ -84,35 +79,23 @@ class _Mind:
 
     @classmethod
     async def of(cls, ask: Ask) -> _Mind:
+        """Read and plan.
+
+        Raises:
+            EngineError: a tool must be called, and there is none that anybody here can run.
+        """
         reading = read(ask.items, ask.memo)
-        on_offer = allowed(_all_offers(ask, reading), ask.tool_choice)
-        callable_ = tuple(offer for offer in on_offer if offer.kind != "hosted")
-        plan = await _planned(reading.request, callable_)
+        on_offer = allowed((*ask.tools, *reading.late), ask.tool_choice)
+        plan = await _planned(reading.request, on_offer)
         facts = {**reading.facts, **facts_in(reading.since)}
-        bare = Context(facts, lambda: _answer_text(reading, Progress(()), callable_))
+        bare = Context(facts, lambda: _answer_text(reading, Progress(()), on_offer))
         progress = follow(plan, reading.since, reading.before, bare, parallel=ask.request.parallel_tool_calls)
-        context = Context(facts, lambda: _answer_text(reading, progress, callable_))
+        context = Context(facts, lambda: _answer_text(reading, progress, on_offer))
         return cls(ask, reading, on_offer, plan, progress, context)
 
     @property
     def must_call(self) -> bool:
         return self.ask.tool_choice.mode == "required"
-
-    def forced_hosted(self) -> Offer | None:
-        """A tool without a schema that must be called.
-
-        Raises:
-            EngineError: a tool must be called, and there is none that this engine can call.
-        """
-        if not self.must_call:
-            return None
-        if not self.on_offer:
-            names = ", ".join(self.ask.tool_choice.names or ()) or "any tool of those offered"
-            message = (
-                f"The built-in engine cannot call {names}: it calls function and custom tools, and those in namespaces."
-            )
-            raise EngineError(message, code="unsupported_tool", status=400, param="tool_choice")
-        return self.on_offer[0] if self.on_offer[0].kind == "hosted" else None
 
     def jobs(self) -> Sequence[Job]:
         """The calls to make now; of one kind, since a client answers one and the server runs another."""
@@ -186,15 +169,6 @@ async def _planned(message: str, on_offer: Sequence[Offer]) -> Plan:
             plan: Plan = stop.value
             return plan
         await trio.lowlevel.checkpoint()
-
-
-def _all_offers(ask: Ask, reading: Reading) -> tuple[Offer, ...]:
-    known = offers(ask.tools)
-    names = {offer.name for offer in known}
-    return (
-        *known,
-        *(offer for offer in {late.name: late for late in reading.late}.values() if offer.name not in names),
-    )
 
 
 def _answer_text(reading: Reading, progress: Progress, on_offer: Sequence[Offer]) -> str:

@@ -95,7 +95,7 @@ class Hint:
         """Whether the clause has the values that the tool requires, or takes them from earlier outputs."""
         if reference_in(text, self.offer) is not None:
             return True
-        return self.offer.kind == "function" and native(self.offer.slots, assign(self.offer.slots, text).values)
+        return self.offer.kind != "custom" and native(self.offer.slots, assign(self.offer.slots, text).values)
 
     def is_clear(self, text: str) -> bool:
         """Whether that is enough for a call."""

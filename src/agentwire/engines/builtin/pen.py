@@ -7,7 +7,7 @@ the turn ends ``incomplete``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from agentwire.engines.builtin.arguments import Job
+from agentwire.engines.offering import CallWriter
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Finish, Out
 
@@ -48,6 +49,7 @@ class Pen:
         out: where it goes.
         most: the client's bound on tokens, or None.
         delay: seconds to wait after each piece.
+        new_id: makes ids, for a prefix.
         used: tokens written, reasoning included.
         thought: of them, reasoning.
         full: whether something did not fit any more.
@@ -56,6 +58,7 @@ class Pen:
     out: Out
     most: int | None = None
     delay: float = 0.0
+    new_id: Callable[[str], str] = attrs.field(kw_only=True)
     used: int = 0
     thought: int = 0
     full: bool = False
@@ -80,11 +83,15 @@ class Pen:
 
     async def call(self, job: Job) -> None:
         """Make one call, if all of it fits: a call that is cut off cannot be run."""
-        custom = job.offer.kind == "custom"
+        offer = job.offer
         arguments = job.arguments if isinstance(job.arguments, str) else msgspec.json.encode(job.arguments).decode()
-        if not self._pay(count_tokens(job.offer.name) + count_tokens(arguments)):
+        if not self._pay(count_tokens(offer.name) + count_tokens(arguments)):
             return
-        await self.out.call(job.offer.name, arguments, custom=custom, namespace=job.offer.namespace)
+        if offer.kind == "formed":
+            await CallWriter(self.out, offer.made_of, call_id=None, new_id=self.new_id).end(arguments)
+        else:
+            custom = offer.kind == "custom"
+            await self.out.call(offer.name, arguments, custom=custom, namespace=offer.namespace)
         if self.delay:
             await trio.sleep(self.delay)
 

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from agentwire.engines.builtin.facts import facts_of_text, parse_json
-from agentwire.engines.builtin.toolbox import Offer, of_json
+from agentwire.engines.offering import Catalogue, answer_text, as_function, tools_in
 from agentwire.protocol.content import InputFile, InputImage, OpaquePart, Part
 from agentwire.protocol.items import (
     CustomToolCall,
@@ -30,6 +30,7 @@ from agentwire.protocol.items import (
     answered_call,
     client_call,
 )
+from agentwire.protocol.tools import OpaqueTool
 from agentwire.runtime.counting import item_tokens
 
 __all__ = ["Exchange", "Reading", "read"]
@@ -37,6 +38,8 @@ __all__ = ["Exchange", "Reading", "read"]
 LONGEST_MESSAGE: Final = 32_768
 MOST_FACTS: Final = 500
 
+_NO_TOOLS: Final = Catalogue()
+"""The engine knows its tools by their own names."""
 _PLACES: Final = ("path", "dir", "directory", "folder", "root", "base", "cwd")
 _FAILED: Final = ("error", "exception", "traceback", "failed", "fatal", "permission denied", "no such file")
 
@@ -98,7 +101,7 @@ class Reading:
     since: list[Exchange] = attrs.Factory(list)
     before: list[Exchange] = attrs.Factory(list)
     facts: dict[str, Any] = attrs.Factory(dict)
-    late: tuple[Offer, ...] = ()
+    late: tuple[OpaqueTool, ...] = ()
     tokens: int = 0
     _open: dict[str, int] = attrs.Factory(dict)
 
@@ -128,8 +131,8 @@ class Reading:
             self.since.append(_call(item))
         elif (call_id := answered_call(item)) is not None:
             self._answer(item, self._open.pop(call_id, None))
-        elif isinstance(item, OpaqueItem) and item.type == "additional_tools":
-            self.late += of_json(item.raw.get("tools"))
+        if (late := tools_in(item)) is not None:
+            self.late += (late,)
 
     def _message(self, message: Message) -> None:
         if message.role != "user":
@@ -153,9 +156,8 @@ class Reading:
             attached = "" if isinstance(item.output, str) else _attached(item.output)
             call = attrs.evolve(call, output=item.text, attached=attached, error=item.status == "incomplete")
         elif isinstance(item, OpaqueItem):
-            call = attrs.evolve(
-                call, output=_words_in(item.raw.get("output")), error=item.raw.get("status") == "failed"
-            )
+            output = answer_text(item, _NO_TOOLS)
+            call = attrs.evolve(call, output=output, error=item.raw.get("status") == "failed")
         self.since[index] = call
 
 
@@ -183,10 +185,11 @@ def _call(item: Item) -> Exchange:
         return Exchange(item.name, item.arguments)
     if isinstance(item, CustomToolCall):
         return Exchange(item.name, item.input)
-    raw = item.raw if isinstance(item, OpaqueItem) else {}
-    return Exchange(
-        str(raw.get("type", "")).removesuffix("_call"), _words_in(raw.get("action") or raw.get("operation"))
-    )
+    called = as_function(item, _NO_TOOLS)
+    if called is None:  # a request for approval
+        return Exchange(item.type, "")
+    _, name, arguments = called
+    return Exchange(name, arguments)
 
 
 def _attached(parts: Iterable[Part]) -> str:

@@ -1,7 +1,6 @@
-"""The tools on offer, flat: the client's, the server's own, those inside a namespace and those that came as items.
+"""The tools on offer, as the engine looks at them: what their names and descriptions say, and where arguments go.
 
-An `Offer` is one tool that the engine knows how to call. Tools of other types are on offer only when the client
-forces them, and only where a harmless call can be made; the rest is refused by name.
+Which tools there are, and how a call of each looks to the client, is the affair of `agentwire.engines.offering`.
 """
 
 from __future__ import annotations
@@ -9,21 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import attrs
 
+from agentwire.engines import offering
 from agentwire.engines.builtin.schema import listed
 from agentwire.engines.builtin.slots import Slot, slots_of
 from agentwire.engines.builtin.words import name_words, significant, stems
-from agentwire.protocol.tools import CustomTool, FunctionTool, OpaqueTool, Tool, ToolChoice
+from agentwire.protocol.tools import Tool, ToolChoice
 
-__all__ = ["HARMLESS", "Offer", "allowed", "offers"]
+__all__ = ["Offer", "allowed", "offers"]
 
-Kind = Literal["function", "custom", "hosted"]
-
-HARMLESS: Final = ("shell", "local_shell", "apply_patch", "computer", "computer_use_preview")
-"""Types of tools that the client runs and that can be called without a schema."""
+Kind = Literal["function", "custom", "formed"]
 
 
 @attrs.define(slots=False, eq=False)
@@ -32,12 +29,13 @@ class Offer:
 
     Attributes:
         name: as it is called.
-        kind: takes JSON arguments (``function``), free text (``custom``), or has an item type of its own (``hosted``).
+        kind: takes JSON arguments (``function``), free text (``custom``), or JSON arguments that become an item of a
+            type of its own (``formed``).
         parameters: the JSON schema of the arguments; an empty object for a tool without.
         description: what its author says of it.
         namespace: the namespace it came in.
-        type: the tool's type on the wire.
         format: of a custom tool: the grammar of its text.
+        made_of: what it was made of.
     """
 
     name: str
@@ -45,8 +43,27 @@ class Offer:
     parameters: Mapping[str, Any] = attrs.field(factory=dict)
     description: str = ""
     namespace: str | None = None
-    type: str = "function"
     format: Mapping[str, Any] = attrs.field(factory=dict)
+    made_of: offering.Offer = attrs.field(kw_only=True, repr=False)
+
+    @made_of.default
+    def _plain(self) -> offering.Offer:
+        return offering.Offer(self.name, self.namespace, self.kind == "custom", self.parameters, self.description)
+
+    @classmethod
+    def of(cls, made_of: offering.Offer) -> Offer:
+        """The engine's view of a tool."""
+        kind: Kind = "formed" if made_of.form is not None else "custom" if made_of.custom else "function"
+        grammar = made_of.raw.get("format")
+        return cls(
+            made_of.name,
+            kind,
+            {} if made_of.custom else made_of.parameters,
+            str(made_of.raw.get("description") or "") if made_of.custom else made_of.description,
+            made_of.namespace,
+            grammar if made_of.custom and isinstance(grammar, Mapping) else {},
+            made_of=made_of,
+        )
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
@@ -83,65 +100,27 @@ class Offer:
 
 def offers(tools: Iterable[Tool]) -> tuple[Offer, ...]:
     """All tools, flat, the first of each name."""
-    found: dict[str, Offer] = {}
-    for tool in tools:
-        for offer in _of_tool(tool):
-            found.setdefault(offer.name, offer)
-    return tuple(found.values())
+    return _each_name(offering.Catalogue.of(tools))
 
 
-def of_json(raw: object) -> tuple[Offer, ...]:
-    """The offers of a list of tools that is still plain JSON; what is no tool is passed over."""
-    made: list[Offer] = []
-    for tool in raw if isinstance(raw, list | tuple) else ():
-        if isinstance(tool, Mapping):
-            made += _of_raw(tool, None)
-    return tuple(made)
+def allowed(tools: Iterable[Tool], choice: ToolChoice) -> tuple[Offer, ...]:
+    """The tools that ``tool_choice`` lets the engine call.
+
+    Raises:
+        EngineError: 400 ``unsupported_tool``: a tool must be called, and there is none that anybody here can run.
+    """
+    return _each_name(offering.Offers.of(tools, choice).by_name.values())
 
 
-def allowed(on_offer: Sequence[Offer], choice: ToolChoice) -> tuple[Offer, ...]:
-    """Those that ``tool_choice`` lets the engine call; hosted ones only if they are forced."""
-    if choice.mode == "none":
-        return ()
-    named = [o for o in on_offer if choice.names is None or o.name in choice.names or o.namespace in choice.names]
-    modelled = tuple(offer for offer in named if offer.kind != "hosted")
-    if modelled or choice.mode != "required":
-        return modelled
-    return tuple(offer for offer in named if offer.type in HARMLESS)
-
-
-def _of_tool(tool: Tool) -> Sequence[Offer]:
-    if isinstance(tool, FunctionTool):
-        return (Offer(tool.name, parameters=tool.parameters or {}, description=tool.description or ""),)
-    if isinstance(tool, CustomTool):
-        return (Offer(tool.name, "custom", {}, tool.description or "", type="custom", format=tool.format or {}),)
-    return _of_raw(tool.raw, None) or (Offer(tool.name, "hosted", type=tool.type),)
-
-
-def _of_raw(raw: Mapping[str, Any], namespace: str | None) -> Sequence[Offer]:
-    kind, name = raw.get("type"), raw.get("name")
-    if kind == "namespace" and namespace is None and isinstance(raw.get("tools"), list | tuple):
-        inner = [tool for tool in raw["tools"] if isinstance(tool, Mapping)]
-        return [offer for tool in inner for offer in _of_raw(tool, str(name))]
-    if kind not in ("function", "custom") or not isinstance(name, str):
-        return (Offer(OpaqueTool(raw).name, "hosted", type=str(kind)),) if isinstance(kind, str) else ()
-    return (
-        Offer(
-            name,
-            "function" if kind == "function" else "custom",
-            _mapping(raw.get("parameters")),
-            str(raw.get("description") or ""),
-            namespace,
-            str(kind),
-            _mapping(raw.get("format")),
-        ),
-    )
+def _each_name(found: Iterable[offering.Offer]) -> tuple[Offer, ...]:
+    """The first of each name: the engine knows what was called by name."""
+    by_name: dict[str, Offer] = {}
+    for made_of in found:
+        if made_of.name not in by_name:
+            by_name[made_of.name] = Offer.of(made_of)
+    return tuple(by_name.values())
 
 
 @lru_cache(maxsize=512)
 def _described(description: str) -> tuple[str, ...]:
     return stems(description)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

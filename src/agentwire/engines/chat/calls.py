@@ -1,7 +1,7 @@
 """Tool calls from the pieces in which they stream in, whatever a server makes of indexes, ids and names.
 
 The first call that is not complete is passed on as it comes; pieces of others wait for it, so that each call goes out
-whole and in order. Free-text calls, which have another form for the client, go out when they are whole.
+whole and in order. What the client gets of a call is the affair of `agentwire.engines.offering`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from agentwire.engines.chat.chunks import CallDelta
-from agentwire.engines.chat.offers import Offers
+from agentwire.engines.offering import CallWriter, Offers
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.runtime.contracts import Out
 
@@ -32,7 +32,7 @@ class _Call:
     said_id: str = ""
     name: str = ""
     pieces: list[str] = attrs.field(factory=list)
-    opened: bool = False
+    writer: CallWriter | None = None
     ended: bool = False
 
     @property
@@ -57,13 +57,17 @@ class Calls:
         out: where they go.
         offers: what the model may call.
         known: whether a call id is in the conversation already; such an id is not used again.
+        new_id: makes ids, for a prefix.
         most: bytes that all arguments together may have.
     """
 
-    def __init__(self, out: Out, offers: Offers, *, known: Callable[[str], bool], most: int) -> None:
+    def __init__(
+        self, out: Out, offers: Offers, *, known: Callable[[str], bool], new_id: Callable[[str], str], most: int
+    ) -> None:
         self._out = out
         self._offers = offers
         self._known = known
+        self._new_id = new_id
         self._most = most
         self._by_index: dict[int | None, _Call] = {}
         self._waiting: deque[_Call] = deque()
@@ -127,31 +131,22 @@ class Calls:
         return bool(piece.strip()) and call.is_whole()
 
     async def _advance(self, call: _Call, piece: str) -> None:
-        """Pass on what has come of the first call that waits, if it is one that can go out in pieces."""
-        if not call.name:
-            return
-        offer = self._offers.find(call.name)
-        if call.opened:
-            await self._out.arguments(piece)
-        elif not offer.custom:
-            call.opened = True
-            await self._out.open_call(offer.name, call_id=self._id_of(call), namespace=offer.namespace)
-            await self._out.arguments(call.text)
+        """Pass on what has come of the first call that waits."""
+        if call.writer is not None:
+            await call.writer.write(piece)
+        elif call.name:
+            call.writer = self._writer(call)
+            await call.writer.write(call.text)
 
     async def _end(self, call: _Call) -> None:
         if not call.name:
             raise RemoteProtocolError("it sent a tool call without a name")
         call.ended = True
+        await (call.writer or self._writer(call)).end(call.text)
+
+    def _writer(self, call: _Call) -> CallWriter:
         offer = self._offers.find(call.name)
-        if call.opened:
-            if not call.text.strip():
-                await self._out.arguments("{}")
-            await self._out.close_call()
-        else:
-            text = _free_text(call.text) if offer.custom else _some(call.text)
-            await self._out.call(
-                offer.name, text, call_id=self._id_of(call), custom=offer.custom, namespace=offer.namespace
-            )
+        return CallWriter(self._out, offer, call_id=self._id_of(call), new_id=self._new_id)
 
     def _id_of(self, call: _Call) -> str | None:
         """The server's own id, which it may want to see again; a fresh one if it is no id or was used before."""
@@ -160,17 +155,3 @@ class Calls:
             return None
         self._ids.add(said)
         return said
-
-
-def _some(text: str) -> str:
-    return text if text.strip() else "{}"
-
-
-def _free_text(arguments: str) -> str:
-    """The input of a free-text tool; a model that wrote no JSON wrote the input itself."""
-    try:
-        told = msgspec.json.decode(arguments)
-    except (ValueError, RecursionError):
-        return arguments
-    value = told.get("input") if isinstance(told, dict) else None
-    return value if isinstance(value, str) else arguments

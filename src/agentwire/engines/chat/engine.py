@@ -19,7 +19,6 @@ from agentwire.engines.chat.counts import estimated
 from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.forced import Demand
 from agentwire.engines.chat.messages import Prompt, render
-from agentwire.engines.chat.offers import Offers
 from agentwire.engines.chat.request import body_of, format_words, settings_of, wants_logprobs
 from agentwire.engines.chat.summary import Notes, summary_message, summary_settings
 from agentwire.engines.chat.thoughts import Style
@@ -33,6 +32,7 @@ from agentwire.engines.faults import (
     stream_fault,
     unreachable,
 )
+from agentwire.engines.offering import Catalogue, Offers
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
@@ -116,8 +116,9 @@ class _ChatEngine:
 
     async def __call__(self, ask: Ask, out: Out) -> Finish:
         """Answer one step."""
-        prompt = self.render(ask)
-        offers = Offers.of((*ask.tools, *prompt.rendered.late), ask.tool_choice, step=ask.step)
+        known = Catalogue.of(ask.tools)
+        prompt = self.render(ask, known)
+        offers = Offers.choose(known, ask.tool_choice, step=ask.step)
         settings = settings_of(ask, offers, self.dialect, model=self.model)
         try:
             return await _Step(self, ask, out, prompt, offers, settings).run()
@@ -126,11 +127,11 @@ class _ChatEngine:
 
     async def compact(self, ask: Ask) -> Summarized:
         """A summary of the conversation, by the model."""
-        prompt, offers, notes = self.render(ask), Offers(), Notes()
+        prompt, offers, notes = self.render(ask, Catalogue.of(ask.tools)), Offers(), Notes()
         settings = settings_of(ask, offers, self.dialect, model=self.model)
         messages = b"%b,%b" % (prompt.messages(ask.instructions), summary_message())
         most = self.limits.response_bytes
-        calls = Calls(notes, offers, known=prompt.rendered.knows, most=most)
+        calls = Calls(notes, offers, known=prompt.rendered.knows, new_id=ask.sources.new_id, most=most)
         answer = Answer(notes, calls, must_call=False, most=most)
         body = body_of(summary_settings(settings, self.dialect.tokens_name, self.limits.summary_tokens), messages)
         try:
@@ -140,11 +141,11 @@ class _ChatEngine:
             raise rubbish(self.server, error) from error
         return Summarized("".join(notes.pieces).strip(), finish.usage)
 
-    def render(self, ask: Ask) -> Prompt:
+    def render(self, ask: Ask, known: Catalogue) -> Prompt:
         """The conversation, as this server wants it."""
         wanted, everywhere = self.dialect.reasoning_field, self.dialect.reasoning_in == "all"
         style = Style.of(wanted, self.habits.reasoning_field, everywhere=everywhere)
-        return render(ask.items, ask.memo, new=ask.new_items, style=style)
+        return render(ask.items, ask.memo, known=known, new=ask.new_items, style=style)
 
     async def read(self, body: bytes, answer: Answer) -> None:
         """One exchange: the body up, the whole stream down.
@@ -233,7 +234,8 @@ class _Step:
 
     def _answer(self, used: Usage | None = None) -> Answer:
         most = self.engine.limits.response_bytes
-        calls = Calls(self.out, self.offers, known=self.prompt.rendered.knows, most=most)
+        known, new_id = self.prompt.rendered.knows, self.ask.sources.new_id
+        calls = Calls(self.out, self.offers, known=known, new_id=new_id, most=most)
         request = self.ask.request
         return Answer(
             self.out,

@@ -13,7 +13,8 @@ import attrs
 import msgspec
 
 from agentwire.engines.chat.dialect import Schemas
-from agentwire.engines.chat.offers import Offer, Offers
+from agentwire.engines.chat.offers import function_of
+from agentwire.engines.offering import Offer, Offers
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RemoteProtocolError
 
@@ -45,7 +46,7 @@ class Demand:
             what = "the JSON object of the arguments for a call of this tool, and nothing else"
         else:
             what = 'a JSON object with the "name" of one of these tools and the "arguments" for a call of it'
-        tools = "\n".join(encode_json(offer.wire()["function"]).decode() for offer in self.offers.by_name.values())
+        tools = "\n".join(encode_json(function_of(offer)).decode() for offer in self.offers.by_name.values())
         return f"Answer with {what}:\n{tools}"
 
     def settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class Demand:
         try:
             told = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
             if self._only is not None:
-                return self._only.chat_name, text
+                return self._only.backend_name, text
             name = msgspec.json.decode(told["name"], type=str)
             if name in self.offers.by_name:
                 return name, bytes(told["arguments"]).decode()
@@ -84,7 +85,7 @@ class Demand:
 def _named(offer: Offer) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"name": {"const": offer.chat_name}, "arguments": offer.parameters},
+        "properties": {"name": {"const": offer.backend_name}, "arguments": offer.parameters},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }

@@ -16,14 +16,12 @@ from typing import Any, Final
 import attrs
 
 from agentwire.engines.chat.groups import CallAnswer, Group
-from agentwire.engines.chat.names import chat_name
 from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, plain
 from agentwire.engines.chat.thoughts import Style, Thought, thought_of
+from agentwire.engines.offering import Catalogue, answer_text, as_function, in_words, screenshot, tools_in
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.items import (
-    CustomToolCall,
     CustomToolCallOutput,
-    FunctionCall,
     FunctionCallOutput,
     Item,
     McpCall,
@@ -31,7 +29,6 @@ from agentwire.protocol.items import (
     OpaqueItem,
     Reasoning,
     answered_call,
-    client_call,
 )
 from agentwire.protocol.tools import OpaqueTool
 from agentwire.protocol.transcript import Memo
@@ -105,12 +102,20 @@ class Prompt:
         return b",".join(pieces)
 
 
-def render(items: Sequence[Item], memo: Memo, *, new: Sequence[Item] = (), style: Style = _NO_STYLE) -> Prompt:
+def render(
+    items: Sequence[Item],
+    memo: Memo,
+    *,
+    known: Catalogue | None = None,
+    new: Sequence[Item] = (),
+    style: Style = _NO_STYLE,
+) -> Prompt:
     """Render a conversation, beginning where the memo says that the last turn had come to.
 
     Args:
         items: the conversation.
         memo: the cell that goes with it.
+        known: its tools, as calls name them; those that items bring are added to it.
         new: those of the items that the client's request brought.
         style: how reasoning goes back.
 
@@ -121,7 +126,7 @@ def render(items: Sequence[Item], memo: Memo, *, new: Sequence[Item] = (), style
     fresh = [*islice(reversed(items), len(items) - done.items)]
     fresh.reverse()
     try:
-        prompt = _Writer(done, fresh, style).finish()
+        prompt = _Writer(done, fresh, known or Catalogue(), style).finish()
     except UnsupportedContent as error:
         raise error.told(new) from error
     memo.value = prompt.rendered
@@ -131,15 +136,17 @@ def render(items: Sequence[Item], memo: Memo, *, new: Sequence[Item] = (), style
 class _Writer:
     """Goes through the new items once; a call is written together with its answer, wherever that stands."""
 
-    def __init__(self, done: Rendered, fresh: Sequence[Item], style: Style) -> None:
+    def __init__(self, done: Rendered, fresh: Sequence[Item], known: Catalogue, style: Style) -> None:
         self._done = done
+        self._known = known
         self._style = style
         self._pieces: list[bytes] = []
         self._calls: set[str] = set()
         self._lead = list(done.lead)
-        self._late = list(done.late)
+        self._late = (*done.late, *filter(None, map(tools_in, fresh)))
+        known.add(self._late)
         self._group: Group | None = None
-        self._answers = _answers_in(fresh)
+        self._answers = _answers_in(fresh, known)
         self._at = done.items
         for self._at, item in enumerate(fresh, done.items):
             self._take(item)
@@ -153,7 +160,7 @@ class _Writer:
             end, tail = group.start, b",".join(map(encode_json, group.messages()))
         else:
             self._close()
-        done, lead, late = self._done, tuple(self._lead), tuple(self._late)
+        done, lead, late = self._done, tuple(self._lead), self._late
         if not self._pieces:
             return Prompt(attrs.evolve(done, items=end, lead=lead, late=late), tail)
         json, calls = b",".join(self._pieces), frozenset(self._calls)
@@ -162,11 +169,8 @@ class _Writer:
     def _take(self, item: Item) -> None:
         if isinstance(item, Message):
             self._message(item)
-        elif isinstance(item, FunctionCall):
-            self._call(item, item.call_id, chat_name(item.name, item.namespace), item.arguments)
-        elif isinstance(item, CustomToolCall):
-            arguments = encode_json({"input": item.input}).decode()
-            self._call(item, item.call_id, chat_name(item.name, item.namespace), arguments)
+        elif (call := as_function(item, self._known)) is not None:
+            self._call(*call)
         elif isinstance(item, McpCall):
             self._server_call(item)
         elif isinstance(item, Reasoning):
@@ -197,7 +201,7 @@ class _Writer:
         else:
             _log.debug("an item of type reasoning is not shown to a chat server")
 
-    def _call(self, item: Item, call_id: str, name: str, arguments: str) -> None:
+    def _call(self, call_id: str, name: str, arguments: str) -> None:
         answers = self._answers.get(call_id)
         answer = answers.popleft() if answers else CallAnswer(NO_ANSWER)
         self._open().call(call_id, name, arguments, answer)
@@ -207,17 +211,20 @@ class _Writer:
         text = item.output if item.output is not None else NO_ANSWER
         if item.error is not None:
             text = item.error if isinstance(item.error, str) else encode_json(item.error).decode()
-        self._open().call(item.id or f"call_{self._at}", chat_name(item.name), item.arguments, CallAnswer(text))
+        self._open().call(
+            item.id or f"call_{self._at}", self._known.name_of(item.name), item.arguments, CallAnswer(text)
+        )
         self._close()
 
     def _opaque(self, item: OpaqueItem) -> None:
-        call_id = client_call(item)
-        if call_id is not None:
-            arguments = encode_json(_without_ids(item.raw)).decode()
-            self._call(item, call_id, chat_name(item.type.removesuffix("_call")), arguments)
+        words = in_words(item)
+        if words is not None and item.type.endswith("_output"):
+            self._close()
+            self._put({"role": "user", "content": words})
+        elif words is not None:
+            self._open().say(words)
         elif item.type == "additional_tools":
             self._close()
-            self._late.append(OpaqueTool(item.raw))
         else:
             _log.debug("an item of type %.64r is not shown to a chat server", item.type)
 
@@ -237,28 +244,20 @@ class _Writer:
         self._pieces.append(encode_json(message))
 
 
-def _answers_in(items: Sequence[Item]) -> dict[str, deque[CallAnswer]]:
+def _answers_in(items: Sequence[Item], known: Catalogue) -> dict[str, deque[CallAnswer]]:
     """The answers by the calls that they are for; one id may be used again once it was answered."""
     found: dict[str, deque[CallAnswer]] = {}
     for item in items:
         call_id = answered_call(item)
         if call_id is not None:
-            found.setdefault(call_id, deque()).append(_answer(item))
+            found.setdefault(call_id, deque()).append(_answer(item, known))
     return found
 
 
-def _answer(item: Item) -> CallAnswer:
+def _answer(item: Item, known: Catalogue) -> CallAnswer:
     if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
         return CallAnswer(plain(item.output), attachments(item))
     assert isinstance(item, OpaqueItem)
-    output = item.raw.get("output")
-    if isinstance(output, str):
-        return CallAnswer(output)
-    if isinstance(output, Mapping) and isinstance(output.get("image_url"), str):  # a screenshot
-        return CallAnswer("", [{"type": "image_url", "image_url": {"url": output["image_url"]}}])
-    return CallAnswer(encode_json(_without_ids(item.raw)).decode())
-
-
-def _without_ids(raw: Mapping[str, Any]) -> dict[str, Any]:
-    left_out = ("type", "id", "call_id", "status", "approval_request_id")
-    return {name: value for name, value in raw.items() if name not in left_out}
+    picture = screenshot(item)
+    attached = [{"type": "image_url", "image_url": {"url": picture}}] if picture is not None else []
+    return CallAnswer(answer_text(item, known), attached)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agentwire.engines.chat.dialect import OURS, ChatDialect
-from agentwire.engines.chat.offers import Offers
+from agentwire.engines.chat.offers import tool_settings
+from agentwire.engines.offering import Offers
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.request import CreateRequest
 from agentwire.runtime.contracts import Ask
@@ -55,7 +56,7 @@ def settings_of(ask: Ask, offers: Offers, dialect: ChatDialect, *, model: str | 
         settings["logprobs"] = True
         if request.top_logprobs:
             settings["top_logprobs"] = request.top_logprobs
-    settings |= offers.settings(parallel=request.parallel_tool_calls)
+    settings |= tool_settings(offers, parallel=request.parallel_tool_calls)
     if not dialect.named_choice and isinstance(settings.get("tool_choice"), Mapping):
         settings["tool_choice"] = "required"
     if (wanted := _response_format(request, dialect)) is not None:

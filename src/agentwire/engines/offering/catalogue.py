@@ -1,0 +1,67 @@
+"""All tools that a conversation knows, under the names that the backend has for them.
+
+It begins with a request's own tools and grows by those that items bring. A tool keeps its name; the second that would
+have the same one gets another, in the definition as in the history's calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from agentwire.engines.offering.names import distinct_name, plain_name
+from agentwire.engines.offering.tool import Offer, offers_in
+from agentwire.protocol.tools import Tool
+
+__all__ = ["Catalogue"]
+
+
+@attrs.define
+class Catalogue:
+    """The tools of one request; the first of each identity counts."""
+
+    _by_name: dict[str, Offer] = attrs.field(factory=dict)
+    _names: dict[tuple[str, str | None, str], str] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, tools: Iterable[Tool]) -> Catalogue:
+        """One that begins with these."""
+        made = cls()
+        made.add(tools)
+        return made
+
+    def __iter__(self) -> Iterator[Offer]:
+        return iter(self._by_name.values())
+
+    def add(self, tools: Iterable[Tool]) -> None:
+        """More tools, or items that bring them; one that was deferred and is found now comes last, like a new one."""
+        for tool in tools:
+            for offer in offers_in(tool):
+                self._add(offer)
+
+    def _add(self, offer: Offer) -> None:
+        name = self._names.get(offer.identity)
+        if name is None:
+            name = offer.backend_name
+            if name in self._by_name:
+                name = distinct_name(*offer.identity)
+            self._names[offer.identity] = name
+        elif offer.deferred or not self._by_name[name].deferred:
+            return
+        self._by_name.pop(name, None)
+        self._by_name[name] = offer if name == offer.backend_name else attrs.evolve(offer, backend_name=name)
+
+    def name_of(self, name: str, namespace: str | None = None, call_type: str = "") -> str:
+        """The backend's name of a tool, whether it is known or not.
+
+        Args:
+            name: its own.
+            namespace: the one that it is in.
+            call_type: of the items that call it, where those are neither of functions nor of free text.
+        """
+        return self._names.get((name, namespace, call_type)) or plain_name(name, namespace)
+
+    def find(self, name: str) -> Offer | None:
+        """The tool that the backend knows by this name."""
+        return self._by_name.get(name)

@@ -69,6 +69,8 @@ def test_tools_inside_a_namespace_can_be_chosen() -> None:
     assert list(tool_names(tools)) == ["fs", "read", "write", "f", "g"]
     assert list(tool_names([OpaqueTool({"type": "namespace", "name": "fs", "tools": 3})])) == ["fs"]
     assert list(tool_names([OpaqueTool({"type": "mcp", "server_label": "a", "tools": inner})])) == ["a"]
+    late = OpaqueTool({"type": "additional_tools", "tools": [tools[0].raw, {"type": "shell"}]})  # type: ignore[union-attr]
+    assert list(tool_names([late])) == ["additional_tools", "fs", "read", "write", "shell"]
 
 
 def test_what_is_chosen_must_be_offered() -> None:

@@ -137,6 +137,19 @@ async def test_without_parallel_calls_a_step_ends_with_its_first(
     assert not caplog.records
 
 
+async def test_a_call_of_any_type_that_the_client_answers_is_the_only_one(autojump_clock: MockClock) -> None:
+    async def engine(ask: Ask, out: Out) -> None:
+        await out.item({"type": "web_search_call", "id": "ws_1", "status": "completed"})
+        for name in "ab":
+            action = {"commands": [name]}
+            await out.item({"type": "shell_call", "call_id": name, "action": action, "status": "completed"})
+
+    events = await ask_once(engine, parallel_tool_calls=False)
+    output = events[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["web_search_call", "shell_call"]
+    assert output[1]["call_id"] == "a"
+
+
 async def test_a_server_tool_runs_to_its_end_though_a_second_call_ends_the_engine(autojump_clock: MockClock) -> None:
     async def slow() -> str:
         """Take a while."""

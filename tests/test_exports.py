@@ -70,4 +70,4 @@ def test_the_protocol_brings_in_no_runtime() -> None:
         "[importlib.import_module(found.name) for found in pkgutil.walk_packages(floor.__path__, floor.__name__ + '.')]"
     )
     assert "agentwire.protocol.limits" in loaded
-    assert not loaded & {"trio", "socket", "ssl", "asyncio", "h11", "wsproto", "trio_websocket", "httpx2", "cyclopts"}
+    assert not loaded & {"trio", "socket", "ssl", "asyncio", "h11", "wsproto", "trio_websocket", "cyclopts"}

@@ -15,7 +15,6 @@ import trustme
 from agentwire import __version__
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.transport import http_client
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
 from agentwire.transport.listen import Listening, accept_loop, open_listeners
@@ -348,13 +347,13 @@ async def test_silence_has_a_deadline() -> None:
             await connection.start_stream(200, SSE, b"data: 1\n\n")
         await trio.sleep_forever()
 
-    async with client_of(silent, Limits(upstream_silence=0.1)) as (client, _):
-        with pytest.raises(ConnectionEnded, match="silent for too long"):
+    async with client_of(silent, Limits(upstream_first_event=0.1)) as (client, _):
+        with pytest.raises(ConnectionEnded, match=r"silent for too long: no answer within 0\.1 s"):
             await client.request("GET", "/")
-        async with client.stream_sse("/late") as stream:
-            assert await anext(stream) == b"1"
-            with pytest.raises(ConnectionEnded, match="silent for too long"):
-                await anext(stream)
+    async with client_of(silent, Limits(upstream_silence=0.1)) as (client, _), client.stream_sse("/late") as stream:
+        assert await anext(stream) == b"1"
+        with pytest.raises(ConnectionEnded, match=r"silent for too long: no further event within 0\.1 s"):
+            await anext(stream)
 
 
 async def test_a_server_that_does_not_read_has_a_deadline() -> None:
@@ -362,7 +361,7 @@ async def test_a_server_that_does_not_read_has_a_deadline() -> None:
         await trio.sleep_forever()
 
     async with client_of(deaf, Limits(write_progress=0.2)) as (client, _):
-        with pytest.raises(ConnectionEnded, match="took nothing for too long"):
+        with pytest.raises(ConnectionEnded, match=r"took nothing for 0\.2 s"):
             await client.request("POST", "/", json=bytes(20_000_000))
 
 
@@ -377,14 +376,6 @@ async def test_a_url_must_be_one_of_http(url: str) -> None:
     with pytest.raises(ValueError, match="must begin with http:// or https://"):
         async with open_http_client(url, limits=Limits()):
             raise AssertionError("entered")
-
-
-def test_an_error_that_says_nothing_is_told_by_its_kind() -> None:
-    outer = trio.ClosedResourceError()
-    outer.__cause__ = trio.BrokenResourceError()
-    assert http_client._reason(outer) == "ClosedResourceError"
-    outer.__cause__.__context__ = OSError("No route to host")
-    assert http_client._reason(outer) == "No route to host"
 
 
 # Other ways to get there

@@ -11,7 +11,7 @@ from agentwire._version import __version__
 
 __all__ = ["version"]
 
-PARTS: Final = ("trio", "trio-websocket", "wsproto", "h11", "httpx2", "msgspec", "attrs", "cattrs", "cyclopts")
+PARTS: Final = ("trio", "trio-websocket", "wsproto", "h11", "msgspec", "attrs", "cattrs", "cyclopts")
 """The libraries whose versions matter when something goes wrong on the wire."""
 
 

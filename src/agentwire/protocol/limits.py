@@ -210,3 +210,5 @@ class Limits:
     upstream_chains: int = _count(10_000)
     """Conversations that a WebSocket's server remembers and that are known here by what they say; the least recently
     used are forgotten first."""
+    upstream_kept: int = _count(100)
+    """Connections to one model's server that are kept for later requests."""

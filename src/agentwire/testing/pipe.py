@@ -217,6 +217,11 @@ class Pipe:
 
     # The reader's end
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether there is something to read, the end included."""
+        return bool(self._arrived) or self.ended
+
     def take(self, max_bytes: int) -> bytes | None:
         """What has arrived; empty at the end, None if there is nothing yet."""
         if not self._arrived:

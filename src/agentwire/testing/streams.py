@@ -130,6 +130,11 @@ class MemoryStream(NetworkStream):
             raise trio.BrokenResourceError(error)
         return self._in.take(limit)
 
+    def has_input(self) -> bool:
+        """Whether a read would give something at once, the end included."""
+        self.link.pump()
+        return self._closed or bool(self.link.receive_error(self.side)) or self._in.has_arrived
+
     # The end
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""Connecting: TCP, TLS or a Unix socket as a `NetworkStream`, within one deadline.
+"""Connecting: TCP, TLS, through a proxy or to a Unix socket, as a `NetworkStream`, within one deadline.
 
 Names with several addresses are tried side by side (RFC 8305, by Trio); what cannot be connected is one error that
 says where and why.
@@ -11,9 +11,10 @@ import ssl
 
 import trio
 
-from agentwire.protocol.errors import AgentwireError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.transport.streams import NetworkStream, SocketByteStream, TlsByteStream
+from agentwire.transport.proxy import Proxy, open_tunnel
+from agentwire.transport.streams import NetworkStream, SocketByteStream, TlsByteStream, close_now
 
 __all__ = ["ConnectFailed", "dial_tcp", "dial_unix"]
 
@@ -32,27 +33,56 @@ class ConnectFailed(AgentwireError):
         self.cause = cause
 
 
-async def dial_tcp(host: str, port: int, *, tls: ssl.SSLContext | None = None, limits: Limits) -> NetworkStream:
+async def dial_tcp(
+    host: str, port: int, *, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None, limits: Limits
+) -> NetworkStream:
     """Connect over TCP, with TLS if a context is given; the caller closes the stream.
 
     Cancelled, it leaves nothing open.
 
+    Args:
+        host: name or address.
+        port: TCP port.
+        tls: for TLS with the host itself.
+        proxy: tunnels the connection.
+        limits: deadlines and sizes.
+
     Raises:
         ConnectFailed: refused, unreachable, unknown, not trusted, or no success within ``limits.handshake``.
     """
-    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    target = _authority(host, port)
     with trio.move_on_after(limits.handshake):
-        try:
-            stream = SocketByteStream(await trio.open_tcp_stream(host, port))
-        except OSError as error:
-            raise ConnectFailed(target, _reason(error)) from error
+        stream = await (_connect(host, port, target) if proxy is None else _through(proxy, target, limits))
         return stream if tls is None else await _secure(stream, host, tls, target, limits)
     raise ConnectFailed(target, f"no success within {limits.handshake:g} s")
 
 
-async def _secure(
-    stream: SocketByteStream, host: str, tls: ssl.SSLContext, target: str, limits: Limits
-) -> TlsByteStream:
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _connect(host: str, port: int, target: str) -> SocketByteStream:
+    try:
+        return SocketByteStream(await trio.open_tcp_stream(host, port))
+    except OSError as error:
+        raise ConnectFailed(target, _reason(error)) from error
+
+
+async def _through(proxy: Proxy, target: str, limits: Limits) -> NetworkStream:
+    """A tunnel to the target."""
+    stream = await dial_tcp(proxy.host, proxy.port, tls=proxy.tls, limits=limits)
+    try:
+        await open_tunnel(stream, target, proxy, limits)
+    except (ConnectionEnded, RemoteProtocolError) as error:
+        await close_now(stream)  # noqa: ASYNC120 - it waits for nothing
+        raise ConnectFailed(target, getattr(error, "cause", str(error))) from error
+    except BaseException:
+        await close_now(stream)  # noqa: ASYNC102 - it waits for nothing
+        raise
+    return stream
+
+
+async def _secure(stream: NetworkStream, host: str, tls: ssl.SSLContext, target: str, limits: Limits) -> TlsByteStream:
     secure = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
     try:
         await secure.do_handshake()

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of a server, on h11: the only module that imports it.
+"""One HTTP/1.1 connection of a server, on h11.
 
 What is legal, where a body ends and whether the connection can be used again is h11's to say. Added here are the
 deadlines, the bounds, and what to do when the peer goes: a fault of the peer becomes an answer with a JSON body, or

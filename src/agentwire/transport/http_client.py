@@ -1,31 +1,37 @@
-"""HTTP from the client's side, on httpx2: the only module that imports it.
+"""HTTP from the client's side: a request gives its whole answer, a stream of server-sent events its payloads.
 
-A request gives its whole response, a stream of server-sent events its payloads in batches, as they arrive. Whatever
-goes wrong is one of three errors: the server answered with a status, it broke the rules, or the connection ended.
+Whatever goes wrong is one of three errors: the server answered with a status, it broke the rules, or the connection
+ended. Nothing stands between the bytes of a read and its payloads but the framing of the body and of the events, since
+on a server's way from a model to its clients this is run for every token.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from ipaddress import ip_address
-from typing import Any, NamedTuple, Self
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, NamedTuple
 
-import httpx2
 import msgspec
 import trio
 
 from agentwire._version import __version__
-from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError, RemoteProtocolError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.transport.sse import SseParser
+from agentwire.runtime.contracts import ByteStream
+from agentwire.runtime.groups import open_flat_nursery
+from agentwire.transport.base_url import BaseUrl
+from agentwire.transport.caller import Caller
+from agentwire.transport.event_stream import SseStream
+from agentwire.transport.heads import RequestHeads, ResponseHead
+from agentwire.transport.pool import Pool, PoolStatistics
+from agentwire.transport.route import Route
 
 __all__ = ["HttpClient", "HttpReply", "HttpStatusError", "SseStream", "open_http_client"]
 
-_DONE = b"[DONE]"
-_EVENT_STREAM = "text/event-stream"
+_EVENT_STREAM: Final = "text/event-stream"
+_NO_ANSWER: Final = "silent for too long: no answer within {:g} s"
+_WITH_BODY: Final = ("POST", "PUT", "PATCH")
 
 
 class HttpReply(NamedTuple):
@@ -56,79 +62,21 @@ class HttpStatusError(AgentwireError):
         return f"the server answered with HTTP {self.status}{': ' if said else ''}{said}"
 
 
-class SseStream:
-    """The payloads of one event stream, one by one or in batches; ends at ``[DONE]``, or where the body does.
-
-    Cancelling a read ends it: what was cut off cannot be read any more.
-
-    Attributes:
-        status: the HTTP status, below 300.
-        headers: names in lower case.
-        done: True once ``[DONE]`` was read: the server has said everything.
-    """
-
-    def __init__(self, response: httpx2.Response, chunks: AsyncIterator[bytes], parser: SseParser, server: str) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = dict(response.headers)
-        self.done = False
-        self._chunks = chunks
-        self._parser = parser
-        self._server = server
-        self._ready: deque[bytes] = deque()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next payload; waits only if none is here, so a loop over what arrived together has no checkpoint."""
-        if not self._ready:
-            self._ready.extend(await self._read_batch())
-        if not self._ready:
-            raise StopAsyncIteration
-        return self._ready.popleft()
-
-    async def batch(self) -> list[bytes]:
-        """Everything that has arrived, at least one payload; empty at the end.
-
-        Raises:
-            ConnectionEnded: the connection broke, or nothing came for ``limits.upstream_silence`` seconds.
-            RemoteProtocolError: an event is larger than ``limits.message_bytes``.
-        """
-        if self._ready:
-            batch = list(self._ready)
-            self._ready.clear()
-            return batch
-        return await self._read_batch()
-
-    async def _read_batch(self) -> list[bytes]:
-        while not self.done:
-            with _errors_of(self._server):
-                chunk = await anext(self._chunks, None)
-            if chunk is None:
-                return []
-            if payloads := self._parser.feed(chunk):
-                if _DONE in payloads:
-                    self.done = True
-                    del payloads[payloads.index(_DONE) :]
-                if payloads:
-                    return payloads
-        await trio.lowlevel.checkpoint()
-        return []
-
-    async def drain(self) -> None:
-        """Read the body's end, so that its connection can be used again; whatever comes is dropped."""
-        with _errors_of(self._server):
-            async for _ in self._chunks:
-                pass
-
-
 class HttpClient:
     """Requests to one server, over connections that are kept; made by `open_http_client`."""
 
-    def __init__(self, client: httpx2.AsyncClient, limits: Limits) -> None:
-        self._client = client
+    def __init__(self, base: BaseUrl, prefix: str, headers: Mapping[str, str], pool: Pool, limits: Limits) -> None:
+        self._base = base
+        self._prefix = prefix
+        self._headers = dict(headers)
+        self._heads = RequestHeads()
+        self._pool = pool
         self._limits = limits
-        self._server = f"{client.base_url.scheme}://{client.base_url.netloc.decode('ascii')}"
+        self._server = base.origin
+
+    def statistics(self) -> PoolStatistics:
+        """The connections at this moment."""
+        return self._pool.statistics()
 
     async def request(
         self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
@@ -136,20 +84,22 @@ class HttpClient:
         """Send a request and read the whole answer. Cancelling it closes its connection.
 
         Args:
+            method: such as ``GET``.
             path: below the base URL.
             json: the body, unless it is None; bytes are sent as they are.
+            headers: besides those of every request.
 
         Raises:
             HttpStatusError: the answer's status is 300 or more.
-            ConnectionEnded: there is no connection, or it ended before the answer did.
+            ConnectionEnded: there is no connection, or it ended before the answer did, or the answer was late.
             RemoteProtocolError: the answer is no HTTP, or larger than ``limits.body_bytes``.
         """
-        body = bytearray()
-        async with self._exchange(method, path, json, headers) as response:
-            await self._read(response, body, self._limits.body_bytes)
-        if len(body) > self._limits.body_bytes:
-            raise RemoteProtocolError(f"{self._server} answered with more than {self._limits.body_bytes} bytes")
-        return HttpReply(response.status_code, dict(response.headers), bytes(body))
+        async with self._exchange(method, path, json, headers) as (caller, head):
+            body = bytearray()
+            await caller.read_into(body, self._limits.body_bytes)
+            if len(body) > self._limits.body_bytes:
+                raise RemoteProtocolError(f"{self._server} answered with more than {self._limits.body_bytes} bytes")
+            return HttpReply(head.status, head.headers, bytes(body))
 
     @asynccontextmanager
     async def stream_sse(
@@ -177,71 +127,72 @@ class HttpClient:
             RemoteProtocolError: as `request` does, and if the answer is no event stream.
         """
         accepted = {"accept": _EVENT_STREAM, **(headers or {})}
-        async with self._exchange(method, path, json, accepted, repeat=repeat) as response:
-            kind = response.headers.get("content-type", _EVENT_STREAM)
+        first_by = trio.current_time() + self._limits.upstream_first_event
+        async with self._exchange(method, path, json, accepted, repeat=repeat) as (caller, head):
+            kind = head.headers.get("content-type", _EVENT_STREAM)
             if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
                 raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
-            async with _closing(response.aiter_raw()) as chunks:
-                stream = SseStream(response, chunks, SseParser(self._limits.message_bytes), self._server)
-                yield stream
-                if stream.done:
-                    with trio.move_on_after(self._limits.close_grace), suppress(AgentwireError):
-                        await stream.drain()
+            stream = SseStream(caller, head, self._limits, first_by)
+            yield stream
+            if stream.done and not caller.complete:
+                with trio.move_on_after(self._limits.close_grace), suppress(AgentwireError):
+                    await caller.skip()
 
     @asynccontextmanager
     async def _exchange(
         self, method: str, path: str, json: Any, headers: Mapping[str, str] | None, *, repeat: bool = False
-    ) -> AsyncGenerator[httpx2.Response]:
+    ) -> AsyncGenerator[tuple[Caller, ResponseHead]]:
         """A response whose head says success, and whose body is still to be read."""
-        sent = dict(headers or {})
-        body: bytes | None = None
+        request, body = self._request(method, path, json, headers)
+        caller, head = await self._send(method, request, body, repeat=repeat)
+        try:
+            if head.status >= 300:
+                raise await self._failure(caller, head)
+            if (coding := head.headers.get("content-encoding", "identity")) != "identity":
+                raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
+            yield caller, head
+        finally:
+            await self._pool.give_back(caller)  # noqa: ASYNC102 - it waits for nothing
+
+    def _request(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> tuple[bytes, bytes]:
+        """A request's head and body."""
+        sent = self._headers | {name.lower(): value for name, value in (headers or {}).items()}
+        body, length = b"", 0 if method in _WITH_BODY else None
         if json is not None:
             body = json if isinstance(json, bytes) else msgspec.json.encode(json)
-            sent |= {"content-type": "application/json", "content-length": str(len(body))}
-        with _errors_of(self._server):
-            response = await self._send(method, path, body, sent, repeat=repeat)
-        try:
-            if response.status_code >= 300:
-                raise await self._failure(response)
-            if (coding := response.headers.get("content-encoding", "identity")) != "identity":
-                raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
-            yield response
-        finally:
-            await response.aclose()  # noqa: ASYNC102 - httpx2 shields it and waits for nothing
+            sent["content-type"] = "application/json"
+            length = len(body)
+        return self._heads.head(method, self._prefix + self._base.target(path), sent, length), body
 
-    async def _send(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], *, repeat: bool
-    ) -> httpx2.Response:
+    async def _send(self, method: str, request: bytes, body: bytes, *, repeat: bool) -> tuple[Caller, ResponseHead]:
         """Send a request as often as it takes; every kept connection that fails it is one less."""
         while True:  # noqa: ASYNC913 - each round sends
-            content: bytes | AsyncGenerator[bytes] | None = body
-            if body is not None and len(body) > self._limits.write_bytes:
-                content = _pieces(body, self._limits.write_bytes)
-            dialled = _Dialled()
-            extensions = {"trace": dialled} if repeat else {}
-            request = self._client.build_request(method, path, content=content, headers=headers, extensions=extensions)
+            caller = await self._pool.take()
             try:
-                return await self._client.send(request, stream=True)
-            except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError) as error:
-                given_up = not isinstance(error, httpx2.RemoteProtocolError) or _is_end(error)
-                if not (repeat and given_up) or dialled.yes:
+                return caller, await self._attempt(caller, method, request, body)
+            except ConnectionEnded:
+                again = repeat and caller.given_up
+                await self._pool.give_back(caller)  # noqa: ASYNC120 - it waits for nothing
+                if not again:
                     raise
+            except BaseException:
+                await self._pool.give_back(caller)  # noqa: ASYNC102, ASYNC120 - it waits for nothing
+                raise
 
-    async def _failure(self, response: httpx2.Response) -> HttpStatusError:
+    async def _attempt(self, caller: Caller, method: str, request: bytes, body: bytes) -> ResponseHead:
+        await caller.send(request, body)
+        caller.expect(_NO_ANSWER, self._limits.upstream_first_event)
+        try:
+            return await caller.read_head(method)
+        finally:
+            caller.relax()
+
+    async def _failure(self, caller: Caller, head: ResponseHead) -> HttpStatusError:
         """The error that an answer is, with as much of its body as comes."""
         body = bytearray()
         with suppress(AgentwireError):
-            await self._read(response, body, self._limits.reply_bytes)
-        return HttpStatusError(response.status_code, bytes(body[: self._limits.reply_bytes]), dict(response.headers))
-
-    async def _read(self, response: httpx2.Response, body: bytearray, limit: int) -> None:
-        """Add the rest of an answer to ``body``, until it is larger than ``limit``."""
-        with _errors_of(self._server):
-            async with _closing(response.aiter_raw()) as chunks:
-                async for chunk in chunks:
-                    body += chunk
-                    if len(body) > limit:
-                        break
+            await caller.read_into(body, self._limits.reply_bytes)
+        return HttpStatusError(head.status, bytes(body[: self._limits.reply_bytes]), head.headers)
 
 
 @asynccontextmanager
@@ -252,116 +203,37 @@ async def open_http_client(
     limits: Limits,
     tls: ssl.SSLContext | None = None,
     unix_path: str | None = None,
+    connector: Callable[[], Awaitable[ByteStream]] | None = None,
+    proxy: str | None = "environment",
 ) -> AsyncGenerator[HttpClient]:
     """Open a client for one server; its connections are closed when the block is left.
 
-    The environment's proxy settings are obeyed, but never for this machine itself.
-
     Args:
-        base_url: ``http://`` or ``https://``; the paths of requests are added to it.
+        base_url: ``http://`` or ``https://``; the paths of requests are added to its path, and a query that it has to
+            theirs. A name and password in it are sent as ``authorization``.
         headers: for every request, such as ``authorization``.
         limits: deadlines and sizes.
         tls: for ``https``; the system's trust store if left out.
-        unix_path: a Unix socket to connect to, whatever the host in ``base_url`` is.
+        unix_path: a Unix socket to connect to, without TLS, whatever the host in ``base_url`` is.
+        connector: makes the connections instead, TLS included; the client closes them.
+        proxy: the URL of a proxy, or None; the environment's settings if left out, which never count for this machine
+            itself. With a Unix socket or a connector there is none.
 
     Raises:
-        ValueError: ``base_url`` is no HTTP URL.
+        ValueError: ``base_url`` or the proxy's URL is none of HTTP.
+        LocalProtocolError: the headers cannot be sent.
     """
-    url = httpx2.URL(base_url)
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"base_url must begin with http:// or https:// and a host, not {base_url!r}")
-    verify = tls if tls is not None else url.scheme == "https"
-    pool = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=limits.idle)
-    transport = httpx2.AsyncHTTPTransport(verify=verify, uds=unix_path, limits=pool) if unix_path else None
-    async with httpx2.AsyncClient(
-        base_url=url,
-        headers={"user-agent": f"agentwire/{__version__}", "accept-encoding": "identity", **(headers or {})},
-        verify=verify,
-        limits=pool,
-        timeout=httpx2.Timeout(
-            connect=limits.handshake, read=limits.upstream_silence, write=limits.write_progress, pool=None
-        ),
-        transport=transport,
-        trust_env=not _is_here(url.host),
-    ) as client:
-        yield HttpClient(client, limits)
-
-
-async def _pieces(body: bytes, size: int) -> AsyncGenerator[bytes]:  # noqa: ASYNC124, ASYNC900, ASYNC911
-    """A body in pieces, so that the deadline on a write is one on progress; httpx2 takes no other iterator."""
-    for start in range(0, len(body), size):
-        yield body[start : start + size]  # noqa: ASYNC911 - it waits for nothing
-
-
-@asynccontextmanager
-async def _closing(chunks: AsyncGenerator[bytes]) -> AsyncGenerator[AsyncGenerator[bytes]]:
-    """Iterate over a body, and end every generator beneath it.
-
-    Closing the outermost one would leave the one of the connection pool to the garbage collector, and Trio would
-    complain; a cancelled read goes through them all.
-    """
-    try:
-        yield chunks
-    finally:
-        with trio.CancelScope() as scope, suppress(httpx2.HTTPError):  # noqa: ASYNC100 - it may wait for the network
-            scope.cancel(reason="the rest of the answer is not wanted")
-            async for _ in chunks:  # noqa: ASYNC102 - cancelled, it waits for nothing
-                pass
-
-
-@contextmanager
-def _errors_of(server: str) -> Iterator[None]:
-    """Turn errors of httpx2 into ours."""
-    try:
-        yield
-    except httpx2.TimeoutException as error:
-        raise ConnectionEnded(cause=f"{server}: {_LATE.get(type(error), 'too slow')}") from error
-    except httpx2.RemoteProtocolError as error:
-        if _is_end(error):
-            raise ConnectionEnded(cause=f"{server}: ended before the answer did") from error
-        raise RemoteProtocolError(f"{server} does not speak HTTP: {error}") from error
-    except httpx2.LocalProtocolError as error:
-        raise LocalProtocolError(f"this request cannot be sent: {error}") from error
-    except httpx2.TransportError as error:
-        raise ConnectionEnded(cause=f"{server}: {_reason(error)}") from error
-
-
-def _is_end(error: httpx2.RemoteProtocolError) -> bool:
-    """Whether a connection ended within a response, which is told apart by its message alone."""
-    return str(error).startswith(("Server disconnected", "peer closed connection", "peer unexpectedly closed"))
-
-
-class _Dialled:
-    """Notes whether a request opened a connection of its own."""
-
-    def __init__(self) -> None:
-        self.yes = False
-
-    async def __call__(self, event: str, _: Mapping[str, Any]) -> None:
-        self.yes = self.yes or ".connect_" in event
-
-
-_LATE = {
-    httpx2.ConnectTimeout: "could not connect in time",
-    httpx2.ReadTimeout: "silent for too long",
-    httpx2.WriteTimeout: "took nothing for too long",
-}
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, from the first of an error's causes that says it."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if said := str(cause):
-            return said
-        cause = cause.__cause__ or cause.__context__
-    return type(error).__name__
-
-
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    base = BaseUrl.parse(base_url)
+    route = Route.to(base, tls=tls, unix_path=unix_path, connector=connector, proxy=proxy, limits=limits)
+    standing = {"host": base.authority, "user-agent": f"agentwire/{__version__}", "accept-encoding": "identity"}
+    if base.credentials:
+        standing["authorization"] = base.credentials
+    standing |= {**route.headers, **{name.lower(): value for name, value in (headers or {}).items()}}
+    pool = Pool(route.dial, base.origin, limits)
+    async with open_flat_nursery() as nursery:
+        nursery.start_soon(pool.run)
+        try:
+            yield HttpClient(base, route.prefix, standing, pool, limits)
+        finally:
+            await pool.aclose()  # noqa: ASYNC102 - it waits for nothing
+            nursery.cancel_scope.cancel(reason="the client is closed")

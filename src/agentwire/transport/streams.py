@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import os
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ __all__ = [
 
 Data = bytes | bytearray | memoryview
 
+_RECEIVE_BYTES = 65536
+
 
 class NetworkStream(trio.abc.HalfCloseableStream):
     """A `ByteStream` that Trio's own code (`trio.SSLStream`, trio-websocket) can use as well.
@@ -50,6 +53,13 @@ class NetworkStream(trio.abc.HalfCloseableStream):
     @abc.abstractmethod
     async def wait_send(self, data: bytes | memoryview) -> int:
         """Wait until at least one byte is taken; see `ByteStream.wait_send`."""
+
+    def has_input(self) -> bool:
+        """Whether a read would give something at once, the end included; False where nobody can tell.
+
+        A kept connection from whose other side nothing is due must have none: otherwise it is of no more use.
+        """
+        return False
 
 
 class SocketByteStream(NetworkStream):
@@ -117,8 +127,35 @@ class SocketByteStream(NetworkStream):
         await self._stream.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes; empty at the end."""
-        return bytes(await self._stream.receive_some(max_bytes))
+        """The next bytes; empty at the end.
+
+        It waits before it reads, since nearly always it is called before anything is there: a read in vain costs as
+        much as one that finds something.
+        """
+        size = _RECEIVE_BYTES if max_bytes is None else max_bytes
+        if not isinstance(size, int):
+            raise TypeError("max_bytes must be an integer or None")
+        if size < 1:
+            raise ValueError("max_bytes must be at least 1")
+        if self._descriptor < 0:
+            await trio.lowlevel.checkpoint()
+            raise trio.ClosedResourceError("this stream is closed")
+        while True:
+            await trio.lowlevel.wait_readable(self._descriptor)
+            try:
+                return os.read(self._descriptor, size)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if self._descriptor < 0:
+                    raise trio.ClosedResourceError("this stream is closed") from None
+                raise trio.BrokenResourceError(f"the peer is gone: {error.strerror}") from error
+
+    def has_input(self) -> bool:
+        """Whether a read would give something at once, the end included; see `NetworkStream.has_input`."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def aclose(self) -> None:
         """Close the socket; the kernel goes on to send what it has taken."""
@@ -188,9 +225,15 @@ class TlsByteStream(SlicedByteStream):
         slice_bytes: one TLS record's worth (``Limits.slice_bytes``).
     """
 
-    def __init__(self, stream: trio.SSLStream[SocketByteStream], *, slice_bytes: int) -> None:
+    def __init__(
+        self, stream: trio.SSLStream[SocketByteStream] | trio.SSLStream[NetworkStream], *, slice_bytes: int
+    ) -> None:
         super().__init__(stream, slice_bytes=slice_bytes, peer=stream.transport_stream.peer)
-        self._transport = stream.transport_stream
+        self._transport: NetworkStream = stream.transport_stream
+
+    def has_input(self) -> bool:
+        """Whether anything has come on the connection beneath; see `NetworkStream.has_input`."""
+        return self._transport.has_input()
 
     async def send_eof(self) -> None:
         """End our half of the TCP connection beneath: TLS peers of HTTP take that for the end."""
@@ -225,7 +268,7 @@ async def send_with_progress(stream: ByteStream, data: Data, limits: Limits) -> 
 
 async def close_now(stream: ByteStream) -> None:
     """Close by force: no goodbye, no waiting, whatever else uses the stream (compare `trio.aclose_forcefully`)."""
-    with trio.CancelScope() as scope:
+    with trio.CancelScope(shield=True) as scope:  # a cancellation from outside must not end a row of these
         scope.cancel(reason="closed by force")
         await stream.aclose()
 

@@ -1,0 +1,99 @@
+"""An answer that is a stream of server-sent events, as its payloads.
+
+Everything that arrived together is one batch. A deadline is on the next event, not on the next byte: a server, or a
+proxy before it, that sends comments for ever has not said anything.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Self
+
+import trio
+
+from agentwire.protocol.limits import Limits
+from agentwire.transport.caller import Caller
+from agentwire.transport.heads import ResponseHead
+from agentwire.transport.sse import SseParser
+
+__all__ = ["SseStream"]
+
+_DONE: Final = b"[DONE]"
+_NO_FIRST: Final = "silent for too long: no first event within {:g} s"
+_NO_NEXT: Final = "silent for too long: no further event within {:g} s"
+
+
+class SseStream:
+    """The payloads of one event stream, one by one or in batches; ends at ``[DONE]``, or where the body does.
+
+    Cancelling a read loses nothing.
+
+    Attributes:
+        status: the HTTP status, below 300.
+        headers: names in lower case.
+        done: True once ``[DONE]`` was read: the server has said everything.
+    """
+
+    def __init__(self, caller: Caller, head: ResponseHead, limits: Limits, first_by: float) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self.done = False
+        self._caller = caller
+        self._parser = SseParser(limits.message_bytes)
+        self._silence = limits.upstream_silence
+        self._first_by: float | None = first_by
+        self._late = _NO_FIRST, limits.upstream_first_event
+        self._ready: deque[bytes] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next payload; waits only if none is here, so a loop over what arrived together has no checkpoint."""
+        if not self._ready:
+            self._ready.extend(await self._read_batch())
+        if not self._ready:
+            raise StopAsyncIteration
+        return self._ready.popleft()
+
+    async def batch(self) -> list[bytes]:
+        """Everything that has arrived, at least one payload; empty at the end.
+
+        Raises:
+            ConnectionEnded: the connection broke, or no event came for ``limits.upstream_silence`` seconds, or no first
+                one within ``limits.upstream_first_event`` seconds of the request. Comments are no events.
+            RemoteProtocolError: an event is larger than ``limits.message_bytes``, or the body is broken.
+        """
+        if self._ready:
+            batch = list(self._ready)
+            self._ready.clear()
+            return batch
+        return await self._read_batch()
+
+    async def _read_batch(self) -> list[bytes]:
+        caller, feed = self._caller, self._parser.feed
+        caller.expect(*self._late, by=self._first_by)
+        try:
+            while not (self.done or caller.complete):
+                if payloads := feed(await caller.read()):
+                    if _DONE in payloads:
+                        self.done = True
+                        del payloads[payloads.index(_DONE) :]
+                    if payloads:
+                        if self._first_by is not None:
+                            self._first_by, self._late = None, (_NO_NEXT, self._silence)
+                        return payloads
+        finally:
+            caller.relax()
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def drain(self) -> None:
+        """Read the body's end, so that its connection can be used again; whatever comes is dropped.
+
+        Raises:
+            ConnectionEnded: the connection broke, or nothing came for ``limits.upstream_silence`` seconds.
+            RemoteProtocolError: the body is broken.
+        """
+        await trio.lowlevel.checkpoint()
+        await self._caller.skip()

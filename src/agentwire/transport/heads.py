@@ -1,0 +1,138 @@
+"""Heads of HTTP/1.1 messages from the client's side, on h11: a request's written, a response's read.
+
+What is legal is h11's to say. A request's head is checked once and remembered without its length, since a client sends
+the same few over and over; a response's head also says how its body ends, and whether its connection can be used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+import h11
+
+from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError
+from agentwire.transport.bodies import Body, ChunkedBody, EndlessBody, SizedBody
+
+__all__ = ["HeadReader", "RequestHeads", "ResponseHead"]
+
+_REMEMBERED: Final = 64
+_OWN: Final = ("content-length", "transfer-encoding")
+_BODILESS: Final = (204, 304)
+_INFORMATION: Final = 32  # responses of the kind 1xx before the real one
+_ASKED: Final = h11.Request(method="GET", target="/", headers=[("host", "any")])  # h11 takes no answer without one
+
+
+@attrs.frozen
+class ResponseHead:
+    """What came before a response's body.
+
+    Attributes:
+        status: 200 or more; 1xx are skipped.
+        headers: names in lower case; values of repeated ones are joined by commas.
+        reusable: whether its connection may carry another request afterwards.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    reusable: bool
+
+    def body(self, method: str, line_bytes: int) -> Body:
+        """What reads its body (RFC 9112, section 6.3).
+
+        Args:
+            method: of the request.
+            line_bytes: the most bytes of a line between two chunks.
+        """
+        if method == "HEAD" or self.status in _BODILESS:
+            return SizedBody(0)
+        if "transfer-encoding" in self.headers:
+            return ChunkedBody(line_bytes)
+        size = self.headers.get("content-length")
+        return EndlessBody() if size is None else SizedBody(int(size))
+
+
+class RequestHeads:
+    """Writes the heads of requests."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, tuple[tuple[str, str], ...]], bytes] = {}
+
+    def head(self, method: str, target: str, headers: Mapping[str, str], length: int | None) -> bytes:
+        """A request's head, with the empty line behind it.
+
+        Args:
+            method: such as ``POST``.
+            target: what stands behind it.
+            headers: names in lower case, ``host`` among them.
+            length: of the body; None if there is none.
+
+        Raises:
+            LocalProtocolError: it cannot be sent.
+        """
+        key = (method, target, tuple(headers.items()))
+        start = self._known.get(key)
+        if start is None:
+            start = _checked(method, target, headers)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = start
+        return start + (b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length)
+
+
+def _checked(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    if any(name in headers for name in _OWN):
+        raise LocalProtocolError("this request cannot be sent: its length is not for a header to say")
+    try:
+        encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        request = h11.Request(method=method, target=target, headers=encoded)
+        head = h11.Connection(h11.CLIENT).send(request)
+    except (h11.LocalProtocolError, UnicodeError) as error:
+        raise LocalProtocolError(f"this request cannot be sent: {error}") from error
+    assert head is not None
+    return head.removesuffix(b"\r\n")
+
+
+class HeadReader:
+    """Reads one response's head.
+
+    Args:
+        max_bytes: its largest size.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_bytes)
+        self._h11.send(_ASKED)
+        self._left = _INFORMATION
+
+    def feed(self, data: bytes) -> ResponseHead | None:
+        """Take what was received; returns the head if it is whole.
+
+        Raises:
+            RemoteProtocolError: it is none.
+        """
+        self._h11.receive_data(data)
+        try:
+            while isinstance(event := self._h11.next_event(), h11.InformationalResponse):
+                self._left -= 1
+                if not self._left:
+                    raise RemoteProtocolError("it announces an answer over and over")
+        except h11.RemoteProtocolError as error:
+            raise RemoteProtocolError(str(error)) from error
+        return _head_of(event) if isinstance(event, h11.Response) else None
+
+    @property
+    def rest(self) -> bytes:
+        """What came behind the head."""
+        return self._h11.trailing_data[0]
+
+
+def _head_of(event: h11.Response) -> ResponseHead:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in event.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    ambiguous = all(name in headers for name in _OWN)  # RFC 9112, section 6.3: somebody may see another end
+    closing = "close" in [token.strip() for token in headers.get("connection", "").lower().split(",")]
+    return ResponseHead(event.status_code, headers, event.http_version == b"1.1" and not closing and not ambiguous)

@@ -1,0 +1,127 @@
+"""The connections of a client to one server: kept for the next request, and in its books as long as they are open.
+
+A request has a connection of its own. Whatever ends it, the connection comes back here, and is kept if it is fit for
+another request and closed at once if not; there is nothing to wait for, so that a cancelled request leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+import trio
+
+from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import ByteStream
+from agentwire.transport.caller import Caller
+from agentwire.transport.dial import ConnectFailed
+from agentwire.transport.watchdog import Watchdog
+
+__all__ = ["Pool", "PoolStatistics"]
+
+_IDLE: Final = "not needed for {:g} s"
+_CONNECT_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+@attrs.frozen
+class PoolStatistics:
+    """A snapshot of a client's connections.
+
+    Attributes:
+        dialling: those that are being made.
+        busy: those with a request under way.
+        idle: those that are kept.
+        opened: how many there have been.
+        requests: how many requests went out.
+    """
+
+    dialling: int
+    busy: int
+    idle: int
+    opened: int
+    requests: int
+
+
+class Pool:
+    """Connections to one server.
+
+    Args:
+        open_stream: makes a connection.
+        server: its name, for errors.
+        limits: deadlines and sizes.
+    """
+
+    def __init__(self, open_stream: Callable[[], Awaitable[ByteStream]], server: str, limits: Limits) -> None:
+        self._open_stream = open_stream
+        self._server = server
+        self._limits = limits
+        self._watchdog = Watchdog()
+        self._idle: list[Caller] = []  # the one that was used last is the last
+        self._busy: set[Caller] = set()
+        self._dialling = self._opened = self._requests = 0
+        self._closed = False
+
+    def statistics(self) -> PoolStatistics:
+        """What there is at this moment, and totals."""
+        return PoolStatistics(self._dialling, len(self._busy), len(self._idle), self._opened, self._requests)
+
+    async def run(self) -> None:
+        """Look after the deadlines, until cancelled."""
+        await self._watchdog.run()
+
+    async def take(self) -> Caller:
+        """A connection for one request: a kept one, or else a new one. Hand it back with `give_back`.
+
+        Raises:
+            ConnectionEnded: there is none to be had.
+            LocalProtocolError: the pool is closed.
+        """
+        if self._closed:
+            raise LocalProtocolError("this client is closed")
+        self._requests += 1
+        while self._idle:
+            caller = self._idle.pop()
+            if caller.fit and not caller.has_input():
+                caller.relax()
+                self._busy.add(caller)
+                return caller
+            await caller.aclose()
+        caller = await self._dial()
+        self._busy.add(caller)
+        return caller
+
+    async def _dial(self) -> Caller:
+        self._dialling += 1
+        try:
+            stream = await self._open_stream()
+        except ConnectFailed as error:
+            raise ConnectionEnded(cause=f"{self._server}: {error.cause}") from error
+        except _CONNECT_ERRORS as error:
+            raise ConnectionEnded(cause=f"{self._server}: {error}") from error
+        finally:
+            self._dialling -= 1
+        self._opened += 1
+        return Caller(stream, self._server, self._watchdog, self._limits, self._forget)
+
+    async def give_back(self, caller: Caller) -> None:
+        """A request is over, however it ended."""
+        self._busy.discard(caller)
+        if self._closed or len(self._idle) >= self._limits.upstream_kept or not caller.fit:
+            await caller.aclose()
+            return
+        self._idle.append(caller)
+        caller.expect(_IDLE, self._limits.idle)
+
+    def _forget(self, caller: Caller) -> None:
+        """A connection has been closed."""
+        self._busy.discard(caller)
+        if caller in self._idle:
+            self._idle.remove(caller)
+
+    async def aclose(self) -> None:
+        """Close every connection; requests that are under way end with `ConnectionEnded`."""
+        self._closed = True
+        for caller in [*self._idle, *self._busy]:
+            await caller.aclose()

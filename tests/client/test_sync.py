@@ -5,10 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 import pytest
 import trio
@@ -20,38 +16,9 @@ from agentwire.client.portal import Portal
 from agentwire.engines.script import Call, Delay, Text, Turn
 from agentwire.engines.scripted import ScriptedEngine, scripted
 from agentwire.protocol.events import OutputTextDelta
+from tests.client.threads import loops, serving
 
 pytestmark = pytest.mark.socket
-
-
-@contextmanager
-def serving(engine: agentwire.Engine) -> Iterator[str]:
-    """A server in a Trio loop of its own thread: its URL."""
-    started: list[Any] = []
-    ready = threading.Event()
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            server = await nursery.start(partial(agentwire.serve, engine))
-            over = trio.Event()
-            started.extend((server.url, trio.lowlevel.current_trio_token(), over))
-            ready.set()
-            await over.wait()
-            nursery.cancel_scope.cancel(reason="the test is over")
-
-    thread = threading.Thread(target=trio.run, args=(main,))
-    thread.start()
-    ready.wait()
-    url, token, over = started
-    try:
-        yield url
-    finally:
-        token.run_sync_soon(over.set)
-        thread.join()
-
-
-def loops() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "agentwire"]
 
 
 def test_a_whole_answer() -> None:

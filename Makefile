@@ -67,6 +67,7 @@ lock: ## resolve all pins again, to the newest versions (needs uv)
 	$(COMPILE) tests/peers/openai/requirements.in -o tests/peers/openai/requirements.txt
 	$(COMPILE) tests/peers/node/requirements.in -o tests/peers/node/requirements.txt
 	$(COMPILE) tests/peers/frameworks/requirements.in -o tests/peers/frameworks/requirements.txt
+	$(COMPILE) tests/peers/agentic/requirements.in -o tests/peers/agentic/requirements.txt
 	$(COMPILE) tests/peers/llama/requirements.in -o tests/peers/llama/requirements.txt
 	$(COMPILE) --no-deps tests/peers/llama/weights.in -o tests/peers/llama/weights.txt
 

@@ -22,7 +22,7 @@ PROGRAMS = Path(__file__).resolve().parent
 HOME = PROGRAMS.parent.parent / ".peers"
 
 
-def peer_python(name: Literal["openai", "llama", "frameworks"]) -> Path:
+def peer_python(name: Literal["openai", "llama", "frameworks", "agentic"]) -> Path:
     """The interpreter of one peer's environment; fails the test if it was never set up."""
     return _ready(name, HOME / name / "bin" / "python")
 

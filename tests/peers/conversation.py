@@ -36,6 +36,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     found.add_argument("--tool-choice", default="auto", choices=["auto", "required"])
     found.add_argument("--store", choices=["true", "false"], help="what to send as `store`; not sent if left out")
     found.add_argument("--text-only", action="store_true", help="one turn, without a tool")
+    found.add_argument("--no-tools", action="store_true", help="two turns of text, the second one continues the first")
     found.add_argument("--timeout", type=float, default=60.0, help="seconds that the whole may take")
     return found
 
@@ -55,13 +56,15 @@ def first_turn(options: argparse.Namespace) -> dict[str, Any]:
     request: dict[str, Any] = {"model": options.model, "input": QUESTION}
     if options.store:
         request["store"] = options.store == "true"
-    if options.text_only:
-        return {**request, "input": "Say hello.", "max_output_tokens": 24}
+    if options.text_only or options.no_tools:
+        return {**request, "input": "Say hello.", "max_output_tokens": 16}
     return {**request, "tools": [TOOL], "tool_choice": options.tool_choice}
 
 
 def second_turn(options: argparse.Namespace, response: Any) -> dict[str, Any]:
-    """The request that answers the first turn's call."""
+    """The request that answers the first turn's call, or only goes on."""
+    if options.no_tools:
+        return {**first_turn(options), "input": "Say it again.", "previous_response_id": response.id}
     output = {"type": "function_call_output", "call_id": call_of(response).call_id, "output": ANSWER}
     return {**first_turn(options), "tool_choice": "auto", "input": [output], "previous_response_id": response.id}
 
@@ -82,7 +85,7 @@ def report(turns: list[tuple[list[str], Any]]) -> str:
             for events, response in turns
         ]
     }
-    if len(turns) > 1:
+    if any(item.type == "function_call" for item in turns[0][1].output):
         call = call_of(turns[0][1])
         found["call"] = {"id": call.call_id, "name": call.name, "arguments": json.loads(call.arguments)}
     last = turns[-1][1]

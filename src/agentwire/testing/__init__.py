@@ -24,16 +24,25 @@ from agentwire.testing.network import network as network
 from agentwire.testing.streams import MemoryStream as MemoryStream
 from agentwire.testing.trace import Record as Record
 from agentwire.testing.trace import Trace as Trace
+from agentwire.testing.upstream import Flood as Flood
+from agentwire.testing.upstream import Pause as Pause
+from agentwire.testing.upstream import Reply as Reply
+from agentwire.testing.upstream import ScriptedUpstream as ScriptedUpstream
+from agentwire.testing.upstream import scripted_upstream as scripted_upstream
 
 __all__ = [
     "Fault",
+    "Flood",
     "InvariantBroken",
     "Journal",
     "Leaked",
     "MemoryListener",
     "MemoryStream",
     "Network",
+    "Pause",
     "Record",
+    "Reply",
+    "ScriptedUpstream",
     "Trace",
     "check_all",
     "cut_points",
@@ -42,6 +51,7 @@ __all__ = [
     "network",
     "no_leaks",
     "run",
+    "scripted_upstream",
     "seeded_order",
     "virtual_clock",
 ]

@@ -10,6 +10,7 @@ import abc
 import os
 import select
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 import trio
@@ -33,6 +34,7 @@ __all__ = [
 Data = bytes | bytearray | memoryview
 
 _RECEIVE_BYTES = 65536
+_RESET = struct.pack("ii", 1, 0)
 
 
 class NetworkStream(trio.abc.HalfCloseableStream):
@@ -156,6 +158,10 @@ class SocketByteStream(NetworkStream):
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(0))
+
+    def reset_at_close(self) -> None:
+        """Let the next `aclose` be a reset: what the peer has not received is lost, and it learns of it (POSIX)."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
     async def aclose(self) -> None:
         """Close the socket; the kernel goes on to send what it has taken."""

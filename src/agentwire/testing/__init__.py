@@ -21,12 +21,12 @@ from agentwire.testing.leaks import no_leaks as no_leaks
 from agentwire.testing.network import MemoryListener as MemoryListener
 from agentwire.testing.network import Network as Network
 from agentwire.testing.network import network as network
+from agentwire.testing.replies import Flood as Flood
+from agentwire.testing.replies import Pause as Pause
+from agentwire.testing.replies import Reply as Reply
 from agentwire.testing.streams import MemoryStream as MemoryStream
 from agentwire.testing.trace import Record as Record
 from agentwire.testing.trace import Trace as Trace
-from agentwire.testing.upstream import Flood as Flood
-from agentwire.testing.upstream import Pause as Pause
-from agentwire.testing.upstream import Reply as Reply
 from agentwire.testing.upstream import ScriptedUpstream as ScriptedUpstream
 from agentwire.testing.upstream import scripted_upstream as scripted_upstream
 

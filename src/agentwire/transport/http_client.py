@@ -8,7 +8,7 @@ on a server's way from a model to its clients this is run for every token.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
@@ -18,14 +18,13 @@ import trio
 from agentwire._version import __version__
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import ByteStream
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.transport.base_url import BaseUrl
 from agentwire.transport.caller import Caller
 from agentwire.transport.event_stream import SseStream
 from agentwire.transport.heads import RequestHeads, ResponseHead
 from agentwire.transport.pool import Pool, PoolStatistics
-from agentwire.transport.route import Route
+from agentwire.transport.route import Connector, Route
 
 __all__ = ["HttpClient", "HttpReply", "HttpStatusError", "SseStream", "open_http_client"]
 
@@ -203,7 +202,7 @@ async def open_http_client(
     limits: Limits,
     tls: ssl.SSLContext | None = None,
     unix_path: str | None = None,
-    connector: Callable[[], Awaitable[ByteStream]] | None = None,
+    connector: Connector | None = None,
     proxy: str | None = "environment",
 ) -> AsyncGenerator[HttpClient]:
     """Open a client for one server; its connections are closed when the block is left.

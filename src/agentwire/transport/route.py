@@ -18,7 +18,10 @@ from agentwire.transport.base_url import BaseUrl
 from agentwire.transport.dial import dial_tcp, dial_unix
 from agentwire.transport.proxy import Proxy
 
-__all__ = ["Route"]
+__all__ = ["Connector", "Route"]
+
+Connector = Callable[[], Awaitable[ByteStream]]
+"""Makes a connection to the server; whoever asked for it closes it."""
 
 
 @attrs.frozen
@@ -31,7 +34,7 @@ class Route:
         headers: for every request, on the way.
     """
 
-    dial: Callable[[], Awaitable[ByteStream]]
+    dial: Connector
     prefix: str = ""
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -42,7 +45,7 @@ class Route:
         *,
         tls: ssl.SSLContext | None,
         unix_path: str | None,
-        connector: Callable[[], Awaitable[ByteStream]] | None,
+        connector: Connector | None,
         proxy: str | None,
         limits: Limits,
     ) -> Self:

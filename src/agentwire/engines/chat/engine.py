@@ -7,6 +7,7 @@ cancelled, the stream is left, which closes its connection, and the model's serv
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -38,6 +39,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
+from agentwire.transport.route import Connector
 
 __all__ = ["open_chat_engine"]
 
@@ -56,6 +58,8 @@ async def open_chat_engine(
     dialect: ChatDialect | None = None,
     context_tokens: int | None = None,
     limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+    connector: Connector | None = None,
 ) -> AsyncGenerator[Engine]:
     """Open an engine in front of a server that speaks the Chat Completions API.
 
@@ -79,6 +83,8 @@ async def open_chat_engine(
         context_tokens: how many tokens the model can read, by this server's estimate; without it the server itself
             must say what is too long.
         limits: deadlines and sizes.
+        tls: for ``https``; the system's trust store if left out.
+        connector: makes the connections instead, such as one in memory.
 
     Raises:
         ValueError: ``base_url`` is no HTTP URL, or the key can stand in no header.
@@ -87,7 +93,7 @@ async def open_chat_engine(
     sent = dict(headers or {})
     if key is not None:
         sent["authorization"] = bearer(key)
-    async with open_http_client(base_url, headers=sent, limits=limits) as http:
+    async with open_http_client(base_url, headers=sent, limits=limits, tls=tls, connector=connector) as http:
         yield _ChatEngine(http, server_of(base_url), model, dialect or ChatDialect(), context_tokens, limits)
 
 

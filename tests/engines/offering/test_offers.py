@@ -116,6 +116,15 @@ def test_a_deferred_tool_waits_for_the_clients_search() -> None:
     assert names(offers(sum_tool(), search, space, choice=some)) == ["tool_search", "n__late"]
 
 
+def test_calls_of_a_deferred_function_have_its_name_as_namespace_as_the_hosted_service_has_it() -> None:
+    known = Catalogue.of(ask_for("x", tools=[sum_tool("late", defer_loading=True), sum_tool()]).tools)
+    late, add = known
+    assert (late.call_namespace, add.call_namespace) == ("late", None)
+    assert known.name_of("late", "late") == "late"
+    assert known.name_of("other", "other") == "other"
+    assert known.name_of("find", "crm") == "crm__find"
+
+
 def test_a_tool_that_was_found_is_offered_after_the_others() -> None:
     deferred, search = sum_tool("late", defer_loading=True), {"type": "tool_search", "execution": "client"}
     ask = ask_for("x", tools=[deferred, search, sum_tool()])

@@ -12,7 +12,7 @@ from agentwire.protocol.items import CustomToolCall, FunctionCall, OpaqueItem
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.chat.kit import CRM, PATCH, sum_tool
 
-TOOLS = [sum_tool(), PATCH, CRM, {"type": "shell"}, {"type": "apply_patch"}]
+TOOLS = [sum_tool(), sum_tool("late", defer_loading=True), PATCH, CRM, {"type": "shell"}, {"type": "apply_patch"}]
 
 
 async def written(name: str, *pieces: str, call_id: str | None = "c1") -> list[Any]:
@@ -45,6 +45,12 @@ async def test_free_text(pieces: tuple[str, ...]) -> None:
     (item,) = await written("apply_patch", *pieces)
     assert isinstance(item, CustomToolCall)
     assert (item.name, item.input, item.call_id) == ("apply_patch", "a\nb", "c1")
+
+
+async def test_a_deferred_function() -> None:
+    for pieces in ((), ('{"a":', "1}")):
+        (item,) = await written("late", *pieces)
+        assert (item.name, item.namespace) == ("late", "late")
 
 
 async def test_an_item_of_its_own_type() -> None:

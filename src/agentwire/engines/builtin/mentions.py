@@ -170,7 +170,7 @@ def _is_glob(value: str) -> bool:
 def _bare(text: str, raw: str, start: int) -> Mention | None:
     if len(raw) > LONGEST:
         return None
-    if raw in (".", "./", ".."):
+    if raw in (".", "./", "..") and not text[:start][-1:].strip():  # not the full stop after a quotation
         return Mention("path", raw, start, start + len(raw))
     core = raw.rstrip(".,;:!?)]}>'\"”’").lstrip("([{<'#")  # noqa: RUF001 - people write it
     name, equals, value_part = core.partition("=")

@@ -91,7 +91,7 @@ class Pen:
             await CallWriter(self.out, offer.made_of, call_id=None, new_id=self.new_id).end(arguments)
         else:
             custom = offer.kind == "custom"
-            await self.out.call(offer.name, arguments, custom=custom, namespace=offer.namespace)
+            await self.out.call(offer.name, arguments, custom=custom, namespace=offer.made_of.call_namespace)
         if self.delay:
             await trio.sleep(self.delay)
 

@@ -47,7 +47,7 @@ class Catalogue:
             if name in self._by_name:
                 name = distinct_name(*offer.identity)
             self._names[offer.identity] = name
-        elif offer.deferred or not self._by_name[name].deferred:
+        elif not offer.found or self._by_name[name].found or not self._by_name[name].deferred:
             return
         self._by_name.pop(name, None)
         self._by_name[name] = offer if name == offer.backend_name else attrs.evolve(offer, backend_name=name)
@@ -60,7 +60,10 @@ class Catalogue:
             namespace: the one that it is in.
             call_type: of the items that call it, where those are neither of functions nor of free text.
         """
-        return self._names.get((name, namespace, call_type)) or plain_name(name, namespace)
+        found = self._names.get((name, namespace, call_type))
+        if found is None and namespace == name:  # a deferred function's call
+            return self.name_of(name, None, call_type)
+        return found or plain_name(name, namespace)
 
     def find(self, name: str) -> Offer | None:
         """The tool that the backend knows by this name."""

@@ -62,7 +62,7 @@ class Offers:
         found = {
             offer.backend_name: offer
             for offer in meant
-            if not (offer.deferred and searched) or offer.name in named or offer.namespace in named
+            if not (offer.deferred and searched) or offer.found or offer.name in named or offer.namespace in named
         }
         must = choice.mode == "required" and not step
         if must and not found:

@@ -44,6 +44,7 @@ class Offer:
         strict: whether arguments must follow the schema exactly.
         form: how its calls look, where those are neither of functions nor of free text.
         deferred: not to be offered before the client's own search has found it.
+        found: it has.
         raw: the tool as it came, where there is more to it than the above.
         backend_name: as the backend knows it.
     """
@@ -56,6 +57,7 @@ class Offer:
     strict: bool = False
     form: Form | None = None
     deferred: bool = False
+    found: bool = False
     raw: Mapping[str, Any] = attrs.field(default=EMPTY, repr=False)
     backend_name: str = attrs.field(kw_only=True)
 
@@ -67,6 +69,11 @@ class Offer:
     def identity(self) -> tuple[str, str | None, str]:
         """What tells it from all others; a call in the history has the same."""
         return self.name, self.namespace, self.form.call_type if self.form is not None else ""
+
+    @property
+    def call_namespace(self) -> str | None:
+        """What its calls have as namespace: its own name, if it is a deferred function outside of one (as hosted)."""
+        return self.name if self.deferred and self.namespace is None and not self.custom else self.namespace
 
     def answers_to(self, name: str) -> bool:
         """Whether a ``tool_choice`` that says this name means it."""
@@ -94,7 +101,7 @@ def _in_raw(raw: Mapping[str, Any], namespace: str | None) -> Iterator[Offer]:
     kind, name, inner = raw.get("type"), raw.get("name"), raw.get("tools")
     if kind in TOOL_ITEMS and isinstance(inner, list | tuple):
         for offer in _in_list(inner, None):
-            yield attrs.evolve(offer, deferred=False) if kind == "tool_search_output" else offer
+            yield attrs.evolve(offer, found=True) if kind == "tool_search_output" else offer
     elif kind == "namespace" and namespace is None and isinstance(inner, list | tuple):
         yield from _in_list(inner, str(name))
     elif kind == "custom" and isinstance(name, str):

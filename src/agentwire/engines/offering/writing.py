@@ -45,7 +45,9 @@ class CallWriter:
         if not self._opened:
             self._opened = True
             offer = self._offer
-            await self._out.open_call(offer.name, call_id=self._call_id, custom=offer.custom, namespace=offer.namespace)
+            await self._out.open_call(
+                offer.name, call_id=self._call_id, custom=offer.custom, namespace=offer.call_namespace
+            )
         await self._out.arguments(piece)
 
     async def end(self, text: str) -> None:
@@ -70,7 +72,9 @@ class CallWriter:
     async def _whole(self, text: str) -> None:
         offer = self._offer
         told = FreeText.whole(text) if offer.custom else text if text.strip() else "{}"
-        await self._out.call(offer.name, told, call_id=self._call_id, custom=offer.custom, namespace=offer.namespace)
+        await self._out.call(
+            offer.name, told, call_id=self._call_id, custom=offer.custom, namespace=offer.call_namespace
+        )
 
     async def _items(self, text: str) -> None:
         form = self._offer.form

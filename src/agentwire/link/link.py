@@ -269,8 +269,8 @@ class Link:
         while True:
             now, heard = trio.current_time(), self._wire.last_heard
             dead, silent = heard + limits.ping_timeout, max(heard, pinged) + limits.ping_interval
-            if self._flow is not None and self._flow.stuck:
-                dead = now + limits.ping_timeout  # it is us who do not listen
+            if self._flow is not None:
+                dead = max(dead, self._flow.held + limits.ping_timeout)  # it was us who did not listen
             if now >= dead:
                 await self._wire.abort(f"no sign of life for {limits.ping_timeout:g} s")
                 return
@@ -296,11 +296,12 @@ class Link:
         """Queues and totals at this moment."""
         running = [lane.current for lane in self.lanes if lane.current is not None]
         wire, switch = self._wire.statistics(), self._switch
+        unread = sum(exchange.buffered_bytes for exchange in running)
         return LinkStatistics(
             lanes=len(self.lanes),
             running=len(running),
             waiting=self.lanes.waiting,
-            buffered_bytes=sum(exchange.buffered_bytes for exchange in running),
+            buffered_bytes=unread if self._flow is None else self._flow.waiting_bytes,
             unsent_bytes=self._outgoing.waiting_bytes,
             bytes_in=wire.bytes_in,
             bytes_out=wire.bytes_out,

@@ -17,7 +17,7 @@ from agentwire.server import serve
 from agentwire.testing import MemoryStream, Network, network, no_leaks
 from tests.link.peer import Peer as Scripted
 from tests.link.peer import serve_script
-from tests.server.kit import Rig, _closing
+from tests.server.kit import Peer, Rig, _closing
 
 URL = "ws://upstream/v1"
 Json = dict[str, Any]
@@ -31,12 +31,14 @@ class Hop:
         front: the server that clients know.
         engine: its engine.
         net: between the two.
+        far: a second network on which clients can reach the server in front, if there is one.
         upstream: the server behind; None if that is a script.
     """
 
     front: Rig
     engine: WireEngine
     net: Network
+    far: Network | None = None
     upstream: Rig | None = None
 
     def requests(self) -> list[Json]:
@@ -46,6 +48,15 @@ class Hop:
     def said(self, side: Any) -> list[Json]:
         """The messages of one side of all connections."""
         return [message for who, _, message in self.net.trace.events() if who == side]
+
+    async def far_peer(self) -> Peer:
+        """A client on the second network."""
+        assert self.far is not None
+        stream = await self.far.connect()
+        self.front.streams.append(stream)
+        peer = Peer(stream)
+        await peer.shake_hands()
+        return peer
 
     async def idle(self) -> None:
         """Wait until nothing is in the pool's books that runs or waits."""
@@ -80,10 +91,12 @@ async def _front(
         open_wire_engine(URL, **{"connector": net.connect, "sources": Sources.seeded(3), **options}) as engine,
         trio.open_nursery() as nursery,
     ):
-        outer = network()
+        outer, front = network(), dict(front)
+        far: Network | None = front.pop("far", None)
+        listeners = [each.listener() for each in (outer, far) if each is not None]
         chosen = {"sources": Sources.seeded(1), **front}
-        server = await nursery.start(partial(serve, engine, host=None, listeners=[outer.listener()], **chosen))
-        yield Hop(Rig(server, nursery, outer.connect, streams, outer), engine, net)
+        server = await nursery.start(partial(serve, engine, host=None, listeners=listeners, **chosen))
+        yield Hop(Rig(server, nursery, outer.connect, streams, outer), engine, net, far)
         nursery.cancel_scope.cancel(reason="the test is over")
 
 

@@ -172,11 +172,16 @@ class Pool:
             self._free(seat)
             return
         seat.abandoned = True
-        current.on_end = partial(self._free, seat)
+        current.on_end = partial(self._forget, seat)
         upstream = seat.upstream
         if self._cuts and not upstream.link.can_cancel and current.failing_since is None:
             upstream.retire()
         upstream.check()
+
+    def _forget(self, seat: Seat) -> None:
+        """An abandoned turn has ended: nobody knows what came of it."""
+        seat.forget()
+        self._free(seat)
 
     def _free(self, seat: Seat) -> None:
         seat.taken = seat.abandoned = False

@@ -1,0 +1,387 @@
+"""What becomes of a turn whose upstream fails: nothing that may have run is ever asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agentwire.protocol.limits import Limits
+from agentwire.testing import network
+from tests.engines.wire.kit import Hop, Json, hopping_to, texts
+from tests.link.peer import Peer, created, delta, ended, error, message, text_turn
+from tests.server.kit import Peer as Client
+from tests.server.kit import eventually
+
+WORN_OUT = "websocket_connection_limit_reached"
+
+
+async def talk(peer: Peer, *turns: Callable[[Peer], Awaitable[Any]]) -> None:
+    for turn in turns:
+        await turn(peer)
+
+
+def says(text: str, response_id: str = "resp_up") -> Callable[[Peer], Awaitable[Any]]:
+    async def turn(peer: Peer) -> None:
+        await peer.answer(*text_turn(response_id, text))
+
+    return turn
+
+
+def answers(*events: Json) -> Callable[[Peer], Awaitable[Any]]:
+    async def turn(peer: Peer) -> None:
+        await peer.answer(*events)
+
+    return turn
+
+
+async def goes(peer: Peer) -> None:
+    """Reads the request, and is gone."""
+    await peer.request()
+    peer.stream.reset()
+
+
+def failed(events: list[Json], code: str) -> None:
+    """Exactly one error and one failed response."""
+    assert [event["type"] for event in events].count("error") == 1
+    assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-1]["response"]["error"]["code"] == code
+
+
+async def works(peer: Client, text: str = "ok", **fields: Any) -> Json:
+    response: Json = (await peer.ask("again", **fields))[-1]["response"]
+    assert texts(response["output"]) == text
+    return response
+
+
+async def test_a_turn_that_was_read_and_got_no_answer_is_not_repeated(autojump_clock: MockClock) -> None:
+    async with hopping_to(goes, says("ok")) as hop:
+        peer = await hop.front.connect()
+        failed(await peer.ask("hi"), "upstream_disconnected")
+        await works(peer)
+        assert len(hop.requests()) == 2
+        assert hop.engine.statistics().lost == 1
+        await peer.close()
+
+
+async def test_unless_that_is_asked_for(autojump_clock: MockClock) -> None:
+    async with hopping_to(goes, says("ok"), repeat_unanswered=True) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        assert len(hop.requests()) == 2
+        assert hop.engine.statistics().again == 1
+        await peer.close()
+
+
+async def test_and_the_upstream_runs_no_tools(autojump_clock: MockClock) -> None:
+    async with hopping_to(goes, says("ok"), repeat_unanswered=True) as hop:
+        peer = await hop.front.connect()
+        failed(await peer.ask("hi", tools=[{"type": "web_search"}]), "upstream_disconnected")
+        assert len(hop.requests()) == 1
+        await peer.close()
+
+
+async def test_a_turn_that_had_begun_is_never_repeated(autojump_clock: MockClock) -> None:
+    async def begins(peer: Peer) -> None:
+        await peer.answer(created("resp_up"), delta("Hal"))
+        await trio.sleep(1)
+        peer.stream.reset()
+
+    async with hopping_to(begins, says("ok"), repeat_unanswered=True) as hop:
+        peer = await hop.front.connect()
+        events = await peer.ask("hi")
+        failed(events, "upstream_disconnected")
+        assert "Hal" in str(events)
+        await works(peer)
+        assert len(hop.requests()) == 2
+        await peer.close()
+
+
+@pytest.mark.parametrize("code", [WORN_OUT, "websocket_stream_limit_reached"])
+async def test_a_connection_that_is_worn_out_is_left(code: str, autojump_clock: MockClock) -> None:
+    async with hopping_to(answers(error(code)), says("ok")) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        await eventually(lambda: hop.engine.statistics().pool.connections == 1)
+        assert hop.engine.statistics().again == 1
+        await peer.close()
+
+
+async def test_a_notice_lets_the_running_turn_end_and_moves_the_next_one(autojump_clock: MockClock) -> None:
+    async def first(peer: Peer) -> None:
+        request = await peer.request()
+        lane = request["stream_id"]
+        peer.say(created("resp_up"), lane=lane)
+        peer.say(error(WORN_OUT))
+        await trio.sleep(1)
+        whole = message("ok")
+        peer.say(ended("resp_up", output=[whole]), lane=lane)
+
+    async with hopping_to(first, says("ok")) as hop:
+        peer = await hop.front.connect()
+        response = await works(peer)
+        await works(peer, previous_response_id=response["id"])
+        assert [len(request["input"]) for request in hop.requests()] == [1, 3]
+        assert (hop.engine.statistics().pool.opened, hop.engine.statistics().again) == (2, 0)
+        await peer.close()
+
+
+async def test_what_every_connection_refuses_is_told_in_the_end(autojump_clock: MockClock) -> None:
+    async with hopping_to(answers(error(WORN_OUT)), limits=Limits(upstream_attempts=3)) as hop:
+        peer = await hop.front.connect()
+        failed(await peer.ask("hi"), "upstream_disconnected")
+        assert len(hop.requests()) == 3
+        await peer.close()
+
+
+async def test_a_response_that_is_forgotten_costs_one_request_in_full(autojump_clock: MockClock) -> None:
+    async def forgets(peer: Peer) -> None:
+        await talk(peer, says("ok"), answers(error("previous_response_not_found")), says("ok", "resp_2"))
+
+    async with hopping_to(forgets) as hop:
+        peer = await hop.front.connect()
+        response = await works(peer)
+        await works(peer, previous_response_id=response["id"])
+        first, second, third = hop.requests()
+        assert second["previous_response_id"] == "resp_up"
+        assert "previous_response_id" not in third
+        assert [len(request["input"]) for request in (first, second, third)] == [1, 1, 3]
+        assert hop.engine.statistics().forgotten == 1
+        assert hop.engine.statistics().pool.opened == 1
+        await peer.close()
+
+
+async def test_an_error_instead_of_a_response_is_the_client_s(autojump_clock: MockClock) -> None:
+    """And what it continued is evicted, so that the next turn goes up whole."""
+    refusal = error("rate_limit_exceeded", "Slow down.", status=429)
+
+    async def refuses(peer: Peer) -> None:
+        await talk(peer, says("ok"), answers(refusal), says("ok", "resp_2"))
+
+    async with hopping_to(refuses, front={"generous": True}) as hop:
+        peer = await hop.front.connect()
+        response = await works(peer)
+        events = await peer.ask("more", previous_response_id=response["id"])
+        failed(events, "rate_limit_exceeded")
+        assert events[-1]["response"]["error"]["message"] == "Slow down."
+        await works(peer, previous_response_id=response["id"])
+        assert [len(request["input"]) for request in hop.requests()] == [1, 1, 3]
+        await peer.close()
+
+
+async def test_an_upstream_that_says_nothing(autojump_clock: MockClock) -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.request()
+
+    async def stalls(peer: Peer) -> None:
+        await peer.answer(created("resp_up"), delta("Hal"))
+
+    limits = Limits(upstream_first_event=50, upstream_silence=20)
+    async with hopping_to(silent, stalls, says("ok"), limits=limits) as hop:
+        peer = await hop.front.connect()
+        for seconds in (50, 20):
+            begun = trio.current_time()
+            events = await peer.ask("hi")
+            assert trio.current_time() - begun == pytest.approx(seconds)
+            failed(events, "upstream_disconnected")
+            assert f"said nothing for {seconds} s" in events[-1]["response"]["error"]["message"]
+        await works(peer)
+        assert len(hop.requests()) == 3
+        await hop.idle()
+        assert hop.engine.statistics().pool.connections == 1
+        await peer.close()
+
+
+async def test_a_keepalive_is_a_sign_of_life(autojump_clock: MockClock) -> None:
+    async def slow(peer: Peer) -> None:
+        request = await peer.request()
+        lane = request["stream_id"]
+        peer.say(created("resp_up"), lane=lane)
+        for number in range(1, 10):
+            await trio.sleep(15)
+            peer.say({"type": "keepalive", "sequence_number": number}, lane=lane)
+        peer.say(ended("resp_up", output=[message("ok")]), lane=lane)
+
+    async with hopping_to(slow, limits=Limits(upstream_silence=20)) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        await peer.close()
+
+
+@pytest.mark.parametrize(
+    ("rubbish", "code", "connections"),
+    [
+        ([created("resp_up"), ended("resp_up"), {"type": "response.failed"}], None, 1),
+        ([created("resp_up"), created("resp_2")], "upstream_disconnected", 0),
+        ([b"no event"], "upstream_disconnected", 0),
+        ([created("resp_up"), {"type": "response.output_item.done", "item": 5}], "upstream_protocol_error", 1),
+    ],
+    ids=["two ends", "two responses", "no event", "no item"],
+)
+async def test_rubbish_ends_the_turn_and_no_other(
+    rubbish: list[Any], code: str | None, connections: int, autojump_clock: MockClock
+) -> None:
+    async def speaks(peer: Peer) -> None:
+        request = await peer.request()
+        for each in rubbish:
+            peer.say(each, lane=request["stream_id"]) if isinstance(each, dict) else peer.say_raw(each)
+        await says("ok")(peer)
+
+    async with hopping_to(speaks, says("ok"), on_cancel="isolate") as hop:
+        peer = await hop.front.connect()
+        events = await peer.ask("hi")
+        if code is not None:
+            failed(events, code)
+        await trio.sleep(1)
+        assert hop.engine.statistics().pool.connections == connections
+        await works(peer)
+        await peer.close()
+
+
+async def test_nobody_there(autojump_clock: MockClock) -> None:
+    async def refuse() -> Any:
+        raise ConnectionRefusedError("nobody listens")
+
+    async with hopping_to(says("ok"), connector=refuse) as hop:
+        peer = await hop.front.connect()
+        for lane in ("a", "b", "c"):
+            await peer.create("hi", stream_id=lane)
+        for _ in range(3):
+            failed(await peer.until(), "upstream_unreachable")
+        assert hop.requests() == []
+        shown = hop.engine.statistics().pool
+        assert (shown.connections, shown.opening, shown.waiting) == (0, 0, 0)
+        await peer.close()
+
+
+async def abandon(hop: Hop) -> Client:
+    """A client that goes when its turn has begun."""
+    peer = await hop.front.connect()
+    await peer.create("hi")
+    await peer.until("response.in_progress")
+    await eventually(hop.requests)
+    await trio.sleep(1)
+    await trio.aclose_forcefully(peer.stream)
+    return peer
+
+
+async def hangs(peer: Peer) -> None:
+    await peer.answer(created("resp_up"), delta("Hal"))
+
+
+async def test_a_turn_alone_takes_its_connection_with_it(autojump_clock: MockClock) -> None:
+    gone: list[float] = []
+
+    async def hang(peer: Peer) -> None:
+        await hangs(peer)
+        try:
+            await peer.wire.receive()
+        finally:
+            gone.append(trio.current_time())
+
+    async with hopping_to(hang, says("ok")) as hop:
+        await abandon(hop)
+        left = trio.current_time()
+        await eventually(lambda: gone)
+        assert gone[0] - left < 0.1
+        peer = await hop.front.connect()
+        await works(peer)
+        assert hop.engine.statistics().pool.opened == 2
+        await peer.close()
+
+
+async def test_unless_it_is_to_run_on_unheard(autojump_clock: MockClock) -> None:
+    async def hang(peer: Peer) -> None:
+        request = await peer.request()
+        peer.say(created("resp_up"), delta("Hal"), lane=request["stream_id"])
+        await says("ok", "resp_2")(peer)
+        peer.say(ended("resp_up"), lane=request["stream_id"])
+        await says("ok", "resp_3")(peer)
+
+    async with hopping_to(hang, on_cancel="isolate") as hop:
+        await abandon(hop)
+        peer = await hop.front.connect()
+        await works(peer)
+        await eventually(lambda: hop.engine.statistics().pool.abandoned == 0)
+        await works(peer)
+        assert hop.engine.statistics().pool.opened == 1
+        assert len({request["stream_id"] for request in hop.requests()}) == 2
+        await peer.close()
+
+
+async def test_an_abandoned_turn_beside_others_waits_for_them(autojump_clock: MockClock) -> None:
+    """Its connection takes no more turns, and is closed with the last of the others."""
+
+    async def both(peer: Peer) -> None:
+        await hangs(peer)
+        request = await peer.request()
+        peer.say(created("resp_2"), lane=request["stream_id"])
+        await trio.sleep(30)
+        peer.say(ended("resp_2", output=[message("ok")]), lane=request["stream_id"])
+
+    async with hopping_to(both, says("ok")) as hop, trio.open_nursery() as nursery:
+        first = await hop.front.connect()
+        await first.create("hi")
+        await first.until("response.output_text.delta")
+        second = await hop.front.connect()
+        nursery.start_soon(works, second)
+        await trio.sleep(1)
+        await trio.aclose_forcefully(first.stream)
+        await trio.sleep(1)
+        shown = hop.engine.statistics().pool
+        assert (shown.connections, shown.retired, shown.running, shown.abandoned) == (1, 1, 2, 1)
+        third = await hop.front.connect()
+        await works(third)
+        assert hop.engine.statistics().pool.connections == 2
+        await trio.sleep(30)
+        shown = hop.engine.statistics().pool
+        assert (shown.connections, shown.retired, shown.running) == (1, 0, 0)
+        await second.close()
+        await third.close()
+
+
+async def test_a_server_without_lanes_is_found_out_and_served(autojump_clock: MockClock) -> None:
+    async def plain(peer: Peer) -> None:
+        for number in range(9):
+            await peer.request()
+            peer.say(*text_turn(f"resp_{id(peer)}_{number}", "ok"))
+
+    async with hopping_to(plain, connections=3) as hop:
+        peers = [await hop.front.connect() for _ in range(5)]
+        async with trio.open_nursery() as nursery:
+            for peer in peers:
+                nursery.start_soon(works, peer)
+        assert hop.engine.pool.lanes is False
+        assert hop.engine.statistics().pool.connections <= 3
+        assert [request.get("stream_id") for request in hop.requests()].count(None) >= 2
+        for peer in peers:
+            await peer.close()
+
+
+async def test_a_server_that_refuses_to_hear_of_lanes(autojump_clock: MockClock) -> None:
+    async def strict(peer: Peer) -> None:
+        request = await peer.request()
+        if "stream_id" in request:
+            refusal = error("unknown_parameter")
+            refusal["error"]["param"] = "stream_id"
+            peer.say(refusal)
+            return
+        peer.say(*text_turn("resp_up", "ok"))
+
+    async with hopping_to(strict) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        assert [request.get("stream_id") for request in hop.requests()] == ["turn-1", None]
+        await peer.close()
+
+
+async def test_the_engine_closes_what_it_opened(autojump_clock: MockClock) -> None:
+    net = network()
+    async with hopping_to(says("ok"), net=net) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        await peer.close()
+        assert hop.engine.statistics().pool.connections == 1

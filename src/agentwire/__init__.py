@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from agentwire.protocol.errors import RequestError as RequestError
     from agentwire.protocol.errors import StoreError as StoreError
     from agentwire.protocol.limits import Limits as Limits
+    from agentwire.protocol.mcp import ApprovalRule as ApprovalRule
+    from agentwire.protocol.mcp import ToolFilter as ToolFilter
     from agentwire.protocol.response import Response as Response
     from agentwire.protocol.response import Usage as Usage
     from agentwire.runtime.contracts import Ask as Ask
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from agentwire.runtime.tools.local import ToolCall as ToolCall
     from agentwire.runtime.tools.local import ToolError as ToolError
     from agentwire.runtime.tools.local import tool as tool
+    from agentwire.runtime.tools.source import McpServer as McpServer
     from agentwire.server.auth import Keys as Keys
     from agentwire.server.server import Server as Server
     from agentwire.server.server import serve as serve
@@ -80,6 +83,9 @@ EXPORTS: Final = {
     "Fate": "agentwire.link.outcome",
     "RequestLost": "agentwire.link.outcome",
     "ResponseError": "agentwire.link.outcome",
+    "McpServer": "agentwire.runtime.tools.source",
+    "ApprovalRule": "agentwire.protocol.mcp",
+    "ToolFilter": "agentwire.protocol.mcp",
     "ToolCall": "agentwire.runtime.tools.local",
     "ToolError": "agentwire.runtime.tools.local",
     "tool": "agentwire.runtime.tools.local",

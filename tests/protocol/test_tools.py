@@ -25,7 +25,7 @@ SHAPES: list[tuple[Any, str, tuple[str, ...] | None]] = [
     ({"type": "function", "name": "f"}, "required", ("f",)),
     ({"type": "custom", "name": "patch"}, "required", ("patch",)),
     ({"type": "mcp", "server_label": "docs"}, "required", ("docs",)),
-    ({"type": "mcp", "server_label": "docs", "name": "search"}, "required", ("search",)),
+    ({"type": "mcp", "server_label": "docs", "name": "search"}, "required", ("docs.search",)),
     ({"type": "shell"}, "required", ("shell",)),
     ({"type": "file_search"}, "required", ("file_search",)),
     ({"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}, "required", ("f",)),

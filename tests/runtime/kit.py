@@ -22,6 +22,7 @@ from agentwire.runtime.replay import Seen
 from agentwire.runtime.service import Service
 from agentwire.runtime.session import Session
 from agentwire.runtime.tools import Toolbox
+from agentwire.runtime.tools.registry import Registry
 from agentwire.stores.memory import MemoryStore
 
 TERMINALS = ("response.completed", "response.incomplete", "response.failed")
@@ -29,7 +30,11 @@ Event = dict[str, Any]
 
 
 def service(
-    engine: Engine, *tools: Callable[..., Any], limits: Limits | None = None, store: Store | None = None
+    engine: Engine,
+    *tools: Callable[..., Any],
+    limits: Limits | None = None,
+    store: Store | None = None,
+    registry: Registry | None = None,
 ) -> Service:
     """What turns need, with seeded ids and a clock that stands still."""
     limits = limits or Limits()
@@ -39,6 +44,7 @@ def service(
         store=store or MemoryStore(limits),
         limits=limits,
         sources=Sources.seeded(1),
+        registry=registry,
     )
 
 
@@ -233,10 +239,13 @@ async def client(
     store: Store | None = None,
     policy: Policy | None = None,
     budget: float = math.inf,
+    registry: Registry | None = None,
 ) -> AsyncGenerator[Client]:
     """A client that is connected to a session of its own."""
-    made = service(engine, *tools, limits=limits, store=store)
+    made = service(engine, *tools, limits=limits, store=store, registry=registry)
     async with trio.open_nursery() as nursery:
+        if registry is not None:
+            await nursery.start(registry.run)
         session = Session(made, principal="tester", policy=policy)
         await nursery.start(session.run)
         wire = MemoryWire(budget)

@@ -16,10 +16,13 @@ from agentwire.protocol.codec import encode_item
 from agentwire.protocol.errors import LocalProtocolError, RequestError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import McpCall
+from agentwire.protocol.tools import FunctionTool
 from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.making import Output
 from agentwire.runtime.out import TurnOut
 from agentwire.runtime.telling import event_parts
+from agentwire.runtime.tools import Toolbox
+from agentwire.runtime.tools.roster import Offered, OwnTools
 from agentwire.runtime.window import Window
 from tests.runtime.kit import Event, check
 
@@ -48,7 +51,7 @@ class Desk:
             self.window,
             self.output,
             Sources.seeded(1),
-            server_tools=dict.fromkeys(tools, "label"),
+            server_tools={name: Offered(OwnTools("label", Toolbox.of()), name, FunctionTool(name)) for name in tools},
             start_call=lambda index, call: self.started.append((index, call)),
             max_bytes=max_bytes,
             overflow=self.overflow,

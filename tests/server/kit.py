@@ -270,9 +270,9 @@ async def serving(engine: Engine, *, net: Network | None = None, **options: Any)
 
 
 @asynccontextmanager
-async def on_loopback(engine: Engine, **options: Any) -> AsyncGenerator[Rig]:
-    """A server on 127.0.0.1, for ten seconds at most."""
-    with trio.fail_after(10):
+async def on_loopback(engine: Engine, *, seconds: float = 10, **options: Any) -> AsyncGenerator[Rig]:
+    """A server on 127.0.0.1, for ten seconds at most, unless other processes take part."""
+    with trio.fail_after(seconds):
         async with _running(partial(serve, engine, **options), rounds=2000) as (server, nursery, streams):
             yield Rig(server, nursery, partial(_dial, server), streams)
 

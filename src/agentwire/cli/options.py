@@ -48,6 +48,11 @@ class ServeOptions:
     """Tokens that the upstream's model can read, if the server is to refuse, truncate and compact by that."""
     tools: tuple[str, ...] = ()
     """module:name of functions that the server itself runs for the model."""
+    mcp: tuple[str, ...] = ()
+    """MCP server whose tools requests may ask for, as LABEL=COMMAND or LABEL=URL; the file has more to say of one, in a
+    table [mcp.LABEL]."""
+    mcp_allow_url: tuple[str, ...] = ()
+    """URL at or below which clients may have MCP servers of their own."""
     store: str | None = None
     """Where stored responses rest: memory (the default), sqlite:///PATH of a file that outlives the server and that
     several servers may share, or none, which keeps nothing and makes every response store: false."""
@@ -76,24 +81,29 @@ class ServeOptions:
     log_level: LogLevel | None = None
     """What is logged to stderr: debug, info (the default), warning or error."""
 
-    def with_file(self) -> tuple[ServeOptions, Mapping[str, Any]]:
-        """These options, filled up from the file that ``--config`` names, and the file's ``[limits]``.
+    def with_file(self) -> tuple[ServeOptions, Mapping[str, Any], Mapping[str, Any]]:
+        """These options, filled up from the file that ``--config`` names, and the file's ``[limits]`` and ``[mcp]``.
 
         Raises:
             UserError: the file cannot be read, or holds something that it should not.
         """
         if self.config is None:
-            return self, {}
+            return self, {}, {}
         table = _read(self.config)
         limits = table.pop("limits", {})
         if not isinstance(limits, dict):
             raise UserError(f"{self.config}: limits must be a table: [limits]")
+        servers = table.pop("mcp", {})
+        if not isinstance(servers, dict):
+            raise UserError(f"{self.config}: MCP servers are tables: [mcp.LABEL]")
         options = _from_folder(_options_from(table, self.config), Path(self.config).parent)
         typed = {name: value for name, value in attrs.asdict(self).items() if value not in (None, ())}
-        return attrs.evolve(options, **typed), limits
+        return attrs.evolve(options, **typed), limits, servers
 
 
-_NAMES: Final = tuple(field.name for field in attrs.fields(ServeOptions) if field.name not in ("config", "limit"))
+_ELSEWHERE: Final = ("config", "limit", "mcp")
+"""What the file has no option for: itself, and what has tables there."""
+_NAMES: Final = tuple(field.name for field in attrs.fields(ServeOptions) if field.name not in _ELSEWHERE)
 _PATHS: Final = ("unix", "key_file", "tls_cert", "tls_key")
 _LIMITS: Final = {field.name: field for field in attrs.fields(Limits)}
 
@@ -111,7 +121,8 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
     named = {key.replace("-", "_"): value for key, value in table.items()}
     unknown = [key for key in table if key.replace("-", "_") not in _NAMES]
     if unknown:
-        raise UserError(f"{path}: there is no option {unknown[0]!r}; there are {_list(_dashed(_NAMES))}, and [limits]")
+        tables = "[limits] and [mcp.LABEL]"
+        raise UserError(f"{path}: there is no option {unknown[0]!r}; there are {_list(_dashed(_NAMES))}, {tables}")
     for name, value in named.items():
         if isinstance(value, str) and attrs.fields_dict(ServeOptions)[name].default == ():
             named[name] = [value]

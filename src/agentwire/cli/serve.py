@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -23,6 +24,7 @@ import trio
 
 from agentwire.cli.failures import OK, UserError
 from agentwire.cli.loading import load_tools, open_named_engine
+from agentwire.cli.mcp_servers import check_extra, read_mcp
 from agentwire.cli.options import ServeOptions, read_limits
 from agentwire.cli.storing import check_store, open_store
 from agentwire.protocol.errors import LocalProtocolError
@@ -31,6 +33,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import LocalTool
+from agentwire.runtime.tools.source import McpServer
 from agentwire.server import Keys, Server
 from agentwire.server import serve as serve_engine
 from agentwire.server.server import RESUME_WITHIN
@@ -66,6 +69,7 @@ class Plan:
     limits: Limits
     keys: Keys
     tools: tuple[LocalTool[..., Any], ...]
+    mcp: tuple[McpServer, ...]
     tls: ssl.SSLContext | None
 
     @classmethod
@@ -75,7 +79,7 @@ class Plan:
         Raises:
             UserError: an option contradicts another one, or names something that is not there.
         """
-        options, table = typed.with_file()
+        options, table, servers = typed.with_file()
         if options.engine is not None and options.upstream is not None:
             raise UserError("--engine and --upstream both say where answers come from: choose one")
         if options.upstream_context is not None and (options.upstream is None or options.upstream_context < 1):
@@ -84,7 +88,9 @@ class Plan:
             raise UserError(f"--port must be 0 to 65535, not {options.port}")
         check_store(options.store)
         limits = read_limits(table, options.limit)
-        return cls(options, limits, _read_keys(options), load_tools(options.tools), _read_tls(options))
+        mcp = read_mcp(servers, options.mcp, Path(options.config or "").parent)
+        check_extra(mcp, options.mcp_allow_url)
+        return cls(options, limits, _read_keys(options), load_tools(options.tools), mcp, _read_tls(options))
 
     @property
     def address(self) -> tuple[str | None, int]:
@@ -181,6 +187,8 @@ async def _start(plan: Plan, source: Source, store: Store, nursery: trio.Nursery
         unix_path=options.unix,
         tls=plan.tls,
         tools=plan.tools,
+        mcp=plan.mcp,
+        mcp_allowed_urls=options.mcp_allow_url,
         keys=plan.keys,
         store=store,
         models=options.model_name or source.models,
@@ -215,6 +223,8 @@ def _announce(server: Server, plan: Plan, source: Source) -> None:
     print(f"engine: {source.notice}")
     if plan.tools:
         print(f"tools run by this server: {', '.join(tool.name for tool in plan.tools)}")
+    if plan.mcp:
+        print(f"MCP servers: {', '.join(server.label for server in plan.mcp)}")
     print("API key: one of those given" if plan.keys else "API key: none needed", flush=True)
 
 

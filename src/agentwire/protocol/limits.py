@@ -160,6 +160,28 @@ class Limits:
     tool_seconds: float = _bound(600.0)
     """Time that one server-run tool call may take."""
 
+    # A server of tools (MCP).
+    mcp_connect: float = _bound(20.0)
+    """Time until it has started and said which tools it has."""
+    mcp_restart: float = _bound(0.5)
+    """Pause before it is started again; twice that after each failure."""
+    mcp_restart_most: float = _bound(30.0)
+    """Longest such pause, and how long it must have lived for the pause to be short again."""
+    mcp_exit: float = _bound(2.0)
+    """Time that it has to leave, after its input is closed and again after SIGTERM; then it is killed."""
+    mcp_tools: int = _count(512)
+    """Tools of one server; the others are left out."""
+    mcp_calls: int = _count(32)
+    """Calls at once of one server; the others wait."""
+    mcp_stderr_bytes: int = _count(2_000)
+    """What is logged of one line that its process writes to stderr."""
+    mcp_sessions: int = _count(64)
+    """Sessions with servers that clients brought; the longest idle one makes room."""
+    mcp_sessions_each: int = _count(8)
+    """The same, of one principal."""
+    mcp_idle: float = _bound(300.0)
+    """Time without a call after which such a session is closed."""
+
     # A client.
     turn_buffer_bytes: int = _count(8 * MIB)
     """Events of one turn that may wait to be read; more ends that turn with an error, and no other."""

@@ -14,6 +14,7 @@ import attrs
 from agentwire.protocol.checks import EMPTY, KEPT
 from agentwire.protocol.content import OutputText
 from agentwire.protocol.items import Item, Message
+from agentwire.protocol.mcp import redacted
 from agentwire.protocol.request import PLAIN_TEXT, CreateRequest
 from agentwire.protocol.tools import Tool
 
@@ -157,6 +158,7 @@ class Response:
 def _echo(request: CreateRequest) -> dict[str, Any]:
     """The settings of a request as its response shows them; what was left out is left to the defaults."""
     told: dict[str, Any] = {name: value for name in _OPTIONAL_ECHOES if (value := getattr(request, name)) is not None}
+    told["tools"] = tuple(map(redacted, request.tools))
     told["text"] = {
         "format": request.text.format,
         "verbosity": request.text.verbosity or "medium",
@@ -190,7 +192,6 @@ _OPTIONAL_ECHOES = (
     "top_p",
     "presence_penalty",
     "frequency_penalty",
-    "tools",
     "top_logprobs",
     "truncation",
 )

@@ -107,7 +107,8 @@ class ToolChoice:
 
     Attributes:
         mode: it may (``auto``), must not (``none``) or must (``required``) call a tool.
-        names: only these tools; None for all of them.
+        names: only these tools; None for all of them. An MCP server stands here by its label, and one of its tools as
+            ``label.name``.
         raw: as the client sent it, for the echo.
     """
 
@@ -163,6 +164,9 @@ def _tool_name(raw: Mapping[str, Any], param: str) -> str:
     kind = _text(raw, "type", param)
     if kind in TOOLS:
         return _text(raw, "name", param)
+    if kind == "mcp":
+        label, name = _text(raw, "server_label", param), raw.get("name")
+        return f"{label}.{name}" if isinstance(name, str) else label
     return OpaqueTool(raw).name
 
 
@@ -211,9 +215,11 @@ def check_tool_choice(choice: ToolChoice, tools: Iterable[Tool]) -> None:
         RequestError: 400 with param ``tool_choice``: a tool is named that nobody offers, or one is required and there
             is none.
     """
+    tools = tuple(tools)
     offered = set(tool_names(tools))
+    labels = {tool.name for tool in tools if tool.type == "mcp"}
     if choice.mode == "required" and not offered:
         raise _wrong("a tool is required, but 'tools' offers none", "tool_choice")
     for name in choice.names or ():
-        if name not in offered:
+        if name not in offered and name.partition(".")[0] not in labels:
             raise _wrong(f"the tool {shorten(name)} is not among 'tools'", "tool_choice")

@@ -9,6 +9,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.runtime.contracts import Ask
 from agentwire.runtime.service import Service
+from agentwire.runtime.tools.roster import OwnTools, Roster
 
 __all__ = ["ask_of", "has_trigger"]
 
@@ -30,11 +31,12 @@ def ask_of(
     made: Sequence[Item] = (),
     step: int = 0,
     memo: Memo | None = None,
+    roster: Roster | None = None,
 ) -> Ask:
     """What an engine is asked in one step.
 
     Args:
-        service: its tools stand beside the client's.
+        service: engine, sources and bounds.
         request: what the client asks, references resolved.
         parent: what it continues.
         principal: who asks.
@@ -42,13 +44,19 @@ def ask_of(
         made: the items of that response so far.
         step: how many engine steps it has behind it.
         memo: goes with the conversation; an empty one if left out.
+        roster: the turn's tools; the client's and the server's own functions if left out.
     """
+    if roster is None:
+        roster = Roster.of(request.tools, OwnTools(service.server_label, service.toolbox).offered())
+    choice = roster.choose(request.tool_choice)
     new = tuple(item for item in request.input if item.type != TRIGGER)
     return Ask(
         request=request,
         items=History(parent, (*new, *made)),
         new_items=new,
-        tools=(*request.tools, *service.toolbox.specs),
+        tools=roster.tools,
+        choice=choice if choice is not request.tool_choice else None,
+        names=roster.names,
         response_id=response_id,
         root_id=parent.root_id if parent is not None else response_id,
         principal=principal,

@@ -16,6 +16,7 @@ from agentwire.protocol.checks import shorten
 from agentwire.protocol.content import Refusal
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, OpaqueItem, client_call
+from agentwire.protocol.mcp_items import APPROVAL_REQUEST
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import AUTO, ToolChoice
 
@@ -112,7 +113,10 @@ def _names(item: Item) -> tuple[str, ...]:
     if isinstance(item, FunctionCall | CustomToolCall):
         return (item.name,) if item.namespace is None else (item.name, item.namespace)
     if isinstance(item, McpCall):
-        return (item.name, item.server_label)
+        return (item.name, item.server_label, f"{item.server_label}.{item.name}")
+    if isinstance(item, OpaqueItem) and item.type == APPROVAL_REQUEST:
+        label, name = item.raw.get("server_label"), item.raw.get("name")
+        return (f"{name}", f"{label}", f"{label}.{name}")
     if isinstance(item, OpaqueItem) and item.type.endswith(_CALL):
         return (item.type.removesuffix(_CALL),)
     return ()

@@ -56,11 +56,14 @@ class Ask:
         items: the whole context, oldest first: history, this turn's input, and what the server's own tools did so far
             in this turn.
         new_items: this turn's input alone.
-        tools: the client's tools, then the server's own.
+        tools: the client's tools, then the server's own. Entries for MCP servers are not among them where this server
+            runs those tools itself.
         response_id: the id of the response that this turn makes.
         root_id: the id of the first response of the conversation; one conversation, one root, across forks.
         principal: who asks; part of every key to state that an engine keeps.
         step: 0 for the first engine step of the turn, one more after each round of server-run tools.
+        choice: which tools may be called, by the names in ``tools``; None is as the request says it.
+        names: the names in ``tools`` of what the server runs, by label and real name (see `called`).
         used_tokens: what the steps before this one have generated, as far as the engine said.
         memo: a cell for what the engine keeps with the conversation, such as what it rendered of it: ``memo.value`` is
             what was left there by the turn that this one continues, and goes on to the turns that continue this one.
@@ -78,6 +81,8 @@ class Ask:
     step: int
     sources: Sources
     limits: Limits
+    choice: ToolChoice | None = None
+    names: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
     used_tokens: int = 0
     memo: Memo = attrs.field(factory=Memo, eq=False)
 
@@ -93,8 +98,12 @@ class Ask:
 
     @property
     def tool_choice(self) -> ToolChoice:
-        """Which tools may, must or must not be called."""
-        return self.request.tool_choice
+        """Which tools may, must or must not be called, by the names in ``tools``."""
+        return self.choice or self.request.tool_choice
+
+    def called(self, call: McpCall) -> str:
+        """The name in ``tools`` of what an earlier call of the server's own has called; for rendering a history."""
+        return self.names.get((call.server_label, call.name), call.name)
 
     @property
     def max_output_tokens(self) -> int | None:

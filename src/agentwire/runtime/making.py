@@ -12,10 +12,12 @@ import attrs
 
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, Reasoning
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, Message, OpaqueItem, Reasoning
+from agentwire.protocol.mcp_items import APPROVAL_REQUEST
 from agentwire.runtime.window import Pieces
 
 __all__ = [
+    "APPROVAL",
     "CUSTOM",
     "FUNCTION",
     "LOGGED",
@@ -203,6 +205,8 @@ class CallKind:
 FUNCTION: Final = CallKind("function_call", "fc", "response.function_call_arguments", "arguments")
 CUSTOM: Final = CallKind("custom_tool_call", "ctc", "response.custom_tool_call_input", "input")
 MCP: Final = CallKind("mcp_call", "mcp", "response.mcp_call_arguments", "arguments")
+APPROVAL: Final = CallKind(APPROVAL_REQUEST, "mcpr", "", "arguments")
+"""A call of the server's own that waits for the client's approval; it has no events."""
 
 
 class OpenCall(Pieces):
@@ -228,3 +232,16 @@ class OpenCall(Pieces):
         if isinstance(self._call, CustomToolCall):
             return attrs.evolve(self._call, input=text, status=status)
         return attrs.evolve(self._call, arguments=text, status=status)
+
+    def shown(self, item: Call) -> Item:
+        """That item as the client sees it."""
+        if self.kind is not APPROVAL or not isinstance(item, McpCall):
+            return item
+        raw = {
+            "id": item.id,
+            "type": APPROVAL_REQUEST,
+            "server_label": item.server_label,
+            "name": item.name,
+            "arguments": item.arguments,
+        }
+        return OpaqueItem({**raw, "status": "incomplete"} if item.status == "incomplete" else raw)

@@ -15,11 +15,13 @@ from agentwire.protocol.codec import decode_create_steps
 from agentwire.protocol.desk import Desk, Ticket
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Item, ItemReference, OpaqueItem
+from agentwire.protocol.mcp_items import approvals_in
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import TOOL_ITEMS, OpaqueTool, Tool, check_tool_choice
 from agentwire.protocol.transcript import History, Node, check_pairing, resolve
 from agentwire.runtime.asks import has_trigger
 from agentwire.runtime.context import manages_context
+from agentwire.runtime.selecting import Selection, select
 from agentwire.runtime.service import Service
 
 __all__ = ["Opened", "Transport", "open_request", "resolve_items"]
@@ -36,11 +38,13 @@ class Opened:
         request: what was asked, references resolved.
         parent: what it continues; pinned by the ticket.
         size: bytes of its message.
+        selection: what it has to do with tools of the server.
     """
 
     request: CreateRequest
     parent: Node | None
     size: int
+    selection: Selection
 
 
 async def open_request(
@@ -70,10 +74,28 @@ async def open_request(
     generates = runs and request.generate and not has_trigger(request)
     ticket.steerable = transport == "websocket" and generates and not manages_context(request)
     check_pairing(parent, request.input, generate=generates)
-    if runs and (request.tool_choice.mode == "required" or request.tool_choice.names):
-        late = _late_tools(History(parent, request.input))
-        check_tool_choice(request.tool_choice, (*request.tools, *late, *service.toolbox.specs))
-    return Opened(request=request, parent=parent, size=size)
+    selection = Selection(request.tools)
+    if runs:
+        approvals = approvals_in(parent, request.input) if service.registry is not None and generates else ()
+        selection = select(service, request, principal, approvals)
+        _check_choice(service, request, parent)
+    return Opened(request=request, parent=parent, size=size, selection=selection)
+
+
+def _check_choice(service: Service, request: CreateRequest, parent: Node | None) -> None:
+    """Whether what must be called is on offer; which tools an MCP server has is not known yet.
+
+    Raises:
+        RequestError: 400, param ``tool_choice``.
+    """
+    if request.tool_choice.mode != "required" and not request.tool_choice.names:
+        return
+    own: list[Tool] = [*service.toolbox.specs]
+    labels = [server.label for server in service.registry.always_on] if service.registry is not None else []
+    labels += [service.server_label] if own else []
+    late = _late_tools(History(parent, request.input))
+    servers = (OpaqueTool({"type": "mcp", "server_label": label}) for label in labels)
+    check_tool_choice(request.tool_choice, (*request.tools, *late, *own, *servers))
 
 
 async def _decode(service: Service, ticket: Ticket, transport: Transport) -> CreateRequest:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
+import msgspec
 import trio
 
 from agentwire.protocol.checks import EMPTY
@@ -18,10 +19,12 @@ from agentwire.protocol.codec import decode_item, encode_json, to_wire
 from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, Item, McpCall, Message, client_call
+from agentwire.protocol.mcp_items import Approval
 from agentwire.protocol.order import may_stand_aside
 from agentwire.protocol.response import Usage
 from agentwire.runtime.call_rules import CallRules, is_call
 from agentwire.runtime.making import (
+    APPROVAL,
     CUSTOM,
     FUNCTION,
     MCP,
@@ -34,12 +37,14 @@ from agentwire.runtime.making import (
 from agentwire.runtime.relaying import OpenItem
 from agentwire.runtime.telling import event_parts, plain
 from agentwire.runtime.texts import TextOut
+from agentwire.runtime.tools.roster import Offered
 from agentwire.runtime.window import Window
 
 __all__ = ["TurnOut"]
 
 NUMBERED: Final = ("type", "sequence_number", "stream_id")
 """Members of an event that are not the engine's to say."""
+REFUSED: Final = "Not run: the user did not approve this call{}"
 TOO_MANY: Final = "Not run: max_tool_calls allows {} calls in this response, and they have been made."
 
 
@@ -50,7 +55,7 @@ class TurnOut(TextOut):
         window: takes the events.
         output: takes the finished items.
         sources: ids for items and calls.
-        server_tools: the server's own tools by name, with the label under which they appear.
+        server_tools: the server's own tools, by the names under which the model sees them.
         start_call: called with the index and the open ``mcp_call`` item when the server is to run it.
         max_bytes: the most that the response's events may have; then `overflow` is called, which cancels the engine.
         rules: which calls the turn may make.
@@ -63,7 +68,7 @@ class TurnOut(TextOut):
     """
 
     __slots__ = (
-        "_calls", "_halt", "_has_called", "_rules", "_server_tools", "_start_call", "fault", "used",
+        "_calls", "_halt", "_has_called", "_quiet", "_rules", "_server_tools", "_start_call", "fault", "used",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +77,7 @@ class TurnOut(TextOut):
         output: Output,
         sources: Sources,
         *,
-        server_tools: Mapping[str, str],
+        server_tools: Mapping[str, Offered],
         start_call: Callable[[int, McpCall], None],
         max_bytes: int,
         overflow: Callable[[], None],
@@ -89,6 +94,7 @@ class TurnOut(TextOut):
         self._halt = halt
         self._calls: list[Call] = []
         self._has_called = False
+        self._quiet = 0
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -114,8 +120,7 @@ class TurnOut(TextOut):
         text = arguments if isinstance(arguments, str) else encode_json(arguments).decode()
         await self._room()
         call = await self._begin_call(name, call_id, custom=custom, namespace=namespace)
-        if text:
-            self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
+        self._tell_arguments(call, text)
         self._end_call(call, text)
         await self._flush()
         self._reach_boundary()
@@ -132,7 +137,21 @@ class TurnOut(TextOut):
         """A piece of the open call's arguments; see `Out`."""
         if self._call is None:
             raise LocalProtocolError("arguments() without an open call: call open_call() first")
-        await self._delta(self._call, piece)
+        if self._call.kind is APPROVAL:
+            await self._keep_quiet(self._call, piece)
+        else:
+            await self._delta(self._call, piece)
+
+    async def _keep_quiet(self, call: OpenCall, piece: str) -> None:
+        """A piece that no event tells of."""
+        if not isinstance(piece, str):
+            raise TypeError(f"a piece must be a str, not {type(piece).__name__}")
+        self._quiet += len(piece)
+        if self._window.total_bytes + self._quiet >= self._max_bytes:
+            await self._stop()
+        call.pieces.append(msgspec.json.decode(encode_json(piece), type=str))
+        await self._flush()
+        await trio.lowlevel.checkpoint()
 
     async def close_call(self) -> None:
         """End the open call; see `Out`."""
@@ -146,12 +165,13 @@ class TurnOut(TextOut):
     async def _begin_call(self, name: str, call_id: str | None, *, custom: bool, namespace: str | None) -> OpenCall:
         if not isinstance(name, str):
             raise TypeError(f"the name of a tool must be a str, not {type(name).__name__}")
-        ours = namespace is None and name in self._server_tools
-        kind = CUSTOM if custom else MCP if ours else FUNCTION
+        ours = self._server_tools.get(name) if namespace is None and not custom else None
+        own_kind = APPROVAL if ours is not None and ours.asks_first else MCP
+        kind = CUSTOM if custom else FUNCTION if ours is None else own_kind
         id_, call_id = self._sources.new_id(kind.id_prefix), call_id or self._sources.new_id("call")
         call: Call
-        if kind is MCP:
-            call = McpCall(self._server_tools[name], name, "", id=id_)
+        if ours is not None:
+            call = McpCall(ours.label, ours.name, "", id=id_)
         else:
             call = (CustomToolCall if custom else FunctionCall)(call_id, name, "", id=id_, namespace=namespace)
         await self._judge(call)
@@ -176,27 +196,59 @@ class TurnOut(TextOut):
 
     def _add_call(self, kind: CallKind, call: Call) -> OpenCall:
         opened = OpenCall(kind, self._output.open(), call)
-        self._add(opened.index, opened.item("", "in_progress"))
+        self._add(opened.index, opened.shown(opened.item("", "in_progress")))
         if kind is MCP:
             self._say("response.mcp_call.in_progress", opened.where)
         return opened
 
-    def _end_call(self, call: OpenCall, text: str) -> None:
-        done = {**call.where, call.kind.text_member: text}
+    def _tell_arguments(self, call: OpenCall, text: str) -> None:
+        if text and call.kind is not APPROVAL:
+            self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
+
+    def _end_call(self, call: OpenCall, text: str, why_not: str | None = None) -> None:
+        """The call is whole; one of the server's own begins to run, unless something says why not."""
         item = call.item(text, "completed" if call.kind is not MCP else "in_progress")
+        shown = call.shown(item)
         self._calls.append(item)
         self._has_called = True
-        fits = self._rules.count(item)
-        if isinstance(item, McpCall) and not fits:
-            self._say(f"{call.kind.events}.done", done)
-            self._say("response.mcp_call.failed", call.where)
-            self._finish(call.index, attrs.evolve(item, status="failed", error=TOO_MANY.format(self._rules.most)))
-        elif isinstance(item, McpCall):
-            self._unanswered[call.index] = item
-            self._say(f"{call.kind.events}.done", done, partial(self._start_call, call.index, item))
-        else:
+        if not self._rules.count(shown):
+            why_not = why_not or TOO_MANY.format(self._rules.most)
+        if call.kind is APPROVAL:
+            self._finish(call.index, shown)
+            return
+        done = {**call.where, call.kind.text_member: text}
+        if not isinstance(item, McpCall):
             self._say(f"{call.kind.events}.done", done)
             self._finish(call.index, item)
+        elif why_not is not None:
+            self._say(f"{call.kind.events}.done", done)
+            self._say("response.mcp_call.failed", call.where)
+            self._finish(call.index, attrs.evolve(item, status="failed", error=why_not))
+        else:
+            self._unanswered[call.index] = item
+            self._say(f"{call.kind.events}.done", done, partial(self._start_call, call.index, item))
+
+    async def settle(self, approval: Approval, tool: Offered | None) -> None:
+        """A call that waited for the client begins, or has failed, as the client decided; nothing more is asked.
+
+        Cancelled while it waits, it is written whole by what is written next.
+
+        Args:
+            approval: the decision.
+            tool: what is to run; None if there is no such tool any more.
+        """
+        await self._room()
+        id_ = self._sources.new_id(MCP.id_prefix)
+        call = self._add_call(MCP, McpCall(approval.label, approval.name, "", id=id_, approval_request_id=approval.id))
+        why_not = None
+        if not approval.approved:
+            why_not = REFUSED.format(f": {approval.reason}" if approval.reason else ".")
+        elif tool is None:
+            why_not = f"Not run: {approval.label} has no tool {approval.name} on offer."
+        self._tell_arguments(call, approval.arguments)
+        self._end_call(call, approval.arguments, why_not)
+        await self._flush()
+        self._reach_boundary()
 
     async def finish_call(self, index: int, item: McpCall) -> None:
         """A tool that the server ran has answered (``item.output``) or failed (``item.error``).
@@ -251,8 +303,7 @@ class TurnOut(TextOut):
         """A whole call with more members than `call` knows, such as a namespace."""
         text = item.input if isinstance(item, CustomToolCall) else item.arguments
         call = self._add_call(CUSTOM if isinstance(item, CustomToolCall) else FUNCTION, item)
-        if text:
-            self._say(f"{call.kind.events}.delta", {**call.where, "delta": text})
+        self._tell_arguments(call, text)
         self._end_call(call, text)
 
     async def open_item(self, raw: Mapping[str, Any]) -> None:
@@ -375,6 +426,9 @@ class TurnOut(TextOut):
     def _cut_call(self, call: OpenCall) -> None:
         text = "".join(call.pieces)
         item = call.item(text, "incomplete")
+        if call.kind is APPROVAL:
+            self._finish(call.index, call.shown(item))
+            return
         self._say(f"{call.kind.events}.done", {**call.where, call.kind.text_member: text})
         if isinstance(item, McpCall):
             item = attrs.evolve(item, status="failed", error="The call was cut off before it was complete.")

@@ -11,6 +11,7 @@ from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.tools import Toolbox
+from agentwire.runtime.tools.registry import Registry
 
 __all__ = ["Service", "Tally"]
 
@@ -37,6 +38,7 @@ class Service:
         limits: every bound.
         sources: ids, clock and randomness.
         generous: whether lanes remember more than the hosted service's do; see `Desk`.
+        registry: the MCP servers; None where there are none and clients may bring none.
         server_label: under which the server's own tools appear in ``mcp_call`` items.
         tally: totals, for statistics and metrics.
     """
@@ -47,5 +49,6 @@ class Service:
     limits: Limits = attrs.field(factory=Limits)
     sources: Sources = attrs.field(factory=Sources.system)
     generous: bool = False
+    registry: Registry | None = None
     server_label: str = "agentwire"
     tally: Tally = attrs.field(factory=Tally)

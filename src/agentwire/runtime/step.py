@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import attrs
 import trio
@@ -17,11 +18,12 @@ from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import McpCall, client_call
 from agentwire.protocol.request import CreateRequest
 from agentwire.runtime.call_rules import CallRules
-from agentwire.runtime.contracts import Ask, Finish
+from agentwire.runtime.contracts import Ask, Engine, Finish
 from agentwire.runtime.groups import single
 from agentwire.runtime.making import Output
 from agentwire.runtime.out import TurnOut
 from agentwire.runtime.service import Service
+from agentwire.runtime.tools.roster import Roster
 from agentwire.runtime.window import Window
 
 __all__ = ["Step", "StepEnd", "told_faults"]
@@ -86,13 +88,15 @@ class Step:
         window: takes the events.
         output: takes the finished items of the response.
         rules: which calls the turn may make.
+        roster: the tools on offer.
     """
 
-    def __init__(self, service: Service, window: Window, output: Output, rules: CallRules) -> None:
+    def __init__(self, service: Service, window: Window, output: Output, rules: CallRules, roster: Roster) -> None:
         self._service = service
         self._window = window
         self._output = output
         self._rules = rules
+        self._roster = roster
         self._scope = trio.CancelScope()
         self._tools: trio.Nursery | None = None
         self._finish = Finish()
@@ -104,14 +108,19 @@ class Step:
         self._interrupted = False
         self._returned = False
 
-    async def run(self, ask: Ask) -> StepEnd:
-        """Run it to its end. Cancelled, it writes nothing more; raises nothing but `trio.Cancelled`."""
+    async def run(self, ask: Ask, engine: Engine | None = None) -> StepEnd:
+        """Run it to its end. Cancelled, it writes nothing more; raises nothing but `trio.Cancelled`.
+
+        Args:
+            ask: what the engine is asked.
+            engine: another one than the service's.
+        """
         out = self._out = self._open_out(ask)
         try:
             with self._scope:
                 async with trio.open_nursery() as self._tools:
                     # In this very task: one of its own would cost a short turn more than all its events.
-                    await self._run_engine(ask, out)
+                    await self._run_engine(engine or self._service.engine, ask, out)
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
             self._failed(ask, exception)
         self._tools = None
@@ -145,11 +154,11 @@ class Step:
             self._error = error
             self._scope.cancel(reason=error.message)
 
-    async def _run_engine(self, ask: Ask, out: TurnOut) -> None:
+    async def _run_engine(self, engine: Engine, ask: Ask, out: TurnOut) -> None:
         finish: Finish | None = None
         try:
             with self._engine:
-                finish = await self._service.engine(ask, out)
+                finish = await engine(ask, out)
             if finish is not None and not isinstance(finish, Finish):
                 raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
             self._finish = finish or Finish()
@@ -170,7 +179,7 @@ class Step:
             self._error = _told(ask.response_id, exception)
 
     def _open_out(self, ask: Ask) -> TurnOut:
-        limits, toolbox = self._service.limits, self._service.toolbox
+        limits = self._service.limits
 
         def overflow() -> None:
             self._overflowed = True
@@ -188,7 +197,7 @@ class Step:
             self._window,
             self._output,
             self._service.sources,
-            server_tools=dict.fromkeys(toolbox.names, self._service.server_label),
+            server_tools=self._roster.own,
             start_call=start_call,
             max_bytes=limits.response_bytes,
             overflow=overflow,
@@ -199,8 +208,10 @@ class Step:
         return out
 
     async def _run_tool(self, out: TurnOut, index: int, call: McpCall) -> None:
-        service = self._service
-        service.tally.tool_calls += 1
-        result = await service.toolbox.run(call.name, call.arguments, call_id=call.id or "", limits=service.limits)
+        self._service.tally.tool_calls += 1
+        tool = self._roster.find(call.server_label, call.name)
+        assert tool is not None
+        limits = self._service.limits
+        result = await tool.source.call(tool.name, call.arguments, call_id=call.id or "", limits=limits)
         status = "completed" if result.error is None else "failed"
         await out.finish_call(index, attrs.evolve(call, status=status, output=result.text, error=result.error))

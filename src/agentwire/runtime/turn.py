@@ -23,10 +23,12 @@ from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.runtime.asks import ask_of, has_trigger
 from agentwire.runtime.call_rules import CallRules, has_format
 from agentwire.runtime.context import Context, manages_context
-from agentwire.runtime.contracts import Ask, Stored
+from agentwire.runtime.contracts import Ask, Engine, Stored
 from agentwire.runtime.counting import count_tokens, items_tokens
+from agentwire.runtime.equipment import Equipment
 from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
+from agentwire.runtime.selecting import Selection
 from agentwire.runtime.service import Service
 from agentwire.runtime.step import Step, told_faults
 from agentwire.runtime.telling import event_parts
@@ -96,6 +98,8 @@ class Turn:
         self._memo = Memo()
         self._parent: Node | None = None
         self._context = Context(service, window, self._output)
+        self._equipment = Equipment(service, window, self._output, Selection())
+        self._used = 0
         self._step: Step | None = None
         self._aside: trio.CancelScope | None = None
         self._usage: Usage | None = None
@@ -115,6 +119,7 @@ class Turn:
         except RequestError as error:
             return self._refuse(error)
         self.request, self._parent, self._size = opened.request, opened.parent, opened.size
+        self._equipment = Equipment(self._service, self.window, self._output, opened.selection)
         return await self._run(self._ask(opened.request, self._service.sources.new_id("resp")))
 
     async def _run(self, ask: Ask) -> Ending:
@@ -136,6 +141,7 @@ class Turn:
                 ending = await (self._compact(ask) if has_trigger(request) else self._warm_up(ask))
         except RequestError as error:
             self._context.close()
+            self._equipment.close()
             outcome = Outcome.FAILED if self._stopped is None else Outcome.CANCELLED
             ending = Ending(outcome=outcome, usage=self._usage, error=error)
         await self._end(request, parent, response, ending)
@@ -188,33 +194,49 @@ class Turn:
         Raises:
             RequestError: the context is too long for it, or the response was stopped.
         """
-        rules, used = CallRules.of(ask.request), 0
-        for step in range(self._service.limits.steps):
-            if step or manages_context(ask.request):
-                ask = await self._prepare(attrs.evolve(self._ask(ask.request, ask.response_id, step), used_tokens=used))
-            self._check_stopped()
-            if self.ticket.steers:
-                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
-            if ask.max_output_tokens == 0:
-                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete="max_output_tokens")
-            self._step = Step(self._service, self.window, self._output, rules)
-            end = await self._step.run(ask)
-            self._use(end.finish.usage)
-            self._members |= end.finish.members
-            used += end.finish.usage.output_tokens if end.finish.usage is not None else 0
-            self._check_stopped()
-            if end.error is not None:
-                return Ending(outcome=Outcome.FAILED, usage=self._usage, error=end.error)
-            if end.made_way:
-                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
-            if end.finish.incomplete is not None:
-                return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=end.finish.incomplete)
-            if not end.goes_on:
-                return self._done(ask, rules)
+        rules, tools, first = CallRules.of(ask.request), self._equipment, 0
+        if tools.is_remote:
+            await self._beside(ask, partial(tools.open, ask))
+        if tools.approvals:
+            ending, first = await self._take_step(ask, rules, tools.run_approved), 1
+            if ending is not None:
+                return ending
+        for step in range(first, self._service.limits.steps):
+            if step or tools.is_remote or manages_context(ask.request):
+                again = self._ask(ask.request, ask.response_id, step)
+                ask = await self._prepare(attrs.evolve(again, used_tokens=self._used))
+            ending = await self._take_step(ask, rules)
+            if ending is not None:
+                return ending
         message = (
             f"The model called the server's tools in {self._service.limits.steps} steps and did not come to an end."
         )
         return Ending(outcome=Outcome.FAILED, usage=self._usage, error=RequestError(500, "server_error", message))
+
+    async def _take_step(self, ask: Ask, rules: CallRules, engine: Engine | None = None) -> Ending | None:
+        """One step; None if another one follows.
+
+        Raises:
+            RequestError: the response was stopped.
+        """
+        self._check_stopped()
+        if self.ticket.steers:
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
+        if ask.max_output_tokens == 0:
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete="max_output_tokens")
+        self._step = Step(self._service, self.window, self._output, rules, self._equipment.roster)
+        end = await self._step.run(ask, engine)
+        self._use(end.finish.usage)
+        self._members |= end.finish.members
+        self._used += end.finish.usage.output_tokens if end.finish.usage is not None else 0
+        self._check_stopped()
+        if end.error is not None:
+            return Ending(outcome=Outcome.FAILED, usage=self._usage, error=end.error)
+        if end.made_way:
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
+        if end.finish.incomplete is not None:
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=end.finish.incomplete)
+        return None if end.goes_on else self._done(ask, rules)
 
     def _done(self, ask: Ask, rules: CallRules) -> Ending:
         """The model is done; whether it did what it had to."""
@@ -265,6 +287,7 @@ class Turn:
             made=self._output.items(),
             step=step,
             memo=self._memo,
+            roster=self._equipment.roster,
         )
 
     def cancel(self, error: RequestError) -> bool:

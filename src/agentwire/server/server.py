@@ -30,6 +30,9 @@ from agentwire.runtime.policies import Cancel, Policy
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
 from agentwire.runtime.tools import Toolbox
+from agentwire.runtime.tools.registry import Registry
+from agentwire.runtime.tools.remote import RemoteStatistics
+from agentwire.runtime.tools.source import Dial, McpServer
 from agentwire.server.auth import Keys
 from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.compact_door import CompactDoor
@@ -74,6 +77,7 @@ class ServerStatistics:
     turns: Mapping[str, int]
     tool_calls: int
     ended: Mapping[str, int]
+    mcp: tuple[RemoteStatistics, ...]
     draining: bool
 
 
@@ -151,6 +155,7 @@ class Server:
             turns={outcome.value: count for outcome, count in tally.turns.items()},
             tool_calls=tally.tool_calls,
             ended=dict(tally.ended),
+            mcp=self._service.registry.statistics() if self._service.registry is not None else (),
             draining=self._draining,
         )
 
@@ -256,6 +261,9 @@ async def serve(
     tls: ssl.SSLContext | None = None,
     listeners: Iterable[trio.abc.Listener[NetworkStream]] = (),
     tools: Iterable[Callable[..., Any]] = (),
+    mcp: Iterable[McpServer] = (),
+    mcp_allowed_urls: Iterable[str] = (),
+    mcp_dial: Dial | None = None,
     keys: Keys | Iterable[str] = (),
     store: Store | None = None,
     models: Sequence[str] = ("default",),
@@ -282,6 +290,11 @@ async def serve(
         tls: for TCP.
         listeners: where more connections come from, such as the test kit's network in memory; closed in the end.
         tools: functions that the server itself runs between engine steps.
+        mcp: MCP servers whose tools the server runs too, for requests that ask for them (``{"type": "mcp",
+            "server_label": ...}``) or for all.
+        mcp_allowed_urls: where clients may have MCP servers of their own (``server_url``): URLs that theirs must be, or
+            be below.
+        mcp_dial: opens sessions with MCP servers; the `mcp` package does if left out (``agentwire-trio[mcp]``).
         keys: API keys; without any, only this machine can be listened on.
         store: where stored responses rest; this process's memory if left out, bounded by ``limits``.
         models: the names that ``GET /v1/models`` lists; requests may name any model.
@@ -296,6 +309,7 @@ async def serve(
         sources: ids, clock and randomness.
 
     Raises:
+        ImportError: there are MCP servers, and the package for them is not installed.
         ValueError: it would be open to the network without a key, or a tool, key or extension is not usable.
         OSError: it cannot listen there.
     """
@@ -306,6 +320,7 @@ async def serve(
     service = Service(
         engine=engine,
         toolbox=Toolbox.of(tools),
+        registry=_registry(tuple(mcp), tuple(mcp_allowed_urls), mcp_dial, limits),
         store=store or MemoryStore(limits),
         limits=limits,
         generous=generous,
@@ -331,10 +346,23 @@ async def serve(
         )
         nursery.start_soon(_cut_off_in_the_end, listening)
         nursery.start_soon(server._pulse.run)
+        if service.registry is not None:
+            await nursery.start(service.registry.run)
         for listener in listeners:
             nursery.start_soon(partial(accept_streams, listener, listening, server._handle, nursery=nursery))
         task_status.started(server)
         await accept_loop(listening, server._handle, nursery=nursery, limits=limits)
+
+
+def _registry(servers: Sequence[McpServer], urls: Sequence[str], dial: Dial | None, limits: Limits) -> Registry | None:
+    """The MCP servers, if there may be any; only then the package is loaded."""
+    if not servers and not urls:
+        return None
+    if dial is None:
+        from agentwire.transport import mcp
+
+        dial = mcp.dial
+    return Registry(servers, dial, limits, allowed_urls=urls)
 
 
 async def _cut_off_in_the_end(listening: Listening) -> None:

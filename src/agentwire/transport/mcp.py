@@ -1,0 +1,256 @@
+"""Sessions with MCP servers, over a child's stdin and stdout or over HTTP: the only importer of the `mcp` package.
+
+The package is an extra and slow to import, so this module is imported where a session is first wanted. Its own framing
+of a child is left aside, because a child must not outlive its session, and its stderr belongs in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any, Final
+
+import trio
+
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.limits import Limits
+from agentwire.protocol.mcp import McpTool
+from agentwire.runtime.tools.local import ToolError
+from agentwire.runtime.tools.output import ToolResult
+from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionLost
+from agentwire.transport.child import Child, open_child
+
+try:
+    import anyio
+    import mcp_types as types
+    from mcp import Client, MCPError
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+    from mcp.shared._httpx_utils import create_mcp_http_client
+    from mcp.shared.message import SessionMessage
+except ImportError as error:
+    raise ImportError(
+        f"MCP servers need the mcp package ({error}): pip install 'agentwire-trio[mcp]'", name=error.name
+    ) from error
+
+__all__ = ["dial"]
+
+_log: Final = logging.getLogger("agentwire.tools")
+_PAGES: Final = 100
+"""Pages of a listing that are asked for; a server that has more of them is broken."""
+
+
+def dial(config: McpServer, limits: Limits) -> AbstractAsyncContextManager[RemoteSession]:
+    """Open a session; see `Dial`."""
+    return _open(config, limits)
+
+
+@asynccontextmanager
+async def _open(config: McpServer, limits: Limits) -> AsyncGenerator[RemoteSession]:
+    over = trio.Event()
+    changes, changed = trio.open_memory_channel[None](1)
+
+    async def heard(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        if isinstance(message, types.ToolListChangedNotification):
+            _tell(changes)
+
+    transport = _http(config, limits) if config.url is not None else _child(config, limits, over)
+    client = Client(transport, message_handler=heard, cache=None, client_info=_ourselves())
+    async with changes, changed, client, trio.open_nursery() as nursery:
+        nursery.start_soon(_listen, client, changes)
+        yield _Session(config.label, client, over, changed, limits)
+        nursery.cancel_scope.cancel(reason="the session is left")
+
+
+def _ourselves() -> types.Implementation:
+    from agentwire._version import __version__
+
+    return types.Implementation(name="agentwire", version=__version__)
+
+
+def _tell(changes: trio.MemorySendChannel[None]) -> None:
+    with suppress(trio.WouldBlock):  # it is known already
+        changes.send_nowait(None)
+
+
+async def _listen(client: Client, changes: trio.MemorySendChannel[None]) -> None:
+    """Newer servers tell of changes only to those who ask for it."""
+    tools = client.server_capabilities.tools
+    if tools is None or not tools.list_changed:
+        return
+    try:
+        async with client.listen(tools_list_changed=True) as events:
+            async for _ in events:
+                _tell(changes)
+    except ListenNotSupportedError:
+        pass  # an older one, which tells of them by itself
+    except (MCPError, SubscriptionLost, TimeoutError) as error:
+        _log.info("changes of an MCP server's tools are not noticed any more: %s", error)
+
+
+class _Session:
+    """A `RemoteSession` of the `mcp` package's client."""
+
+    def __init__(
+        self, label: str, client: Client, over: trio.Event, changes: trio.MemoryReceiveChannel[None], limits: Limits
+    ) -> None:
+        self._label = label
+        self._client = client
+        self._over = over
+        self._changes = changes
+        self._limits = limits
+
+    async def tools(self) -> tuple[McpTool, ...]:
+        """See `RemoteSession`."""
+        found: list[McpTool] = []
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            with _mapped(self._label):
+                page = await self._client.list_tools(cursor=cursor)
+            found += map(_tool, page.tools)
+            cursor = page.next_cursor
+            if not cursor or len(found) > self._limits.mcp_tools:
+                break
+        return tuple(found)
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, progress: Callable[[], None]) -> ToolResult:
+        """See `RemoteSession`."""
+        heard = _Heard(progress)
+
+        with _mapped(self._label):
+            result = await self._client.call_tool(name, dict(arguments), progress_callback=heard)
+        text = _text(result)
+        return ToolResult.failed(text or "the tool failed and did not say why") if result.is_error else ToolResult(text)
+
+    async def changed(self) -> None:
+        """See `RemoteSession`."""
+        await self._changes.receive()
+
+    async def ended(self) -> None:
+        """See `RemoteSession`."""
+        await self._over.wait()
+
+
+@contextmanager
+def _mapped(label: str) -> Iterator[None]:
+    """What the package raises becomes one of ours."""
+    try:
+        yield
+    except MCPError as error:
+        if error.code == types.CONNECTION_CLOSED or _is_gone(error):
+            raise SessionLost(f"the MCP server {label} ended: {error}") from error
+        raise ToolError(str(error)) from error
+    except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
+        problem = str(error) or type(error).__name__
+        raise SessionLost(f"the MCP server {label} cannot be reached: {problem}") from error
+
+
+class _Heard:
+    """Progress, whatever is said of it, is a sign of life."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
+        self._tell()
+        await trio.lowlevel.checkpoint()
+
+
+def _is_gone(error: MCPError) -> bool:
+    """A server over HTTP has forgotten our session."""
+    return error.code == types.INVALID_REQUEST and "session" in str(error).lower()
+
+
+def _tool(tool: types.Tool) -> McpTool:
+    hints = tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations is not None else None
+    return McpTool(tool.name, tool.input_schema, tool.description or tool.title, hints)
+
+
+# What a tool said
+
+
+def _text(result: types.CallToolResult) -> str:
+    """All of it in words, because an ``mcp_call`` has room for nothing else."""
+    if not result.content and result.structured_content is not None:
+        return encode_json(result.structured_content).decode()
+    return "\n".join(map(_words, result.content))
+
+
+def _words(block: Any) -> str:
+    if isinstance(block, types.TextContent):
+        return block.text
+    if isinstance(block, types.ImageContent | types.AudioContent):
+        return f"[{block.type}: {block.mime_type}, {len(block.data) * 3 // 4} bytes, not shown]"
+    if isinstance(block, types.ResourceLink):
+        about = f": {block.description}" if block.description else ""
+        return f"[resource {block.uri} ({block.title or block.name}){about}]"
+    if isinstance(block, types.EmbeddedResource):
+        resource = block.resource
+        if isinstance(resource, types.TextResourceContents):
+            return f"[resource {resource.uri}]\n{resource.text}"
+        kind, size = resource.mime_type or "binary", len(resource.blob) * 3 // 4
+        return f"[resource {resource.uri}: {kind}, {size} bytes, not shown]"
+    return f"[a part of type {getattr(block, 'type', type(block).__name__)}, not shown]"
+
+
+# Ways to it
+
+_Streams = tuple[Any, Any]
+
+
+@asynccontextmanager
+async def _http(config: McpServer, limits: Limits) -> AsyncGenerator[_Streams]:
+    assert config.url is not None
+    async with (
+        create_mcp_http_client(headers=dict(config.headers)) as http,
+        streamable_http_client(config.url, http_client=http, max_sse_event_size=limits.message_bytes) as streams,
+    ):
+        yield streams
+
+
+@asynccontextmanager
+async def _child(config: McpServer, limits: Limits, over: trio.Event) -> AsyncGenerator[_Streams]:
+    """A child's lines as the package's messages, without a queue in between."""
+    inbox, heard = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    said, outbox = anyio.create_memory_object_stream[SessionMessage](0)
+    name = f"MCP server {config.label}"
+    with inbox, heard, said, outbox:
+        async with (
+            open_child(name, config.command, env=config.env, cwd=config.cwd, limits=limits) as child,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(_read, child, inbox, over)
+            nursery.start_soon(_write, child, outbox)
+            try:
+                yield heard, said
+            finally:
+                nursery.cancel_scope.cancel(reason="the session is left")
+
+
+async def _read(child: Child, inbox: Any, over: trio.Event) -> None:
+    try:
+        with inbox:
+            while (line := await child.receive_line()) is not None:
+                try:
+                    message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                except ValueError:
+                    _log.warning("%s: wrote a line to stdout that is no message: %.200r", child.name, line)
+                    continue
+                await inbox.send(SessionMessage(message))
+    except SessionLost as error:
+        _log.warning("%s", error)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        pass  # nobody listens any more
+    finally:
+        over.set()
+
+
+async def _write(child: Child, outbox: Any) -> None:
+    try:
+        with outbox:
+            async for message in outbox:
+                await child.send_line(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode())
+    except SessionLost as error:
+        _log.info("%s", error)

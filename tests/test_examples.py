@@ -58,6 +58,13 @@ async def test_server_tools() -> None:
     assert 'the server ran order({"fruit":"pears","pieces":40}): 40 pears are on the way (order mcp_' in said
 
 
+async def test_mcp_approval() -> None:
+    said = await run_example("mcp_approval.py")
+    assert 'shop ran look_up({"fruit":"pears"}): 0' in said
+    assert 'may shop run order({"fruit":"pears","pieces":40})? yes' in said
+    assert "40 pears are on the way" in said
+
+
 @pytest.mark.peer
 async def test_openai_sdk(openai_python: Path) -> None:
     async with serving("--port", "0") as server:
@@ -80,5 +87,13 @@ async def test_cut_anywhere() -> None:
 
 
 def test_none_is_left_out() -> None:
-    tested = {"minimal_engine.py", "agent.py", "server_tools.py", "openai_sdk.py", "test_cut_anywhere.py"}
+    tested = {
+        "minimal_engine.py",
+        "agent.py",
+        "server_tools.py",
+        "mcp_approval.py",
+        "mcp_server.py",
+        "openai_sdk.py",
+        "test_cut_anywhere.py",
+    }
     assert {file.name for file in EXAMPLES.glob("*.py")} == tested

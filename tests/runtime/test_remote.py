@@ -107,7 +107,8 @@ async def test_it_is_left_in_good_order_by_a_cancelled_owner(autojump_clock: Moc
     async with running(fake) as server:
         await server.tools()
         began = trio.current_time()
-    assert (fake.left, trio.current_time() - began) == (1, pytest.approx(3))
+    assert fake.left == 1
+    assert trio.current_time() - began == pytest.approx(3)
 
 
 async def test_an_end_that_hangs_is_bounded(autojump_clock: MockClock) -> None:
@@ -130,10 +131,8 @@ async def test_a_call_has_a_deadline_and_a_sign_of_life_moves_the_shorter_one(au
         await server.tools()
         began = trio.current_time()
         result = await call(server, "hang")
-        assert (result.error, trio.current_time() - began) == (
-            "hang did not answer within 10 s and was cancelled",
-            pytest.approx(10),
-        )
+        assert trio.current_time() - began == pytest.approx(10)
+        assert result.error == "hang did not answer within 10 s and was cancelled"
         began = trio.current_time()
 
         async def live() -> None:

@@ -104,7 +104,8 @@ async def test_over_stdio(caplog: pytest.LogCaptureFixture) -> None:
 async def test_one_that_dies_is_started_again_and_nothing_of_it_is_left() -> None:
     async with serving() as rig:
         peer = await rig.connect()
-        first, dead = calls(await peer.ask("spawn\ndie", tools=[TOOLS]))
+        (first,) = calls(await peer.ask("spawn", tools=[TOOLS]))
+        (dead,) = calls(await peer.ask("die", tools=[TOOLS]))
         assert dead["status"] == "failed"
         assert "not known" in dead["error"]
         add, second = calls(await peer.ask('add {"a":1,"b":1}\nspawn', tools=[TOOLS]))

@@ -34,6 +34,7 @@ class Child:
     Attributes:
         name: for the log.
         pid: its process id, and that of its group.
+        last_words: the last line that it wrote to stderr.
     """
 
     def __init__(self, name: str, process: trio.Process, limits: Limits) -> None:
@@ -42,12 +43,14 @@ class Child:
         assert process.stderr is not None
         self.name = name
         self.pid = process.pid
+        self.last_words = ""
         self._process = process
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._limits = limits
         self._sending = trio.Lock()
         self._buffer = bytearray()
         self._searched = 0
+        self._silent = trio.Event()
 
     async def send_line(self, line: bytes) -> None:
         """Say a line; one that was begun is finished, unless the child takes none of it for ``limits.mcp_exit`` s.
@@ -103,9 +106,16 @@ class Child:
                 rest = rest[:most]
         if rest:
             self._log(rest)
+        self._silent.set()
+
+    async def listen_out(self) -> None:
+        """Wait until it has written its last line to stderr, but not for long."""
+        with trio.move_on_after(self._limits.mcp_exit):
+            await self._silent.wait()
 
     def _log(self, line: bytes) -> None:
         if text := line.decode(errors="replace").strip():
+            self.last_words = text
             _log.info("%s (%d): %s", self.name, self.pid, text)
 
     # The end

@@ -223,10 +223,18 @@ async def _child(config: McpServer, limits: Limits, over: trio.Event) -> AsyncGe
         ):
             nursery.start_soon(_read, child, inbox, over)
             nursery.start_soon(_write, child, outbox)
+            ended_early = False
             try:
                 yield heard, said
+            except Exception:
+                ended_early = over.is_set()
+                if not ended_early:
+                    raise
             finally:
                 nursery.cancel_scope.cancel(reason="the session is left")
+        if ended_early:
+            await child.listen_out()
+            raise SessionLost(f"it ended before it could be used: {child.last_words or 'it did not say why'}")
 
 
 async def _read(child: Child, inbox: Any, over: trio.Event) -> None:

@@ -79,7 +79,7 @@ class Registry:
         guests = [guest.server for guest in self._guests.values()]
         return tuple(server.statistics() for server in (*self._servers.values(), *guests))
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC114 - named in its docstring
         """Keep all sessions until cancelled, and then leave them in good order; of use once it is started."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()

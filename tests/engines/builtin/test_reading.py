@@ -75,7 +75,7 @@ def test_calls_of_all_kinds() -> None:
         ("grep", "{}", "hit", False),
         ("grep", "{}", '{"code":3}', True),
         ("shell", '{"commands":["ls"]}', "a\n!\nb", False),
-        ("apply_patch", '{"type":"delete_file","path":"x"}', "failed", True),
+        ("apply_patch", '{"diff":"","type":"delete_file","path":"x"}', "failed", True),
     ]
 
 

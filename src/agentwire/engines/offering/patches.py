@@ -61,7 +61,7 @@ class ApplyPatch(Form):
     def arguments(self, call: Mapping[str, Any]) -> Json:
         """The operation itself."""
         operation = call.get("operation")
-        return {**operation} if isinstance(operation, Mapping) else {}
+        return {"diff": "", **operation} if isinstance(operation, Mapping) else {}
 
     def output(self, answer: Mapping[str, Any], name_of: Callable[[str, str | None], str]) -> str:
         """What the editor said, or else whether it worked."""

@@ -124,7 +124,8 @@ async def test_a_warm_up_without_input_and_tools_and_the_tools_in_the_next_turn(
 ) -> None:
     async with behind(engine) as rig:
         peer = await rig.connect()
-        for first in ({}, {"input": []}):
+        without: list[Json] = [{}, {"input": []}]
+        for first in without:
             warm = await ask(peer, **first, generate=False)
             assert (warm["output"], warm["usage"]["output_tokens"]) == ([], 0)
             late = {"type": "additional_tools", "id": "at_1", "role": "developer", "tools": EVERYTHING}

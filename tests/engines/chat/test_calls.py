@@ -179,7 +179,7 @@ async def test_a_call_of_a_type_of_its_own_goes_out_as_the_item_that_the_client_
         "type": "shell_call",
         "id": first.id,
         "call_id": "c1",
-        "action": {"commands": ["ls"], "timeout_ms": None, "max_output_length": None},
+        "action": {"commands": ["ls"]},
         "status": "completed",
     }
     assert isinstance(second, OpaqueItem)

@@ -18,8 +18,7 @@ from agentwire.engines.offering.shells import NOTHING_SAID
 
 Json = dict[str, Any]
 
-EXEC: Json = {"type": "exec", "env": {}, "timeout_ms": None, "working_directory": None, "user": None}
-OPEN: Json = {"timeout_ms": None, "max_output_length": None}
+EXEC: Json = {"type": "exec", "env": {}}
 SEARCH: Json = {"type": "tool_search", "execution": "client"}
 
 
@@ -63,7 +62,7 @@ def test_local_shell(said: str | Json, command: list[str], more: Json) -> None:
     ],
 )
 def test_shell(said: str | Json, commands: list[str], more: Json) -> None:
-    assert called("shell", said) == [{"action": {**OPEN, "commands": commands, **more}}]
+    assert called("shell", said) == [{"action": {"commands": commands, **more}}]
 
 
 def test_a_shell_in_a_container_is_not_the_clients_to_run() -> None:

@@ -48,7 +48,7 @@ class LocalShell(Form):
         command = told.get("command", told.get("cmd"))
         argv = _lines(command) if isinstance(command, str) else texts_of(command)
         env = told.get("env")
-        action: Json = {
+        action = {
             "type": "exec",
             "command": argv or _lines(NOTHING_SAID),
             "env": {name: str(value) for name, value in env.items()} if isinstance(env, Mapping) else {},
@@ -56,13 +56,13 @@ class LocalShell(Form):
             "working_directory": text_of(told, "working_directory", "workdir", "cwd"),
             "user": text_of(told, "user"),
         }
-        return ({"action": action},)
+        return ({"action": _said(action)},)
 
     def arguments(self, call: Mapping[str, Any]) -> Json:
         """What the action says, without what it leaves open."""
         action = call.get("action")
-        members = action.items() if isinstance(action, Mapping) else ()
-        return {name: value for name, value in members if name != "type" and value not in (None, {})}
+        members = _said(action) if isinstance(action, Mapping) else {}
+        return {name: value for name, value in members.items() if name != "type" and value != {}}
 
     def output(self, answer: Mapping[str, Any], name_of: Callable[[str, str | None], str]) -> str:
         """A text already; some clients put JSON into it."""
@@ -100,22 +100,26 @@ class Shell(Form):
         if not commands:
             vector = told.get("command", told.get("cmd"))
             commands = texts_of(vector) if isinstance(vector, str) else [shlex.join(texts_of(vector))]
-        action: Json = {
+        action = {
             "commands": [command for command in commands if command.strip()] or [NOTHING_SAID],
             "timeout_ms": count_of(told.get("timeout_ms")),
             "max_output_length": count_of(told.get("max_output_length")),
         }
-        return ({"action": action},)
+        return ({"action": _said(action)},)
 
     def arguments(self, call: Mapping[str, Any]) -> Json:
         """What the action says, without what it leaves open."""
         action = call.get("action")
-        members = action.items() if isinstance(action, Mapping) else ()
-        return {name: value for name, value in members if value is not None}
+        return _said(action) if isinstance(action, Mapping) else {}
 
     def output(self, answer: Mapping[str, Any], name_of: Callable[[str, str | None], str]) -> str:
         """What each command printed, and how it ended."""
         return _outputs(answer.get("output"))
+
+
+def _said(action: Mapping[str, Any]) -> Json:
+    """Without what is null: the AI SDK takes such members only where they are left out."""
+    return {name: value for name, value in action.items() if value is not None}
 
 
 def _lines(command: str) -> list[str]:

@@ -15,9 +15,10 @@ from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render, upward
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
+from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
 
-__all__ = ["ENCRYPTED", "Asking", "own_tools"]
+__all__ = ["ENCRYPTED", "Asking", "made_before", "own_tools"]
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 """What ``include`` must have for reasoning to come back in a form that can be handed back."""
@@ -175,6 +176,11 @@ def own_tools(ask: Ask) -> list[str]:
     """The names of the tools that this server runs."""
     clients = set(map(id, ask.request.tools))
     return [tool.name for tool in ask.tools if id(tool) not in clients]
+
+
+def made_before(ask: Ask) -> int:
+    """How many items the response has from the steps before this one."""
+    return max(0, len(ask.items.tail) - len(ask.new_items)) if ask.step and isinstance(ask.items, History) else 0
 
 
 def _labels(tools: Iterable[Tool]) -> Iterable[str]:

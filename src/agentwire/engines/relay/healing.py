@@ -39,6 +39,12 @@ _BEGINS_EMPTY: Final[Mapping[str, Mapping[str, Any]]] = {
 _NUMBERING: Final = frozenset(("type", "item_id", "output_index", "sequence_number", "stream_id"))
 _PLAIN_DELTA: Final = frozenset((*_NUMBERING, "delta", "content_index", "summary_index", "obfuscation"))
 """Members of a delta that is nothing but its text; the padding is for one hop only."""
+_FLOWS: Final[Mapping[tuple[str, str], tuple[Flow, ...]]] = {
+    (kind, name): tuple(flow for flow in flows if any(name in events for events in flow.moves.values()))
+    for kind, flows in FLOWS.items()
+    for name in {name for flow in flows for events in flow.moves.values() for name in events}
+}
+"""The flows of an item in which an event may come; of ``*_part`` events each is named with its part."""
 _NEVER_MADE_UP: Final = (".delta", ".partial_image", ".annotation.added")
 
 
@@ -74,9 +80,11 @@ class Thread:
         """Whether the item may end now, as far as this thread goes."""
         return self.state in self.flow.ends
 
-    def way_to(self, *targets: str) -> tuple[str, ...] | None:
-        """The events that lead to one of these; nothing that only the upstream can know is made up on the way."""
-        return _way(self.flow, self.state, lambda event, _: event in targets)
+    def way_to(self, target: str) -> tuple[str, ...] | None:
+        """The events that lead to this one and it; nothing that only the upstream can know is made up on the way."""
+        if target in self.flow.moves.get(self.state, {}):
+            return (target,)
+        return _way(self.flow, self.state, lambda event, _: event == target)
 
     def way_out(self, *, failed: bool) -> tuple[str, ...]:
         """The events that bring it to an end."""
@@ -199,8 +207,8 @@ class HeardItem:
 
     # Threads
 
-    def _flows(self, name: str) -> list[Flow]:
-        return [flow for flow in FLOWS.get(self.kind, ()) if any(name in events for events in flow.moves.values())]
+    def _flows(self, name: str) -> tuple[Flow, ...]:
+        return _FLOWS.get((self.kind, name), ())
 
     def _place(self, name: str, event: Event) -> tuple[str | None, int]:
         """What the upstream calls the thread of an event; where it does not say, the latest one."""
@@ -364,7 +372,7 @@ def _is_part(flow: Flow, space: str, kind: str) -> bool:
     return flow.index == space and any(event.endswith(f"/{kind}") for event in flow.moves.get("new", {}))
 
 
-def _alternative(thread: Thread, flows: list[Flow]) -> Thread | None:
+def _alternative(thread: Thread, flows: tuple[Flow, ...]) -> Thread | None:
     """Two flows that begin alike are told apart by a later event."""
     if thread.pieces or thread.state != "open" or flows[0].moves["new"] != thread.flow.moves["new"]:
         return None

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-import attrs
-
 from agentwire.engines.faults import event_fault
 from agentwire.engines.relay.events import read_delta, read_event
 from agentwire.engines.relay.healing import HeardItem, Thread
+from agentwire.engines.relay.matching import CALLS, Heard, Matcher, item_of
 from agentwire.engines.relay.owned import OwnCall
-from agentwire.protocol.checks import EMPTY, shorten
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
 from agentwire.protocol.irregular import read_error, read_usage
-from agentwire.protocol.order import FLOWS, ITEM_EVENTS
+from agentwire.protocol.order import ITEM_EVENTS
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Finish, IncompleteReason, Out
 from agentwire.runtime.making import id_prefix
@@ -34,42 +33,6 @@ _ENDS: Final = frozenset(
 _SILENT: Final = frozenset(("keepalive", "ping", "heartbeat", "response.keepalive", "response.heartbeat"))
 _OF_CONNECTIONS: Final = ("response.steer.", "response.inject.", "agentwire.", "agentwire:")
 """Events about the upstream's own connection; its client is this server, and nobody else."""
-_CALLS: Final = frozenset(("function_call", "custom_tool_call"))
-
-
-@attrs.define(eq=False)
-class _Heard:
-    """One item of the upstream.
-
-    Attributes:
-        index: its number there, if it gave one.
-        ids: what it called it so far.
-        raw: what is known of it.
-        waiting: its events that cannot be told yet.
-        item: it as it is told; None until then.
-        over: it is told as a whole.
-    """
-
-    index: int | None
-    ids: set[str]
-    raw: dict[str, Any]
-    waiting: list[Mapping[str, Any]] = attrs.field(factory=list)
-    item: HeardItem | OwnCall | None = None
-    final: Mapping[str, Any] | None = None
-    is_done: bool = False
-    over: bool = False
-
-    @property
-    def kind(self) -> str:
-        """Its type; empty as long as only some of its events are known."""
-        return str(self.raw.get("type") or "")
-
-    @property
-    def can_begin(self) -> bool:
-        """Whether enough is known of it."""
-        if self.kind not in _CALLS:
-            return bool(self.kind)
-        return bool(self.raw.get("name")) and (bool(self.raw.get("call_id")) or self.is_done)
 
 
 class Relay:
@@ -80,6 +43,7 @@ class Relay:
         server: the upstream's name in what the client is told of errors.
         new_id: makes ids, each with a prefix.
         response_id: the response's id here.
+        first_index: the ``output_index`` of its first item here.
         own_tools: names of tools that this server runs.
         hide: members of items that are not for the client.
         keep: told of each whole item: its id here, and how the upstream has it (``call_id=...`` of a call that this
@@ -100,6 +64,7 @@ class Relay:
         server: str,
         new_id: Callable[[str], str],
         response_id: str = "",
+        first_index: int = 0,
         own_tools: Iterable[str] = (),
         hide: Iterable[str] = (),
         keep: Callable[..., None] | None = None,
@@ -113,16 +78,17 @@ class Relay:
         self._server = server
         self._new_id = new_id
         self._here = response_id
+        self._first = first_index
         self._own_tools = frozenset(own_tools)
         self._hide = frozenset(hide)
         self._keep = keep
         self._taken = taken
         self._room = most
-        self._items: list[_Heard] = []
+        self._items = Matcher()
         self._ids: set[str] = set()
         self._call_ids: set[str] = set()
-        self._open: _Heard | None = None
-        self._cut: _Heard | None = None
+        self._open: Heard | None = None
+        self._cut: Heard | None = None
         # Where the latest piece of text went: what goes there again is not looked at any further.
         self._place: tuple[str, str | None, int | None, int | None] | None = None
         self._thread: Thread | None = None
@@ -196,7 +162,7 @@ class Relay:
         elif kind == DONE:
             await self._done(event)
         elif kind in ITEM_EVENTS:
-            await self._tell(self._find(kind, event), event, size)
+            await self._tell(self._items.find(kind, event), event, size)
         elif kind not in _SILENT and not kind.startswith(_OF_CONNECTIONS):
             await self._out.aside(kind, self._renamed(event))
 
@@ -209,11 +175,11 @@ class Relay:
         told = dict(event)
         if self._here and self.response_id is not None and told.get("response_id") == self.response_id:
             told["response_id"] = self._here
-        heard = self._known(event)
+        heard = self._items.known(event)
         if heard is not None and heard.item is not None:
             told |= {"item_id": heard.item.id} if "item_id" in told else {}
             if "output_index" in told:
-                told["output_index"] = self._items.index(heard)
+                told["output_index"] = self._first + self._items.items.index(heard)
         return told
 
     def _fail(self, event: Mapping[str, Any]) -> None:
@@ -221,58 +187,21 @@ class Relay:
 
     # Items
 
-    def _known(self, event: Mapping[str, Any]) -> _Heard | None:
-        """The item that an event names: by its id, or else by its number, as some change the ids on the way."""
-        name, index = event.get("item_id"), event.get("output_index")
-        for heard in reversed(self._items):
-            if isinstance(name, str) and name in heard.ids:
-                return heard
-        for heard in reversed(self._items):
-            if isinstance(index, int) and heard.index == index:
-                return heard
-        return None
-
-    def _find(self, kind: str, event: Mapping[str, Any]) -> _Heard:
-        """The item that an event is about; one that was not announced begins with it."""
-        known = self._known(event)
-        fits = [item for item, flows in FLOWS.items() if any(_has(flow.moves, kind) for flow in flows)]
-        if known is not None and known.kind in fits:
-            if not (known.is_done and kind.endswith(".delta")):
-                return known
-            if event.get("item_id") in known.ids:
-                raise RemoteProtocolError(f"{kind} came after the end of its item")
-        elif known is not None or not _is_named(event):
-            for heard in reversed(self._items):
-                if heard.kind in fits and not heard.is_done:
-                    return heard
-        part = event.get("part")
-        thought = isinstance(part, Mapping) and part.get("type") in ("reasoning_text", "summary_text")
-        return self._new({"type": fits[-1 if thought else 0]}, event)
-
-    def _new(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> _Heard:
-        ids = {name for name in (raw.get("id"), event.get("item_id")) if isinstance(name, str) and name}
-        index = event.get("output_index")
-        heard = _Heard(index if isinstance(index, int) else None, ids, dict(raw))
-        if "id" not in heard.raw and ids:
-            heard.raw["id"] = next(iter(ids))
-        self._items.append(heard)
-        return heard
-
     async def _add(self, event: Mapping[str, Any]) -> None:
-        raw = _item_of(event)
-        known = self._same(raw, event)
+        raw = item_of(event)
+        known = self._items.same(raw, event)
         if known is None:
-            known = self._new(raw, event)
+            known = self._items.begin(raw, event)
         elif known.item is None:  # it began without being announced
             known.raw |= raw
             known.ids |= {raw["id"]} if isinstance(raw.get("id"), str) else set()
         await self._go_on()
 
     async def _done(self, event: Mapping[str, Any]) -> None:
-        raw = _item_of(event)
-        heard = self._same(raw, event)
+        raw = item_of(event)
+        heard = self._items.same(raw, event)
         if heard is None:
-            heard = self._new(raw, event)
+            heard = self._items.begin(raw, event)
         if heard.is_done:
             return
         heard.is_done, heard.final = True, raw
@@ -280,25 +209,13 @@ class Relay:
             heard.raw |= {name: value for name, value in raw.items() if name != "status"}
         await self._go_on()
 
-    def _same(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> _Heard | None:
-        """The item that this is, if something of it has come."""
-        known = self._known({**event, "item_id": raw.get("id") or event.get("item_id")})
-        if known is not None and known.kind == raw.get("type"):
-            by_id = raw.get("id") in known.ids
-            return known if by_id or not known.is_done else None
-        if known is None and not isinstance(event.get("output_index"), int):
-            for heard in self._items:
-                if not heard.is_done and heard.kind == raw.get("type") and (not raw.get("id") or not heard.ids):
-                    return heard
-        return None
-
-    async def _tell(self, heard: _Heard, event: Mapping[str, Any], size: int) -> None:
+    async def _tell(self, heard: Heard, event: Mapping[str, Any], size: int) -> None:
         """An event of an item: told now, if it is the one that is open."""
         if isinstance(event.get("item_id"), str):
             heard.ids.add(event["item_id"])
         if heard.over or heard.is_done:
             return
-        if heard.item is None and heard.kind in _CALLS:
+        if heard.item is None and heard.kind in CALLS:
             heard.raw |= {name: event[name] for name in ("name", "call_id") if isinstance(event.get(name), str)}
         heard.waiting.append(event)
         if heard is self._open:
@@ -311,7 +228,7 @@ class Relay:
             if self._room < 0:
                 raise RemoteProtocolError("too much of its items waits for another one to end")
 
-    def _remember(self, heard: _Heard, event: Mapping[str, Any]) -> None:
+    def _remember(self, heard: Heard, event: Mapping[str, Any]) -> None:
         """The next piece of the same text need not be looked at so closely."""
         item, kind = heard.item, event["type"]
         if not isinstance(item, HeardItem) or not kind.endswith(".delta") or event.get("logprobs"):
@@ -342,11 +259,11 @@ class Relay:
                 return
             await self._close(heard)
 
-    async def _open_item(self, heard: _Heard) -> None:
+    async def _open_item(self, heard: Heard) -> None:
         if self._cut is not None:
             await self._close(self._cut, status="completed")
         raw = heard.raw
-        if heard.kind in _CALLS:
+        if heard.kind in CALLS:
             call_id = raw.get("call_id")
             if not isinstance(call_id, str) or not call_id or call_id in self._call_ids:
                 raw["call_id"] = self._new_id("call")
@@ -358,7 +275,7 @@ class Relay:
             heard.item = HeardItem(self._out, raw, id_=self._id_for(heard), hidden=self._hide)
         await heard.item.begin()
 
-    def _id_for(self, heard: _Heard) -> str:
+    def _id_for(self, heard: Heard) -> str:
         """The upstream's own id, unless it has used it for something else."""
         id_ = heard.raw.get("id")
         if not isinstance(id_, str) or not id_ or id_ in self._ids or (self._taken is not None and self._taken(id_)):
@@ -366,13 +283,13 @@ class Relay:
         self._ids.add(id_)
         return id_
 
-    async def _play(self, heard: _Heard) -> None:
+    async def _play(self, heard: Heard) -> None:
         assert heard.item is not None
         while heard.waiting:
             event = heard.waiting.pop(0)
             await heard.item.take(event["type"], event)
 
-    async def _close(self, heard: _Heard, *, status: str | None = None) -> None:
+    async def _close(self, heard: Heard, *, status: str | None = None) -> None:
         assert heard.item is not None
         whole = await heard.item.end(heard.final, status=status)
         heard.over = heard.is_done = True
@@ -403,12 +320,12 @@ class Relay:
     async def _tell_rest(self, output: Any, *, incomplete: bool) -> None:
         """What the terminal event says of items that have not ended, or that no event has told of."""
         for index, raw in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(raw, Mapping) and isinstance(raw.get("type"), str) and not self._is_told(index, raw):
+            if isinstance(raw, Mapping) and isinstance(raw.get("type"), str) and not self._items.is_told(index, raw):
                 await self._done({"item": raw, "output_index": index})
         for heard in self._items:
             if not heard.is_done:
                 heard.is_done = True
-                if incomplete and heard is self._items[-1]:
+                if incomplete and heard is self._items.items[-1]:
                     heard.final = {"status": "incomplete"}
         await self._go_on()
         if self._cut is not None:
@@ -416,28 +333,6 @@ class Relay:
             await self._go_on()
         if any(not heard.over for heard in self._items):
             raise RemoteProtocolError("it called a tool without saying which")
-
-    def _is_told(self, index: int, raw: Mapping[str, Any]) -> bool:
-        """Whether an item of the final output was told as a whole, under this id or in this place."""
-        done = [heard for heard in self._items if heard.is_done]
-        if any(raw.get("id") in heard.ids for heard in done):
-            return True
-        return index < len(self._items) and self._items[index].is_done and self._items[index].kind == raw["type"]
-
-
-def _is_named(event: Mapping[str, Any]) -> bool:
-    return isinstance(event.get("item_id"), str) or isinstance(event.get("output_index"), int)
-
-
-def _has(moves: Mapping[str, Mapping[str, str]], kind: str) -> bool:
-    return any(event.partition("/")[0] == kind for events in moves.values() for event in events)
-
-
-def _item_of(event: Mapping[str, Any]) -> dict[str, Any]:
-    item = event.get("item")
-    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
-        raise RemoteProtocolError(f"it sent an item without a type: {shorten(event)}")
-    return dict(item)
 
 
 def _silent_end(kind: str) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
-from agentwire.engines.relay.asking import ENCRYPTED, Asking, own_tools
+from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
@@ -153,6 +153,7 @@ class _ResponsesEngine:
             server=self.server,
             new_id=ask.sources.new_id,
             response_id=ask.response_id,
+            first_index=made_before(ask),
             own_tools=own_tools(ask),
             hide=hide,
             keep=asking.keep,

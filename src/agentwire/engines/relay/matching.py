@@ -1,0 +1,157 @@
+"""Which item of another server an event is about.
+
+Servers number their items, name them, or do neither; some change the names on the way, and some give all of them the
+same number. What an event says is weighed in that order: the name, the number, the latest item in which it may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from agentwire.engines.relay.healing import HeardItem
+from agentwire.engines.relay.owned import OwnCall
+from agentwire.protocol.checks import shorten
+from agentwire.protocol.errors import RemoteProtocolError
+from agentwire.protocol.order import FLOWS, ITEM_EVENTS
+
+__all__ = ["CALLS", "Heard", "Matcher", "item_of"]
+
+CALLS: Final = frozenset(("function_call", "custom_tool_call"))
+"""Items that cannot begin before their name is known."""
+
+_FITS: Final[Mapping[str, list[str]]] = {
+    event: [
+        item
+        for item, flows in FLOWS.items()
+        if any(name.partition("/")[0] == event for flow in flows for names in flow.moves.values() for name in names)
+    ]
+    for event in ITEM_EVENTS
+}
+"""The types of items in which an event may come."""
+
+
+@attrs.define(eq=False)
+class Heard:
+    """One item of the upstream.
+
+    Attributes:
+        index: its number there, if it gave one.
+        ids: what it called it so far.
+        raw: what is known of it.
+        waiting: its events that cannot be told yet.
+        item: it as it is told; None until then.
+        final: what the upstream said at its end.
+        is_done: the upstream has said all of it.
+        over: it is told as a whole.
+    """
+
+    index: int | None
+    ids: set[str]
+    raw: dict[str, Any]
+    waiting: list[Mapping[str, Any]] = attrs.field(factory=list)
+    item: HeardItem | OwnCall | None = None
+    final: Mapping[str, Any] | None = None
+    is_done: bool = False
+    over: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Its type; empty as long as only some of its events are known."""
+        return str(self.raw.get("type") or "")
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether enough is known of it."""
+        if self.kind not in CALLS:
+            return bool(self.kind)
+        return bool(self.raw.get("name")) and (bool(self.raw.get("call_id")) or self.is_done)
+
+
+class Matcher:
+    """The items of one response.
+
+    Attributes:
+        items: as they came.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[Heard] = []
+
+    def __iter__(self) -> Iterator[Heard]:
+        return iter(self.items)
+
+    def known(self, event: Mapping[str, Any]) -> Heard | None:
+        """The item that an event names: by its id, or else by its number, as some change the ids on the way."""
+        name, index = event.get("item_id"), event.get("output_index")
+        for heard in reversed(self.items):
+            if isinstance(name, str) and name in heard.ids:
+                return heard
+        for heard in reversed(self.items):
+            if isinstance(index, int) and heard.index == index:
+                return heard
+        return None
+
+    def find(self, kind: str, event: Mapping[str, Any]) -> Heard:
+        """The item that an event is about; one that was not announced begins with it."""
+        known = self.known(event)
+        fits = _FITS[kind]
+        if known is not None and known.kind in fits:
+            if not (known.is_done and kind.endswith(".delta")):
+                return known
+            if event.get("item_id") in known.ids:
+                raise RemoteProtocolError(f"{kind} came after the end of its item")
+        elif known is not None or not _is_named(event):
+            for heard in reversed(self.items):
+                if heard.kind in fits and not heard.is_done:
+                    return heard
+        part = event.get("part")
+        thought = isinstance(part, Mapping) and part.get("type") in ("reasoning_text", "summary_text")
+        return self.begin({"type": fits[-1 if thought else 0]}, event)
+
+    def begin(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> Heard:
+        """A new item, of which this is known, brought by this event."""
+        ids = {name for name in (raw.get("id"), event.get("item_id")) if isinstance(name, str) and name}
+        index = event.get("output_index")
+        heard = Heard(index if isinstance(index, int) else None, ids, dict(raw))
+        if "id" not in heard.raw and ids:
+            heard.raw["id"] = next(iter(ids))
+        self.items.append(heard)
+        return heard
+
+    def same(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> Heard | None:
+        """The item that this is, if something of it has come."""
+        known = self.known({**event, "item_id": raw.get("id") or event.get("item_id")})
+        if known is not None and known.kind == raw.get("type"):
+            by_id = raw.get("id") in known.ids
+            return known if by_id or not known.is_done else None
+        if known is None and not isinstance(event.get("output_index"), int):
+            for heard in self.items:
+                if not heard.is_done and heard.kind == raw.get("type") and (not raw.get("id") or not heard.ids):
+                    return heard
+        return None
+
+    def is_told(self, index: int, raw: Mapping[str, Any]) -> bool:
+        """Whether an item of the final output was told as a whole, under this id or in this place."""
+        done = [heard for heard in self.items if heard.is_done]
+        if any(raw.get("id") in heard.ids for heard in done):
+            return True
+        return index < len(self.items) and self.items[index].is_done and self.items[index].kind == raw["type"]
+
+
+def _is_named(event: Mapping[str, Any]) -> bool:
+    return isinstance(event.get("item_id"), str) or isinstance(event.get("output_index"), int)
+
+
+def item_of(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The item that an event brings.
+
+    Raises:
+        RemoteProtocolError: it brings none.
+    """
+    item = event.get("item")
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        raise RemoteProtocolError(f"it sent an item without a type: {shorten(event)}")
+    return dict(item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from agentwire.engines import scripted
@@ -14,6 +15,7 @@ from agentwire.runtime.contracts import Ask, Finish, Out
 from tests.runtime.kit import client
 from tests.runtime.test_out import Desk, told
 
+DELTA = "response.output_text.delta"
 ACTION = {"type": "search", "query": "x"}
 STAGES: dict[str, list[str]] = {
     "web_search_call": ["in_progress", "searching", "completed"],
@@ -162,3 +164,84 @@ async def test_an_engine_that_writes_what_cannot_be_fails_its_turn(autojump_cloc
     async with client(engine) as it:
         seen = await it.wire.ask()
     assert seen[-1]["type"] == "response.failed"
+
+
+async def test_pieces_are_deltas_between_the_other_events() -> None:
+    desk = Desk()
+    empty: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    where = {"content_index": 0}
+    await desk.out.open_item({"type": "message", "id": "msg_x", "role": "assistant", "content": []})
+    await desk.out.event("response.content_part.added", {**where, "part": empty})
+    for piece in ("a", "", "\ud83d", "b"):
+        await desk.out.delta(DELTA, piece, index=0)
+    await desk.out.event(DELTA, {**where, "delta": "c", "logprobs": [], "new": 1})
+    await desk.out.delta(DELTA, "d", index=0)
+    await desk.out.event("response.output_text.done", {**where, "text": "a\ufffdbcd", "logprobs": []})
+    await desk.out.event("response.content_part.done", {**where, "part": {**empty, "text": "a\ufffdbcd"}})
+    content = [{**empty, "text": "a\ufffdbcd"}]
+    await desk.out.close_item({"type": "message", "role": "assistant", "status": "completed", "content": content})
+    deltas = [event for event in await desk.finish() if event["type"] == DELTA]
+    assert [event["delta"] for event in deltas] == ["a", "\ufffd", "b", "c", "d"]
+    plain = {"item_id": "msg_x", "output_index": 0, "content_index": 0, "delta": "a", "logprobs": []}
+    assert {name: deltas[0][name] for name in plain} == plain
+
+
+async def test_pieces_have_their_place() -> None:
+    desk = Desk()
+    with pytest.raises(LocalProtocolError, match="open_item"):
+        await desk.out.delta(DELTA, "a", index=0)
+    await desk.out.open_item({"type": "message", "id": "msg_x", "role": "assistant", "content": []})
+    with pytest.raises(LocalProtocolError, match="order"):
+        await desk.out.delta(DELTA, "a", index=0)
+
+
+@pytest.mark.parametrize("kind", ["response.output_text.done", "response.output_item.added"])
+async def test_a_piece_is_a_delta(kind: str) -> None:
+    desk = Desk()
+    await desk.out.open_item({"type": "message", "id": "msg_x", "role": "assistant", "content": []})
+    with pytest.raises(LocalProtocolError):
+        await desk.out.delta(kind, "a", index=0)
+
+
+async def test_a_piece_waits_for_room_and_is_not_said_if_it_is_cancelled() -> None:
+    desk = Desk(limit=1500)
+    await desk.out.open_item({"type": "reasoning", "id": "rs_x", "summary": []})
+    part = {"type": "reasoning_text", "text": ""}
+    await desk.out.event("response.content_part.added", {"content_index": 0, "part": part})
+    desk.read()
+    kind = "response.reasoning_text.delta"
+    with trio.move_on_after(0) as scope:
+        for _ in range(20):
+            await desk.out.delta(kind, "x" * 200, index=0)
+    assert scope.cancelled_caught
+    desk.read()
+    said = sum(len(event["delta"]) for event in desk.events if event["type"] == kind)
+    await desk.out.delta(kind, "y", index=0)
+    desk.read()
+    assert desk.events[-1]["delta"] == "y"
+    assert 0 < said < 2000
+
+
+@pytest.mark.parametrize("kind", ["codex.rate_limits", "vendor:thing", "response.from_the_future.begun"])
+async def test_what_is_about_no_item_may_come_anywhere(kind: str) -> None:
+    desk = Desk()
+    await desk.out.text("a")
+    await desk.out.aside(kind, {"a": 1, "sequence_number": 7, "stream_id": "x"})
+    await desk.out.text("b")
+    desk.read()
+    (event,) = [event for event in desk.events if event["type"] == kind]
+    assert event == {"type": kind, "sequence_number": 4, "a": 1}
+    assert [event["delta"] for event in desk.events if event["type"] == DELTA] == ["a", "b"]
+
+
+KEPT = ("response.created", "response.completed", "error", DELTA, "response.output_item.done", "response.steer.failed")
+
+
+@pytest.mark.parametrize("kind", KEPT)
+async def test_what_has_its_place_may_not_come_anywhere(kind: str) -> None:
+    desk = Desk()
+    with pytest.raises(LocalProtocolError):
+        await desk.out.aside(kind, {})
+    await desk.out.close(complete=True)
+    with pytest.raises(LocalProtocolError, match="ended"):
+        await desk.out.aside("vendor:thing", {})

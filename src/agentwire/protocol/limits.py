@@ -227,6 +227,8 @@ class Limits:
     """Time from a request to the first event of its answer; for an answer that is no stream, to its head."""
     upstream_silence: float = _bound(300.0)
     """Time between two events of an answer, or two pieces of one that is no stream. A comment is no event."""
+    upstream_ending: float = _bound(0.05)
+    """Time that a stream may take to end after its last event; then its connection is closed instead of kept."""
     upstream_attempts: int = _count(3)
     """How often a request that did not run is sent over a WebSocket, on one connection after the other."""
     upstream_chains: int = _count(10_000)

@@ -132,10 +132,10 @@ def test_calls_of_this_servers_own_tools_go_up_as_functions() -> None:
         )
     )
     kinds = [item["type"] for item in body["input"]]
-    pair = ["function_call", "function_call_output"]
-    assert kinds == ["message", *pair, *pair, "mcp_call", "message"]
-    assert [item.get("call_id") for item in body["input"][1:5]] == ["mcp_1", "mcp_1", "mcp_2", "mcp_2"]
-    assert [body["input"][at]["output"] for at in (2, 4)] == ["3", "No."]
+    calls, outputs = ["function_call"] * 2, ["function_call_output"] * 2
+    assert kinds == ["message", *calls, *outputs, "mcp_call", "message"]
+    assert [item.get("call_id") for item in body["input"][1:5]] == ["mcp_1", "mcp_2", "mcp_1", "mcp_2"]
+    assert [body["input"][at]["output"] for at in (3, 4)] == ["3", "No."]
     assert [tool.get("name") for tool in body["tools"]] == [None, "add"]
 
 

@@ -91,7 +91,7 @@ def render(
     fresh = [*islice(reversed(items), len(items) - done.items)]
     fresh.reverse()
     writer = _Writer(done.made, labels, frozenset(filter(None, map(answered_call, fresh))))
-    entries = tuple(writer.entry(item) for item in fresh)
+    entries = writer.entries(fresh)
     news = tuple(filter(None, map(writer.news, fresh, entries))) if done.response_id is not None else None
     memo.value = rendered = Rendered(owner, done if done.items else None, entries, len(items))
     return rendered, news
@@ -111,15 +111,38 @@ class _Writer:
     labels: Collection[str]
     answered: frozenset[str]
 
-    def entry(self, item: Item) -> bytes:
-        """Its JSON; empty if it does not go up."""
+    def entries(self, items: Sequence[Item]) -> tuple[bytes, ...]:
+        """The JSON of each; calls of ours that were made together stand together, before all their outputs."""
+        entries: list[bytes] = []
+        outputs: list[bytes] = []
+        for item in items:
+            ours = isinstance(item, McpCall) and item.server_label not in self.labels
+            if outputs and not ours:
+                entries[-1] = b",".join((entries[-1], *outputs))
+                outputs.clear()
+            if isinstance(item, McpCall) and ours:
+                call, output = self._own_call(item)
+                outputs.append(output)
+                entries.append(call)
+            else:
+                entries.append(self._entry(item))
+        if outputs:
+            entries[-1] = b",".join((entries[-1], *outputs))
+        return tuple(entries)
+
+    def _own_call(self, item: McpCall) -> tuple[bytes, bytes]:
         made = self.made.get(item.id or "")
-        if isinstance(item, McpCall) and item.server_label not in self.labels:
-            call_id = (made and made.call_id) or item.id or "call"
-            call = {"type": "function_call", "call_id": call_id, "name": item.name, "arguments": item.arguments}
-            return b"%b,%b" % (made.entry if made is not None else encode_json(call), _output(item, call_id))
+        if made is not None and made.call_id is not None:
+            return made.entry, _output(item, made.call_id)
+        call_id = item.id or "call"
+        call = {"type": "function_call", "call_id": call_id, "name": item.name, "arguments": item.arguments}
+        return encode_json(call), _output(item, call_id)
+
+    def _entry(self, item: Item) -> bytes:
+        """Its JSON; empty if it does not go up."""
         if not self._goes_up(item):
             return b""
+        made = self.made.get(item.id or "")
         return made.entry if made is not None else encode_json(upward(encode_item(item)))
 
     def news(self, item: Item, entry: bytes) -> bytes:

@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import attrs
 import msgspec
+import trio
 
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
 from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
-from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.runtime.counting import estimate
@@ -47,6 +48,7 @@ async def open_responses_engine(
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
     connector: Connector | None = None,
+    proxy: str | None = "environment",
 ) -> AsyncGenerator[Engine]:
     """Open an engine in front of a server that speaks the Responses API over HTTP.
 
@@ -72,15 +74,17 @@ async def open_responses_engine(
         limits: deadlines and sizes.
         tls: for ``https``; the system's trust store if left out.
         connector: makes the connections instead, such as one in memory.
+        proxy: the URL of a proxy, or None for none; the environment's settings if left out.
 
     Raises:
-        ValueError: ``base_url`` is no HTTP URL, or the key can stand in no header.
+        ValueError: ``base_url`` or ``proxy`` is no HTTP URL, or the key can stand in no header.
     """
     limits = limits or Limits()
     sent = dict(headers or {})
     if key is not None:
         sent["authorization"] = bearer(key)
-    async with open_http_client(base_url, headers=sent, limits=limits, tls=tls, connector=connector) as http:
+    opened = open_http_client(base_url, headers=sent, limits=limits, tls=tls, connector=connector, proxy=proxy)
+    async with opened as http:
         yield _ResponsesEngine(http, server_of(base_url), model, stateful, context_tokens, limits)
 
 
@@ -183,7 +187,10 @@ class _ResponsesEngine:
                 begun = True
                 while not relay.ended and (batch := await stream.batch()):
                     await relay.take_all(batch)
-                return relay.finish()
+                finish = relay.finish()
+                with trio.move_on_after(self.limits.upstream_ending), suppress(AgentwireError):
+                    await stream.drain()  # most servers end the stream at once, and their connections can be kept
+                return finish
         except HttpStatusError as error:
             raise answer_fault(self.server, error) from error
         except ConnectionEnded as error:

@@ -90,3 +90,27 @@ def test_an_engine_error_is_a_server_error_unless_it_says_more() -> None:
 )
 def test_the_end_of_a_connection_is_told_as_a_sentence(ended: ConnectionEnded, story: str) -> None:
     assert str(ended) == story
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [
+        (502, "upstream_unreachable", True),
+        (502, "upstream_disconnected", True),
+        (500, "upstream_error", True),
+        (503, "upstream_error", True),
+        (504, "upstream_error", True),
+        (529, "overloaded_error", True),
+        (429, "rate_limit_exceeded", True),
+        (429, "insufficient_quota", False),
+        (502, "upstream_unauthorized", False),
+        (502, "upstream_not_found", False),
+        (502, "upstream_protocol_error", False),
+        (502, "tool_choice_unsupported", False),
+        (400, "invalid_request", False),
+        (404, "model_not_found", False),
+        (501, "not_implemented", False),
+    ],
+)
+def test_an_engine_error_tells_whether_it_may_pass(status: int, code: str, retryable: bool) -> None:
+    assert EngineError("no", code=code, status=status).retryable is retryable

@@ -16,6 +16,7 @@ from agentwire.protocol.codec import encode_item
 from agentwire.protocol.errors import LocalProtocolError, RequestError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import McpCall
+from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import FunctionTool
 from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.making import Output
@@ -24,6 +25,7 @@ from agentwire.runtime.telling import event_parts
 from agentwire.runtime.tools import Toolbox
 from agentwire.runtime.tools.roster import Offered, OwnTools
 from agentwire.runtime.window import Window
+from agentwire.testing.recording import RecordingOut
 from tests.runtime.kit import Event, check
 
 UNBOUNDED = 1 << 40
@@ -622,3 +624,40 @@ async def _read_on(desk: Desk, scope: trio.CancelScope) -> None:
 def test_an_event_in_two_parts() -> None:
     assert event_parts("x", {}) == (b'{"type":"x","sequence_number":', b"")
     assert event_parts("x", {"a": 1}) == (b'{"type":"x","sequence_number":', b',"a":1')
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda out: out.text(""),
+        lambda out: out.refusal("no"),
+        lambda out: out.reasoning("so"),
+        lambda out: out.seal_reasoning("sealed"),
+        lambda out: out.call("f", {}),
+        lambda out: out.open_call("f"),
+        lambda out: out.item({"type": "web_search_call", "status": "completed"}),
+        lambda out: out.open_item({"type": "web_search_call"}),
+    ],
+)
+async def test_it_knows_whether_a_step_has_begun_to_write(
+    write: Callable[[TurnOut | RecordingOut], Awaitable[None]], autojump_clock: MockClock
+) -> None:
+    desk = Desk()
+    desk.output.open()  # of the step before
+    again = TurnOut(
+        desk.window,
+        desk.output,
+        Sources.seeded(2),
+        server_tools={},
+        start_call=lambda index, call: None,
+        max_bytes=UNBOUNDED,
+        overflow=lambda: None,
+        rules=CallRules(),
+        halt=lambda: None,
+    )
+    for out in (again, RecordingOut()):
+        out.use(Usage(1, 1))
+        await out.begin_message()
+        assert not out.begun
+        await write(out)
+        assert out.begun

@@ -11,7 +11,8 @@ import trustme
 from trio.testing import MockClock
 
 from agentwire.protocol.errors import LocalProtocolError
-from agentwire.runtime.contracts import Ask, Out
+from agentwire.protocol.response import Usage
+from agentwire.runtime.contracts import Ask, Finish, Out
 from agentwire.runtime.session import Session
 from agentwire.server import Server, serve
 from agentwire.testing import network, no_leaks
@@ -113,10 +114,11 @@ async def test_tls(end: str) -> None:
 async def test_statistics(autojump_clock: MockClock) -> None:
     gate = trio.Event()
 
-    async def engine(ask: Ask, out: Out) -> None:
+    async def engine(ask: Ask, out: Out) -> Finish:
         if ask.step == 0:
             await out.call("add", {"a": 1, "b": 2})
             await gate.wait()
+        return Finish(Usage(5 * (ask.step + 1), ask.step))
 
     async with serving(engine, tools=[add]) as rig:
         peer = await rig.connect()
@@ -134,6 +136,7 @@ async def test_statistics(autojump_clock: MockClock) -> None:
         shown = rig.server.statistics()
         assert (shown.connections, shown.sessions, shown.sessions_total) == (0, 0, 1)
         assert (shown.turns, shown.tool_calls) == ({"completed": 3}, 3)
+        assert (shown.used, shown.used_by) == ({"completed": Usage(45, 3)}, {"anybody": Usage(45, 3)})
         assert shown.ended == {"closed by the client": 1}
         assert (shown.listening.accepted, shown.listening.failed) == (1, 0)
 

@@ -238,6 +238,10 @@ class _Counting:
         self._out.use(usage)
 
     @property
+    def begun(self) -> bool:
+        return self._out.begun
+
+    @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         return self._out.calls
 

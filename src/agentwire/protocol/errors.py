@@ -15,7 +15,7 @@ one of these at the seam where they arise, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
@@ -126,6 +126,20 @@ def _family(status: int) -> str:
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
+_PASSING_STATUSES: Final = frozenset((408, 425, 429, 500, 502, 503, 504, 529))
+_LASTING_CODES: Final = frozenset(
+    (
+        "insufficient_quota",
+        "tool_choice_unsupported",
+        "upstream_not_found",
+        "upstream_protocol_error",
+        "upstream_unauthorized",
+        "usage_limit_reached",
+    )
+)
+"""What has such a status, and yet does not pass by itself."""
+
+
 class EngineError(AgentwireError):
     """An engine could not answer: the turn ends with ``error`` and ``response.failed``.
 
@@ -155,6 +169,11 @@ class EngineError(AgentwireError):
         self.message = message
         self.param = param
         self.headers = dict(headers or {})
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may well succeed in a moment, if nothing was written of this attempt."""
+        return self.status in _PASSING_STATUSES and self.code not in _LASTING_CODES
 
 
 class StoreError(AgentwireError):

@@ -67,7 +67,8 @@ class BackgroundTurn(Turn):
     async def _lose(self, message: str) -> None:
         assert self.response is not None
         error = {"code": "server_error", "message": message, "type": "server_error"}
-        failed = attrs.evolve(self.response, status="failed", error=error, output=self._output.items())
+        made = self._output.items()
+        failed = attrs.evolve(self.response, status="failed", error=error, output=made, usage=self.used)
         with trio.move_on_after(self._service.limits.cleanup, shield=True):  # noqa: ASYNC912 - the store waits
             try:
                 await self._record(failed)

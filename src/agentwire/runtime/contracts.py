@@ -256,6 +256,13 @@ class Out(Protocol):
         """
 
     @property
+    def begun(self) -> bool:
+        """Whether an item of this step has begun: from then on, a second attempt would say things twice.
+
+        It is true as well once the engine broke a rule of the request, as nothing will come of the step.
+        """
+
+    @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         """The calls of this step so far."""
 

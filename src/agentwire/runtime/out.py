@@ -68,7 +68,8 @@ class TurnOut(TextOut):
     """
 
     __slots__ = (
-        "_calls", "_halt", "_has_called", "_quiet", "_rules", "_server_tools", "_start_call", "fault", "used",
+        "_before", "_calls", "_halt", "_has_called", "_quiet", "_rules", "_server_tools", "_start_call", "fault",
+        "used",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,7 @@ class TurnOut(TextOut):
         super().__init__(window, output, sources, max_bytes=max_bytes, overflow=overflow, logprobs=logprobs)
         self.fault: EngineError | None = None
         self.used: Usage | None = None
+        self._before = output.size
         self._server_tools = server_tools
         self._start_call = start_call
         self._rules = rules
@@ -104,6 +106,11 @@ class TurnOut(TextOut):
     def use(self, usage: Usage) -> None:
         """What this step has used so far; see `Out`."""
         self.used = usage
+
+    @property
+    def begun(self) -> bool:
+        """Whether an item of this step has begun, or never will."""
+        return self._output.size > self._before or self.fault is not None
 
     # Calls
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import attrs
 
-from agentwire.protocol.desk import Outcome
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
+from agentwire.runtime.accounting import Tally
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.tools import Toolbox
 from agentwire.runtime.tools.registry import Registry
 
-__all__ = ["Service", "Tally"]
-
-
-@attrs.define
-class Tally:
-    """Running totals since the server started."""
-
-    sessions: int = 0
-    turns: Counter[Outcome] = attrs.field(factory=Counter)
-    tool_calls: int = 0
-    ended: Counter[str] = attrs.field(factory=Counter)
-    """How connections ended, by a few words that say why."""
+__all__ = ["Service"]
 
 
 @attrs.frozen(kw_only=True)

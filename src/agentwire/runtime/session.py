@@ -383,9 +383,8 @@ class Session:
         del self.turns[ticket]
         if ticket.state is State.RUNNING:
             self.desk.settle(ticket, Outcome.CANCELLED)
-        outcome = turn.ending.outcome if turn.ending is not None else Outcome.CANCELLED
         if turn.makes:
-            self._service.tally.turns[outcome] += 1
+            self._service.tally.enter(turn.account())
         self.desk.release(ticket)
         if isinstance(self.policy, Resume):
             self._replay.ended(ticket)

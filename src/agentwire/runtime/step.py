@@ -16,6 +16,7 @@ import trio
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import McpCall, client_call
 from agentwire.protocol.request import CreateRequest
+from agentwire.protocol.response import Usage
 from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.contracts import Ask, Engine, Finish
 from agentwire.runtime.groups import single
@@ -131,12 +132,18 @@ class Step:
         complete = self._error is None and not self._overflowed and self._finish.incomplete is None
         await out.close(complete=complete)
         await out.abandon("The turn ended before this tool did.")
-        finish = attrs.evolve(self._finish, usage=self._finish.usage or out.used)
+        finish = attrs.evolve(self._finish, usage=self.used)
         if self._overflowed:
             return StepEnd(finish=attrs.evolve(finish, incomplete="max_output_tokens"))
         waits = any(client_call(item) is not None for item in self._output.items())
         goes_on = bool(out.calls) and not waits
         return StepEnd(finish=finish, error=self._error, goes_on=goes_on, made_way=made_way)
+
+    @property
+    def used(self) -> Usage | None:
+        """What the engine has used so far, as far as it said so."""
+        said = self._out.used if self._out is not None else None
+        return self._finish.usage or said
 
     def make_way(self) -> None:
         """Cancel the engine once no item and no tool is torn by it, unless the client then owes an answer."""

@@ -20,6 +20,7 @@ from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.transcript import History, Memo, Node
+from agentwire.runtime.accounting import Account
 from agentwire.runtime.asks import ask_of, has_trigger
 from agentwire.runtime.call_rules import CallRules, has_format
 from agentwire.runtime.context import Context, manages_context
@@ -68,6 +69,7 @@ class Turn:
     Attributes:
         makes: False if it only tells of a response that is made elsewhere: then nothing else takes a number among its
             events, and it is not counted.
+        used: what its engine has used so far, as far as it said so; the turn may not come to tell its client.
     """
 
     makes = True
@@ -102,10 +104,11 @@ class Turn:
         self._used = 0
         self._step: Step | None = None
         self._aside: trio.CancelScope | None = None
-        self._usage: Usage | None = None
+        self.used: Usage | None = None
         self._members: dict[str, Any] = {}
         self._stopped: RequestError | None = None
         self._ends = False
+        self._since = trio.current_time()
 
     async def run(self) -> Ending:
         """Run it to its terminal event.
@@ -143,7 +146,7 @@ class Turn:
             self._context.close()
             self._equipment.close()
             outcome = Outcome.FAILED if self._stopped is None else Outcome.CANCELLED
-            ending = Ending(outcome=outcome, usage=self._usage, error=error)
+            ending = Ending(outcome=outcome, usage=self.used, error=error)
         await self._end(request, parent, response, ending)
         return ending
 
@@ -186,6 +189,8 @@ class Turn:
     async def _compact(self, ask: Ask) -> Ending:
         """``compaction_trigger``: a compaction to continue from, and nothing else; what was asked stays open."""
         compacted = await self._beside(ask, partial(self._context.compact, ask))
+        if compacted.by_engine:
+            self._use(compacted.usage)
         return Ending(outcome=Outcome.COMPLETED, usage=compacted.usage)
 
     async def _work(self, ask: Ask) -> Ending:
@@ -211,7 +216,7 @@ class Turn:
         message = (
             f"The model called the server's tools in {self._service.limits.steps} steps and did not come to an end."
         )
-        return Ending(outcome=Outcome.FAILED, usage=self._usage, error=RequestError(500, "server_error", message))
+        return Ending(outcome=Outcome.FAILED, usage=self.used, error=RequestError(500, "server_error", message))
 
     async def _take_step(self, ask: Ask, rules: CallRules, engine: Engine | None = None) -> Ending | None:
         """One step; None if another one follows.
@@ -221,21 +226,23 @@ class Turn:
         """
         self._check_stopped()
         if self.ticket.steers:
-            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=STEERED)
         if ask.max_output_tokens == 0:
-            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete="max_output_tokens")
-        self._step = Step(self._service, self.window, self._output, rules, self._equipment.roster)
-        end = await self._step.run(ask, engine)
-        self._use(end.finish.usage)
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete="max_output_tokens")
+        step = self._step = Step(self._service, self.window, self._output, rules, self._equipment.roster)
+        try:
+            end = await step.run(ask, engine)
+        finally:
+            self._use(step.used)
         self._members |= end.finish.members
         self._used += end.finish.usage.output_tokens if end.finish.usage is not None else 0
         self._check_stopped()
         if end.error is not None:
-            return Ending(outcome=Outcome.FAILED, usage=self._usage, error=end.error)
+            return Ending(outcome=Outcome.FAILED, usage=self.used, error=end.error)
         if end.made_way:
-            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=STEERED)
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=STEERED)
         if end.finish.incomplete is not None:
-            return Ending(outcome=Outcome.INCOMPLETE, usage=self._usage, incomplete=end.finish.incomplete)
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=end.finish.incomplete)
         return None if end.goes_on else self._done(ask, rules)
 
     def _done(self, ask: Ask, rules: CallRules) -> Ending:
@@ -245,21 +252,22 @@ class Turn:
         except EngineError as fault:
             log.warning("response %s: the engine broke a rule of its request: %s", ask.response_id, fault)
             error = RequestError(fault.status, fault.code, fault.message)
-            return Ending(outcome=Outcome.FAILED, usage=self._usage, error=error)
+            return Ending(outcome=Outcome.FAILED, usage=self.used, error=error)
         if not has_format(self._output.items(), ask.text_format):
             log.warning("response %s: the engine's text is not the JSON that text.format asks for", ask.response_id)
-        return Ending(outcome=Outcome.COMPLETED, usage=self._usage)
+        return Ending(outcome=Outcome.COMPLETED, usage=self.used)
 
     def _use(self, usage: Usage | None) -> None:
         if usage is not None:
-            self._usage = usage if self._usage is None else self._usage + usage
+            self.used = usage if self.used is None else self.used + usage
 
     async def _prepare(self, ask: Ask) -> Ask:
         if not self._context.matters(ask.request):
             return ask
-        ask = await self._beside(ask, partial(self._context.prepare, ask))
-        self._use(self._context.take_usage())
-        return ask
+        try:
+            return await self._beside(ask, partial(self._context.prepare, ask))
+        finally:
+            self._use(self._context.take_usage())
 
     async def _beside(self, ask: Ask, work: Callable[[], Awaitable[T]]) -> T:
         """Something of the engine's, beside its steps.
@@ -359,13 +367,26 @@ class Turn:
 
     def fail(self, error: RequestError) -> None:
         """End it at once: something failed that is not the engine's."""
-        self.ending = Ending(outcome=Outcome.FAILED, error=error)
+        self.ending = Ending(outcome=Outcome.FAILED, usage=self.used, error=error)
         self._desk.settle(self.ticket, Outcome.FAILED)
         self._put_error(error)
         if self.response is not None:
             final = self.response = self._final(self.response, self.ending)
             self.window.put_nowait(*event_parts("response.failed", {"response": final}))
         self._conclude(error)
+
+    def account(self) -> Account:
+        """What it came to; one without an ending was cancelled."""
+        ending = self.ending or Ending(outcome=Outcome.CANCELLED)
+        return Account(
+            outcome=ending.outcome,
+            response_id=self.response.id if self.response is not None else None,
+            model=self.request.model if self.request is not None else None,
+            principal=self._principal,
+            seconds=trio.current_time() - self._since,
+            used=self.used,
+            code=ending.error.code if ending.error is not None else ending.incomplete,
+        )
 
     def _put_error(self, error: RequestError) -> None:
         event = error.event()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentwire.protocol.codec import encode_json, to_wire
-from agentwire.protocol.desk import Ticket
+from agentwire.protocol.desk import Outcome, Ticket
 from agentwire.protocol.listing import Listed
 from agentwire.protocol.request import Envelope
 from agentwire.protocol.shortening import is_users_message
@@ -65,6 +65,8 @@ class CompactDoor:
         with told_faults(ask.response_id):
             most, item_id = service.limits.compact_threshold, sources.new_id("cmp")
             compacted = await compact(service, ask, item_id, most=most, messages_apart=True)
+        if compacted.by_engine:
+            service.tally.use(Outcome.COMPLETED, ask.principal, compacted.usage)
         said = [Listed(item.id or sources.new_id("msg"), item).wire() for item in ask.items if is_users_message(item)]
         return {
             "id": ask.response_id,

@@ -24,6 +24,7 @@ from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import EXTENSIONS, SESSION_HEADER
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
+from agentwire.protocol.response import Usage
 from agentwire.runtime.background import Background, BackgroundStatistics
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.policies import Cancel, Policy
@@ -64,7 +65,25 @@ RESUME_WITHIN: Final = 60.0
 
 @attrs.frozen(kw_only=True)
 class ServerStatistics:
-    """A snapshot of a server: what is open now, and totals since it started."""
+    """A snapshot of a server: what is open now, and totals since it started.
+
+    Attributes:
+        listening: the sockets that it accepts.
+        connections: open WebSockets.
+        sessions: of WebSockets, of HTTP requests, and in the background.
+        detached: sessions that wait for their clients to come back.
+        background: responses without a client.
+        running: requests that run.
+        queued: requests that wait in their lanes.
+        sessions_total: sessions so far.
+        turns: how many ended in which way.
+        used: the tokens of the turns that ended in that way, as far as the engine said; those of a turn whose client
+            had gone are among them.
+        used_by: the same, by principal.
+        tool_calls: of the server's own tools.
+        ended: how connections ended.
+        draining: whether it shuts down.
+    """
 
     listening: ListenStatistics
     connections: int
@@ -75,6 +94,8 @@ class ServerStatistics:
     queued: int
     sessions_total: int
     turns: Mapping[str, int]
+    used: Mapping[str, Usage]
+    used_by: Mapping[str, Usage]
     tool_calls: int
     ended: Mapping[str, int]
     mcp: tuple[RemoteStatistics, ...]
@@ -153,6 +174,8 @@ class Server:
             queued=sum(desk.queued for desk in desks),
             sessions_total=tally.sessions,
             turns={outcome.value: count for outcome, count in tally.turns.items()},
+            used={outcome.value: used for outcome, used in tally.used.items()},
+            used_by=dict(tally.used_by),
             tool_calls=tally.tool_calls,
             ended=dict(tally.ended),
             mcp=self._service.registry.statistics() if self._service.registry is not None else (),

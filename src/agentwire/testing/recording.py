@@ -124,6 +124,11 @@ class RecordingOut:
         """What the engine has used so far."""
         self.used = usage
 
+    @property
+    def begun(self) -> bool:
+        """Whether an item has begun."""
+        return bool(self.items or self._parts or self._open is not None or self._relay is not None)
+
     def close(self) -> list[Item]:
         """Finish what is open, take nothing more, and give all items."""
         self._finish()

@@ -107,7 +107,12 @@ class Notes:
         """No summary."""
 
     def use(self, usage: Usage) -> None:
-        """The summary says it itself."""
+        """The summary says itself what it took."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is any text yet."""
+        return bool(self.pieces)
 
     @property
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:

@@ -66,10 +66,10 @@ async def open_chat_engine(
     Nothing is sent before the first turn. The engine may be used by any number of turns at once, until the block is
     left, which closes its connections. A step that is cancelled closes the connection that it used.
 
-    Text, reasoning, refusals and tool calls are streamed as they come. Custom tools and those in namespaces go up as
-    functions and come back as what they are; tools of other types are not offered. ``tool_choice`` is enforced: a
-    model that owes a call and writes text is asked once more, under a JSON schema made from the tools. Where a context
-    is compacted, the model writes the summary.
+    Text, reasoning, refusals and tool calls are streamed as they come. Every tool that a client runs itself goes up as
+    a function and comes back as what it is (`agentwire.engines.offering`); what nobody here can run is not offered.
+    ``tool_choice`` is enforced: a model that owes a call and writes text is asked once more, under a JSON schema made
+    from the tools. Where a context is compacted, the model writes the summary.
 
     The engine raises `EngineError`: 400, 404 or 429 for what the server has against the request, with its own words;
     502 or 503 if the server cannot be reached, fails, breaks off or refuses this server's key.

@@ -118,3 +118,31 @@ async def test_the_model_writes_the_summary_of_what_is_compacted() -> None:
                 "Go on.", previous_response_id=ended["response"]["id"], max_output_tokens=16
             )
             assert ended["response"]["usage"]["input_tokens"] < 600
+
+
+async def test_two_lanes_at_once_with_a_schema_and_probabilities_of_each_token() -> None:
+    number = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+    form = {"type": "json_schema", "name": "sum", "schema": number, "strict": True}
+    found: dict[str, dict[str, Any]] = {}
+    with trio.fail_after(240):
+        async with (
+            peers.llama_server() as upstream,
+            open_chat_engine(upstream["url"]) as engine,
+            client(engine) as it,
+            trio.open_nursery() as nursery,
+        ):
+
+            async def turn(lane: str, **fields: Any) -> None:
+                (*_, ended) = await it.wire.ask("What is 1 + 2?", stream_id=lane, max_output_tokens=48, **fields)
+                found[lane] = ended["response"]
+
+            nursery.start_soon(partial(turn, "formed", text={"format": form}))
+            nursery.start_soon(partial(turn, "logged", top_logprobs=2))
+    (formed,) = found["formed"]["output"]
+    assert isinstance(json.loads(formed["content"][0]["text"])["sum"], int)
+    (logged,) = found["logged"]["output"]
+    tokens = logged["content"][0]["logprobs"]
+    assert "".join(token["token"] for token in tokens) == logged["content"][0]["text"]
+    assert all(token["logprob"] <= 0 and len(token["top_logprobs"]) == 2 for token in tokens)
+    assert found["logged"]["usage"]["output_tokens"] >= len(tokens)
+    assert formed["content"][0]["logprobs"] == []

@@ -121,7 +121,8 @@ class MemoryWire:
             mine = [event for event in self.events[start:] if event.get("stream_id") == lane]
             if mine and (mine[-1]["type"] in TERMINALS or _is_refusal(mine)):
                 break
-            self._news = trio.Event()
+            if self._news.is_set():  # several may wait for it
+                self._news = trio.Event()
             await self._news.wait()
         check(mine)
         return mine

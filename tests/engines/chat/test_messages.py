@@ -139,6 +139,13 @@ def test_the_servers_own_calls_are_calls_with_their_answers() -> None:
     assert messages[-1] == {"role": "assistant", "content": "Noon."}
 
 
+def test_the_servers_own_calls_have_the_names_that_their_tools_were_offered_by() -> None:
+    prompt = render(
+        items(USER, server_call(id="mcp_1")), Memo(), called=lambda call: f"{call.server_label}_{call.name}"
+    )
+    assert json.loads(b"[%b]" % prompt.messages())[1]["tool_calls"][0]["function"]["name"] == "s_now"
+
+
 def test_images_in_an_output_come_after_all_answers() -> None:
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
     seen = [{"type": "input_text", "text": "here"}, image]

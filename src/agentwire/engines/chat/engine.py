@@ -151,7 +151,7 @@ class _ChatEngine:
         """The conversation, as this server wants it."""
         wanted, everywhere = self.dialect.reasoning_field, self.dialect.reasoning_in == "all"
         style = Style.of(wanted, self.habits.reasoning_field, everywhere=everywhere)
-        return render(ask.items, ask.memo, known=known, new=ask.new_items, style=style)
+        return render(ask.items, ask.memo, known=known, new=ask.new_items, style=style, called=ask.called)
 
     async def read(self, body: bytes, answer: Answer) -> None:
         """One exchange: the body up, the whole stream down.

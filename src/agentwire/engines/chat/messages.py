@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -39,6 +40,7 @@ _log = logging.getLogger("agentwire.engine")
 
 NO_ANSWER: Final = "(no output)"
 _NO_STYLE: Final = Style()
+_OWN_NAME: Final = attrgetter("name")
 
 
 @attrs.frozen(eq=False)
@@ -109,6 +111,7 @@ def render(
     known: Catalogue | None = None,
     new: Sequence[Item] = (),
     style: Style = _NO_STYLE,
+    called: Callable[[McpCall], str] = _OWN_NAME,
 ) -> Prompt:
     """Render a conversation, beginning where the memo says that the last turn had come to.
 
@@ -118,6 +121,7 @@ def render(
         known: its tools, as calls name them; those that items bring are added to it.
         new: those of the items that the client's request brought.
         style: how reasoning goes back.
+        called: the name of the tool that a call of the server's own has called.
 
     Raises:
         EngineError: 400 ``unsupported_content``: there is something in it that no chat server can be told.
@@ -126,7 +130,7 @@ def render(
     fresh = [*islice(reversed(items), len(items) - done.items)]
     fresh.reverse()
     try:
-        prompt = _Writer(done, fresh, known or Catalogue(), style).finish()
+        prompt = _Writer(done, fresh, known or Catalogue(), style, called).finish()
     except UnsupportedContent as error:
         raise error.told(new) from error
     memo.value = prompt.rendered
@@ -136,10 +140,13 @@ def render(
 class _Writer:
     """Goes through the new items once; a call is written together with its answer, wherever that stands."""
 
-    def __init__(self, done: Rendered, fresh: Sequence[Item], known: Catalogue, style: Style) -> None:
+    def __init__(
+        self, done: Rendered, fresh: Sequence[Item], known: Catalogue, style: Style, called: Callable[[McpCall], str]
+    ) -> None:
         self._done = done
         self._known = known
         self._style = style
+        self._called = called
         self._pieces: list[bytes] = []
         self._calls: set[str] = set()
         self._lead = list(done.lead)
@@ -212,7 +219,7 @@ class _Writer:
         if item.error is not None:
             text = item.error if isinstance(item.error, str) else encode_json(item.error).decode()
         self._open().call(
-            item.id or f"call_{self._at}", self._known.name_of(item.name), item.arguments, CallAnswer(text)
+            item.id or f"call_{self._at}", self._known.name_of(self._called(item)), item.arguments, CallAnswer(text)
         )
         self._close()
 

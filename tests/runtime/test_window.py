@@ -72,6 +72,37 @@ async def test_events_put_together_are_told_of_together() -> None:
     assert reader.window.statistics().waiting_bytes == 0
 
 
+async def test_whoever_waits_for_room_lets_go_what_was_held_back() -> None:
+    reader = Reader(limit=300)
+
+    async def write() -> None:
+        with reader.window.together():
+            for _ in range(6):
+                await reader.window.put(HEAD, b',"x":"%b"' % (b"." * 60))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        await wait_all_tasks_blocked()
+        assert reader.told == 1
+        seen = reader.read()
+        assert 0 < len(seen) < 6
+        while len(seen) < 6:
+            await wait_all_tasks_blocked()
+            seen += reader.read()
+    assert seen == list(range(6))
+
+
+async def test_what_is_released_is_not_held_back_again() -> None:
+    reader = Reader()
+    with reader.window.together():
+        fill(reader.window, 1)
+        reader.window.release()
+        assert (reader.told, reader.read()) == (1, [0])
+        fill(reader.window, 1)
+        assert (reader.told, reader.read()) == (2, [1])
+    assert reader.told == 2
+
+
 async def test_what_comes_in_together_leaves_in_one_write_and_within_the_bound() -> None:
     reader = Reader(limit=250)
     with reader.window.together():

@@ -7,7 +7,7 @@ original, and a replay gives the same answer. What the engine was asked, what ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import attrs
@@ -233,6 +233,9 @@ class _Counting:
     async def aside(self, kind: str, members: Mapping[str, Any]) -> None:
         self._count()
         await self._out.aside(kind, members)
+
+    def together(self) -> AbstractContextManager[None]:
+        return self._out.together()
 
     def use(self, usage: Usage) -> None:
         self._out.use(usage)

@@ -7,6 +7,7 @@ one socket. Nothing here does anything: the runtime is written against these, an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, Protocol
 
 import attrs
@@ -246,6 +247,11 @@ class Out(Protocol):
         """An event that is about no item and may come anywhere, such as ``codex.rate_limits`` or an extension.
 
         ``sequence_number`` is filled in. What has its place in a stream is refused with `LocalProtocolError`.
+        """
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written inside the block leaves in one write, as far as nobody has to wait for room: for what came
+        together. Inside, nothing is awaited but what writes.
         """
 
     def use(self, usage: Usage) -> None:

@@ -7,6 +7,7 @@ cancelled while it waits for room leaves a stream that the next one goes on with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final
 
@@ -275,6 +276,10 @@ class TurnOut(TextOut):
             event_parts(event, {"item_id": item.id, "output_index": index}),
             event_parts("response.output_item.done", {"output_index": index, "item": item}),
         )
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is written inside the block leaves in one write; see `Out`."""
+        return self._window.together()
 
     # Everything else
 

@@ -234,6 +234,7 @@ class TextOut(Teller):
             return
         self._close_item("completed")
         await self._flush()
+        self._window.release()
         self._reach_boundary()
         await trio.sleep_forever()
 

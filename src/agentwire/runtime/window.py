@@ -157,6 +157,7 @@ class Window:
 
     async def wait_for_room(self) -> None:
         """Until there may be room; or for a moment, if it is just time to let others run."""
+        self.release()
         pause, self._pause = self._pause, self.next_number + _BURST
         if self.next_number < pause and self._waiting:
             await self._producers.park()
@@ -206,7 +207,7 @@ class Window:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What comes in inside the block leaves in one write. There, nothing is awaited."""
+        """What comes in inside the block leaves in one write; but whoever waits for room there lets it go before."""
         if self._waiting:
             yield
             return
@@ -214,6 +215,11 @@ class Window:
         try:
             yield
         finally:
+            self.release()
+
+    def release(self) -> None:
+        """What a `together` holds back leaves now, and so does the rest of it."""
+        if self._held:
             self._waiting -= 1
             self._held = 0
             if self._waiting:

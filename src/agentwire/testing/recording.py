@@ -11,6 +11,7 @@ turn refuses is refused here.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -119,6 +120,10 @@ class RecordingOut:
     def calls(self) -> tuple[FunctionCall | CustomToolCall | McpCall, ...]:
         """The calls so far."""
         return tuple(self._calls)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Nothing is written anywhere."""
+        return nullcontext()
 
     def use(self, usage: Usage) -> None:
         """What the engine has used so far."""

@@ -7,6 +7,7 @@ behind it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import attrs
@@ -105,6 +106,10 @@ class Notes:
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:
         """No summary."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Nothing is written anywhere."""
+        return nullcontext()
 
     def use(self, usage: Usage) -> None:
         """The summary says itself what it took."""

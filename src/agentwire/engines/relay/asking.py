@@ -75,7 +75,9 @@ class Asking:
             remembers: it may still have the latest one, although it keeps none.
         """
         before = ask.memo.value
-        rendered, news = render(ask.items, ask.memo, owner=owner, labels=frozenset(_labels(ask.tools)))
+        rendered, news = render(
+            ask.items, ask.memo, owner=owner, labels=frozenset(_labels(ask.tools)), called=ask.called
+        )
         known = before.response_id if (stateful or remembers) and news is not None else None
         settings = settings_of(ask, encrypted=not stateful)
         return cls(model or ask.model, settings, rendered, known, (news or ()) if known is not None else (), stateful)

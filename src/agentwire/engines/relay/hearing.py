@@ -105,9 +105,13 @@ class Relay:
         return any(heard.item is not None for heard in self._items)
 
     async def take_all(self, payloads: Sequence[bytes]) -> None:
-        """The next events, as `take` takes them."""
-        for payload in payloads:
-            await self.take(payload)
+        """The next events, as `take` takes them; what came together goes on together."""
+        if len(payloads) == 1:
+            await self.take(payloads[0])
+            return
+        with self._out.together():
+            for payload in payloads:
+                await self.take(payload)
 
     async def take(self, payload: bytes) -> None:
         """The next event, as JSON. Waits while the client is slow.

@@ -6,8 +6,9 @@ by a client: a call of this server's own tools goes up as a function call with i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -72,7 +73,12 @@ class Rendered:
 
 
 def render(
-    items: Sequence[Item], memo: Memo, *, owner: object, labels: Collection[str] = ()
+    items: Sequence[Item],
+    memo: Memo,
+    *,
+    owner: object,
+    labels: Collection[str] = (),
+    called: Callable[[McpCall], str] = attrgetter("name"),
 ) -> tuple[Rendered, tuple[bytes, ...] | None]:
     """Render a conversation, beginning where the memo says that the last request had come to.
 
@@ -81,6 +87,7 @@ def render(
         memo: its cell; what is returned is left there.
         owner: for whom.
         labels: of the MCP servers that the upstream itself reaches.
+        called: the name under which a tool of this server's own is offered.
 
     Returns:
         The whole input; and what of it is new to an upstream that keeps its responses, None if it keeps none.
@@ -90,7 +97,7 @@ def render(
         done = Rendered(owner)
     fresh = [*islice(reversed(items), len(items) - done.items)]
     fresh.reverse()
-    writer = _Writer(done.made, labels, frozenset(filter(None, map(answered_call, fresh))))
+    writer = _Writer(done.made, labels, called, frozenset(filter(None, map(answered_call, fresh))))
     entries = writer.entries(fresh)
     news = tuple(filter(None, map(writer.news, fresh, entries))) if done.response_id is not None else None
     memo.value = rendered = Rendered(owner, done if done.items else None, entries, len(items))
@@ -104,11 +111,13 @@ class _Writer:
     Attributes:
         made: what the upstream made of them.
         labels: of the MCP servers that the upstream itself reaches.
+        called: the name under which a tool of this server's own is offered.
         answered: the calls among them that have their answer.
     """
 
     made: Mapping[str, Made]
     labels: Collection[str]
+    called: Callable[[McpCall], str]
     answered: frozenset[str]
 
     def entries(self, items: Sequence[Item]) -> tuple[bytes, ...]:
@@ -135,7 +144,7 @@ class _Writer:
         if made is not None and made.call_id is not None:
             return made.entry, _output(item, made.call_id)
         call_id = item.id or "call"
-        call = {"type": "function_call", "call_id": call_id, "name": item.name, "arguments": item.arguments}
+        call = {"type": "function_call", "call_id": call_id, "name": self.called(item), "arguments": item.arguments}
         return encode_json(call), _output(item, call_id)
 
     def _entry(self, item: Item) -> bytes:

@@ -64,7 +64,3 @@ class Catalogue:
         if found is None and namespace == name:  # a deferred function's call
             return self.name_of(name, None, call_type)
         return found or plain_name(name, namespace)
-
-    def find(self, name: str) -> Offer | None:
-        """The tool that the backend knows by this name."""
-        return self._by_name.get(name)

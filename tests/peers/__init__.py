@@ -16,7 +16,17 @@ from typing import Any, Literal
 import pytest
 import trio
 
-__all__ = ["HOME", "PROGRAMS", "codex_exe", "converse", "llama_server", "node_exe", "peer_python", "program"]
+__all__ = [
+    "HOME",
+    "PROGRAMS",
+    "aisdk_node",
+    "codex_exe",
+    "converse",
+    "llama_server",
+    "node_exe",
+    "peer_python",
+    "program",
+]
 
 PROGRAMS = Path(__file__).resolve().parent
 HOME = PROGRAMS.parent.parent / ".peers"
@@ -30,6 +40,11 @@ def peer_python(name: Literal["openai", "llama", "frameworks", "agentic"]) -> Pa
 def node_exe() -> Path:
     """The Node that came as a wheel; fails the test if it, or the SDK beside it, was never set up."""
     return _ready("node", HOME / "node" / "node")
+
+
+def aisdk_node() -> Path:
+    """Node, where the Vercel AI SDK is set up beside it; fails the test if one of them is not."""
+    return _ready("aisdk", node_exe())
 
 
 def codex_exe() -> Path:

@@ -1,6 +1,6 @@
 """Sets up the independent peers that the tests talk to, each in an environment of its own under ``.peers``.
 
-    python3 tests/peers/setup.py [openai] [node] [codex] [llama] [frameworks] [agentic]
+    python3 tests/peers/setup.py [openai] [node] [codex] [aisdk] [llama] [frameworks] [agentic]
 
 It needs nothing but Python and the package registries. What is already there as pinned is left alone.
 """
@@ -109,6 +109,14 @@ def _codex(directory: Path) -> str:
     return _run(program, "--version")
 
 
+def _aisdk(directory: Path) -> str:
+    """The Vercel AI SDK, for the Node of another peer."""
+    _set_up("node")
+    _npm(directory)
+    code = "console.log('ai', require('ai/package.json').version)"
+    return _run(HOME / "node" / "node", "-e", code, cwd=directory)
+
+
 def _frameworks(directory: Path) -> str:
     code = """
 from importlib.metadata import version
@@ -122,6 +130,7 @@ PEERS: dict[str, Callable[[Path], str]] = {
     "openai": _openai,
     "node": _node,
     "codex": _codex,
+    "aisdk": _aisdk,
     "llama": _llama,
     "frameworks": _frameworks,
     "agentic": _agentic,

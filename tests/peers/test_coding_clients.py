@@ -154,6 +154,23 @@ async def test_the_agents_sdk_runs_every_tool_that_it_has(frameworks_python: Pat
     assert "friday is free" in report["deferred"]["text"]
 
 
+async def test_the_ai_sdk_runs_every_tool_that_it_has() -> None:
+    kinds = ("local_shell", "shell", "apply_patch", "custom")
+    tasks = {"function": "What is the weather in Rome?"} | {kind: TASKS[kind] for kind in kinds}
+    async with serving(builtin()) as server:
+        report = await peers.converse(peers.aisdk_node(), "coding_aisdk.mjs", server.http_url, json.dumps(tasks))
+    assert [told["errors"] for told in report.values()] == [[]] * len(tasks)
+    seen = {name: told["seen"][0] for name, told in report.items()}
+    patch = {"type": "create_file", "path": "new.py", "diff": "+print(1)"}
+    assert seen == {
+        "function": {"location": "Rome"},
+        **{kind: SEEN[kind][0] for kind in kinds},
+        "apply_patch": patch,
+    }
+    assert "ran pwd" in report["shell"]["text"]
+    assert "noted milk" in report["custom"]["text"]
+
+
 async def test_the_agents_sdk_gets_the_items_that_it_knows_from_a_model_that_writes_badly(
     frameworks_python: Path,
 ) -> None:

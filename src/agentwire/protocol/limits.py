@@ -229,6 +229,8 @@ class Limits:
     """Time between two events of an answer, or two pieces of one that is no stream. A comment is no event."""
     upstream_ending: float = _bound(0.05)
     """Time that a stream may take to end after its last event; then its connection is closed instead of kept."""
+    upstream_usage: float = _bound(5.0)
+    """Time that a chat server may take, after the reason for which its answer ended, to say what it used."""
     upstream_attempts: int = _count(3)
     """How often a request that did not run is sent over a WebSocket, on one connection after the other."""
     upstream_chains: int = _count(10_000)

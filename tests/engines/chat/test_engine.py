@@ -16,6 +16,8 @@ from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import FunctionTool
 from agentwire.protocol.transcript import Memo
 from agentwire.testing.recording import RecordingOut, ask_for
+from agentwire.testing.replies import Reply
+from agentwire.testing.upstream import scripted_upstream
 from agentwire.transport.http11 import HttpConnection
 from tests.engines.chat.kit import (
     EVENTS,
@@ -505,3 +507,15 @@ async def test_a_cancelled_step_closes_its_connection_and_no_other() -> None:
 async def _cancel_after(event_: trio.Event, scope: trio.CancelScope) -> None:
     await event_.wait()
     scope.cancel(reason="the test says so")
+
+
+async def test_a_server_that_stays_after_its_answer_is_not_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    reply = Reply.stream(delta(content="x"), stop(), done=False, end="stall")
+    async with (
+        scripted_upstream(reply) as server,
+        open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,
+    ):
+        done = await step(engine)
+        assert (done.text, trio.current_time()) == ("x", 3)
+        await server.connections[0].closed.wait()
+        assert (server.connections[0].how, server.connections[0].closed_at) == ("eof", 3)

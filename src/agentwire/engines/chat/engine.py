@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import attrs
+import trio
 
 from agentwire.engines.chat.answer import Answer, UpstreamFault
 from agentwire.engines.chat.calls import Calls
@@ -38,7 +39,7 @@ from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtoc
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
-from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
+from agentwire.transport.http_client import HttpClient, HttpStatusError, SseStream, open_http_client
 from agentwire.transport.route import Connector
 
 __all__ = ["open_chat_engine"]
@@ -164,7 +165,7 @@ class _ChatEngine:
         try:
             async with self.http.stream_sse("/chat/completions", json=body, repeat=True) as stream:
                 answer.begun = True
-                while batch := await stream.batch():
+                while batch := await self._batch(stream, answer):
                     await answer.take(batch)
                 said_end = stream.done
         except HttpStatusError as error:
@@ -179,6 +180,14 @@ class _ChatEngine:
         self.habits.reasoning_field = answer.thinking.field or self.habits.reasoning_field
         if answer.finish_reason is None and not (said_end and answer.said_anything):
             raise broken_off(self.server)
+
+    async def _batch(self, stream: SseStream, answer: Answer) -> list[bytes]:
+        """What comes next; behind the end of the answer there is only the usage, and some servers say nothing more."""
+        if answer.finish_reason is None:
+            return await stream.batch()
+        with trio.move_on_after(self.limits.upstream_usage):
+            return await stream.batch()
+        return []
 
 
 @attrs.frozen

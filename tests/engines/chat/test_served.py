@@ -251,3 +251,28 @@ async def test_a_failure_upstream_fails_its_turn_and_nothing_else() -> None:
         assert "sk-1" not in json.dumps(error)
         assert failed["response"]["error"]["code"] == "upstream_unauthorized"
         assert output_of(await client.ask(input="y"))[0]["content"][0]["text"] == "fine"
+
+
+async def test_reasoning_probabilities_citations_and_an_estimate_reach_the_client_and_come_back() -> None:
+    token = {"token": "Rain.", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    said = delta(content="Rain.")
+    said["choices"][0]["logprobs"] = {"content": [token]}
+    cited = delta(annotations=[{"type": "url_citation", "url_citation": {"url": "https://x", "title": "X"}}])
+    first = says(
+        delta(reasoning="Look "), delta(reasoning="up."), said, cited, calls(call("{}", id="c1", name="add")), stop()
+    )
+    async with stand(first, text("ok")) as found, found.client() as client:
+        wanted = ["reasoning.encrypted_content", "message.output_text.logprobs"]
+        request: Json = {"tools": [sum_tool()], "store": False}
+        events = await client.ask(input="x", include=wanted, **request)
+        thought, message, made = output_of(events)
+        assert thought["content"][0]["text"] == "Look up."
+        part = message["content"][0]
+        assert (part["logprobs"], part["annotations"][0]["url"]) == ([token], "https://x")
+        assert events[-1]["response"]["usage"]["estimated"] is True
+        bare = {name: thought[name] for name in ("type", "id", "summary", "encrypted_content")}
+        answer = {"type": "function_call_output", "call_id": "c1", "output": "3"}
+        asked = {"role": "user", "content": "x"}
+        await client.ask(input=[asked, bare, message, made, answer], **request)  # a client that keeps its own history
+        _, led, _ = found.upstream.bodies[1]["messages"]
+        assert (led["content"], led["reasoning"], led["tool_calls"][0]["id"]) == ("Rain.", "Look up.", "c1")

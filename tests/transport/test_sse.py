@@ -111,3 +111,24 @@ def test_payloads_are_what_the_standard_says(parts: list[tuple[bytes, bytes]]) -
         elif name == b"data":
             data.append(value.removeprefix(b" "))
     assert parse(b"".join(line + end for line, end in parts)) == expected
+
+
+NAMED = {
+    b'event: a.b_c\ndata: {"x":1}\n\n': b'{"type":"a.b_c","x":1}',
+    b"event:a\ndata: { }\n\n": b'{"type":"a"}',
+    b'event: a\ndata: {"type":"b"}\n\n': b'{"type":"b"}',
+    b"event: a\ndata: [1]\n\n": b"[1]",
+    b'event: "\ndata: {"x":1}\n\n': b'{"x":1}',
+    b'event: a\n\ndata: {"x":1}\n\n': b'{"x":1}',
+}
+
+
+@pytest.mark.parametrize("sent", NAMED)
+def test_a_name_is_the_type_of_a_payload_that_has_none(sent: bytes) -> None:
+    parser = SseParser(1000)
+    parser.named = True
+    assert parser.feed(sent + b'data: {"y":1}\n\n') == [NAMED[sent], b'{"y":1}']
+
+
+def test_names_are_left_out_where_nobody_asked_for_them() -> None:
+    assert SseParser(1000).feed(b'event: a\ndata: {"x":1}\n\n') == [b'{"x":1}']

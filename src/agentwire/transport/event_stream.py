@@ -88,6 +88,10 @@ class SseStream:
         await trio.lowlevel.checkpoint()
         return []
 
+    def name_types(self) -> None:
+        """An event's name is the ``type`` of a payload that has none; for servers that say it there alone."""
+        self._parser.named = True
+
     async def drain(self) -> None:
         """Read the body's end, so that its connection can be used again; whatever comes is dropped.
 

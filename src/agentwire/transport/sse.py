@@ -1,7 +1,8 @@
 """Server-sent events as bytes: chunks in, whole ``data`` payloads out, no I/O (WHATWG HTML, "Server-sent events").
 
 Only the payloads are kept: on the streams that this library reads, event names, ids and retry times repeat what the
-payload says or are not used. All that arrived together comes out together, so that one wake-up is one batch.
+payload says or are not used; where a server says by the name alone what an event is, `SseParser.named` puts it in. All
+that arrived together comes out together, so that one wake-up is one batch.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ class SseParser:
 
     Args:
         max_event: the most bytes of one event's payload, and of one line.
+
+    Attributes:
+        named: an event's name becomes the ``type`` of a payload that is an object without any ``type``.
     """
 
     def __init__(self, max_event: int) -> None:
+        self.named = False
         self._max_event = max_event
         self._started = False
         self._partial = bytearray()  # a line whose end has not come
         self._after_cr = False  # the last line ended with CR, so an LF may still belong to it
         self._data: list[bytes] = []
         self._size = 0
+        self._name = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take bytes as they come; returns the payloads that became whole, in order.
@@ -66,10 +72,22 @@ class SseParser:
                 self._add(line[4:].rstrip(b"\r\n"))
             elif line in _BLANK and self._data:
                 if payload := b"\n".join(self._data):
-                    payloads.append(payload)
+                    payloads.append(payload if not self._name or b'"type"' in payload else self._typed(payload))
                 self._data.clear()
                 self._size = 0
+                self._name = b""
+            elif self.named and line.startswith(b"event:"):
+                self._name = line[6:].strip()
+            elif line in _BLANK:
+                self._name = b""
         return payloads
+
+    def _typed(self, payload: bytes) -> bytes:
+        """An object that does not say what it is, with its event's name."""
+        members = payload.lstrip()[1:].lstrip()
+        if not payload.lstrip().startswith(b"{") or not self._name.replace(b".", b"").replace(b"_", b"").isalnum():
+            return payload
+        return b'{"type":"%b"%b%b' % (self._name, b"" if members.startswith(b"}") else b",", members)
 
     def _add(self, rest: bytes) -> None:
         """One line of an event's payload: what follows ``data`` on it."""

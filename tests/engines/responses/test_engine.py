@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
@@ -202,3 +204,17 @@ async def test_tokens_are_estimated_where_it_does_not() -> None:
         for _ in range(2):
             assert 0 < await engine.count_tokens(ask_for("hi", memo=Memo())) < 20  # type: ignore[attr-defined]
     assert len(server.paths) == 1
+
+
+async def test_types_that_only_the_events_names_say_are_understood() -> None:
+    async def named(connection: HttpConnection) -> None:
+        await connection.start_stream(200, EVENTS)
+        for told in stream(message_events("Hi.")):
+            bare = json.dumps({name: value for name, value in told.items() if name not in ("type", "response", "item")})
+            whole = json.dumps(told)
+            data = whole if "response" in told or "item" in told or "part" in told else bare
+            await connection.send_chunk(f"event: {told['type']}\ndata: {data}\n\n".encode())
+        await connection.end_stream()
+
+    async with responses(named) as (engine, _):
+        assert (await step(engine)).texts == ["Hi."]

@@ -185,6 +185,7 @@ class _ResponsesEngine:
         try:
             async with self.http.stream_sse(PATH, json=body, repeat=not self.stateful) as stream:
                 begun = True
+                stream.name_types()
                 while not relay.ended and (batch := await stream.batch()):
                     await relay.take_all(batch)
                 finish = relay.finish()

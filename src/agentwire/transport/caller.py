@@ -44,6 +44,7 @@ class Caller:
     Attributes:
         deadline: until when what is awaited has to come.
         exchanges: how many requests went out.
+        settled: whether the answer is known to have been read but for its formal end.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Caller:
     ) -> None:
         self.deadline = math.inf
         self.exchanges = 0
+        self.settled = False
         self._stream = stream
         self._server = server
         self._watchdog = watchdog
@@ -122,7 +124,7 @@ class Caller:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self.exchanges += 1
-        self._answered = self._fit = False
+        self._answered = self._fit = self.settled = False
         self._body = EndlessBody()  # until the head says otherwise
         data = memoryview(head + body)
         try:

@@ -31,7 +31,8 @@ class SseStream:
     Attributes:
         status: the HTTP status, below 300.
         headers: names in lower case.
-        done: True once ``[DONE]`` was read: the server has said everything.
+        done: True once ``[DONE]`` was read: the server has said everything, and its connection is kept if its answer
+            ends soon. Whoever knows that by a payload sets it.
     """
 
     def __init__(self, caller: Caller, head: ResponseHead, limits: Limits, first_by: float) -> None:

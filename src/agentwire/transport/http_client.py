@@ -132,10 +132,10 @@ class HttpClient:
             if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
                 raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
             stream = SseStream(caller, head, self._limits, first_by)
-            yield stream
-            if stream.done and not caller.complete:
-                with trio.move_on_after(self._limits.close_grace), suppress(AgentwireError):
-                    await caller.skip()
+            try:
+                yield stream
+            finally:
+                caller.settled = stream.done
 
     @asynccontextmanager
     async def _exchange(
@@ -151,7 +151,7 @@ class HttpClient:
                 raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
             yield caller, head
         finally:
-            await self._pool.give_back(caller)  # noqa: ASYNC102 - it waits for nothing
+            await self._pool.give_back(caller, settle=caller.settled)  # noqa: ASYNC102 - it waits for nothing
 
     def _request(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> tuple[bytes, bytes]:
         """A request's head and body."""
@@ -228,9 +228,8 @@ async def open_http_client(
     if base.credentials:
         standing["authorization"] = base.credentials
     standing |= {**route.headers, **{name.lower(): value for name, value in (headers or {}).items()}}
-    pool = Pool(route.dial, base.origin, limits)
     async with open_flat_nursery() as nursery:
-        nursery.start_soon(pool.run)
+        pool = Pool(route.dial, base.origin, limits, nursery)
         try:
             yield HttpClient(base, route.prefix, standing, pool, limits)
         finally:

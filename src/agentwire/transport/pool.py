@@ -6,21 +6,22 @@ another request and closed at once if not; there is nothing to wait for, so that
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import attrs
 import trio
 
-from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import ByteStream
 from agentwire.transport.caller import Caller
 from agentwire.transport.dial import ConnectFailed
+from agentwire.transport.route import Connector
 from agentwire.transport.watchdog import Watchdog
 
 __all__ = ["Pool", "PoolStatistics"]
 
+_SLOW_END: Final = "did not end its answer within {:g} s"
 _IDLE: Final = "not needed for {:g} s"
 _CONNECT_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -32,6 +33,7 @@ class PoolStatistics:
     Attributes:
         dialling: those that are being made.
         busy: those with a request under way.
+        settling: those whose server has said everything, and only has to end its answer.
         idle: those that are kept.
         opened: how many there have been.
         requests: how many requests went out.
@@ -39,6 +41,7 @@ class PoolStatistics:
 
     dialling: int
     busy: int
+    settling: int
     idle: int
     opened: int
     requests: int
@@ -51,25 +54,26 @@ class Pool:
         open_stream: makes a connection.
         server: its name, for errors.
         limits: deadlines and sizes.
+        nursery: for what goes on without a request; its end is the pool's.
     """
 
-    def __init__(self, open_stream: Callable[[], Awaitable[ByteStream]], server: str, limits: Limits) -> None:
+    def __init__(self, open_stream: Connector, server: str, limits: Limits, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
         self._open_stream = open_stream
         self._server = server
         self._limits = limits
         self._watchdog = Watchdog()
+        nursery.start_soon(self._watchdog.run)
         self._idle: list[Caller] = []  # the one that was used last is the last
         self._busy: set[Caller] = set()
+        self._settling: set[Caller] = set()
         self._dialling = self._opened = self._requests = 0
         self._closed = False
 
     def statistics(self) -> PoolStatistics:
         """What there is at this moment, and totals."""
-        return PoolStatistics(self._dialling, len(self._busy), len(self._idle), self._opened, self._requests)
-
-    async def run(self) -> None:
-        """Look after the deadlines, until cancelled."""
-        await self._watchdog.run()
+        counts = len(self._busy), len(self._settling), len(self._idle)
+        return PoolStatistics(self._dialling, *counts, self._opened, self._requests)
 
     async def take(self) -> Caller:
         """A connection for one request: a kept one, or else a new one. Hand it back with `give_back`.
@@ -105,9 +109,42 @@ class Pool:
         self._opened += 1
         return Caller(stream, self._server, self._watchdog, self._limits, self._forget)
 
-    async def give_back(self, caller: Caller) -> None:
-        """A request is over, however it ended."""
+    async def give_back(self, caller: Caller, *, settle: bool = False) -> None:
+        """A request is over, however it ended.
+
+        Args:
+            caller: its connection.
+            settle: the server has said everything but for the formal end of its answer. That is waited for elsewhere,
+                for ``limits.close_grace`` seconds, so that the connection can be used again.
+        """
         self._busy.discard(caller)
+        if settle and not (self._closed or caller.complete) and await self._settle_now(caller):
+            self._settling.add(caller)
+            self._nursery.start_soon(self._settle, caller)
+        else:
+            await self._put_away(caller)
+
+    async def _settle_now(self, caller: Caller) -> bool:
+        """Read what is here of the end; True if more has to come."""
+        caller.expect(_SLOW_END, self._limits.close_grace)
+        try:
+            while not caller.complete and caller.has_input():
+                await caller.read()
+        except AgentwireError:
+            return False
+        finally:
+            caller.relax()
+        return not caller.complete
+
+    async def _settle(self, caller: Caller) -> None:
+        try:
+            with trio.move_on_after(self._limits.close_grace), suppress(AgentwireError):
+                await caller.skip()
+        finally:
+            self._settling.discard(caller)
+            await self._put_away(caller)  # noqa: ASYNC102 - it waits for nothing
+
+    async def _put_away(self, caller: Caller) -> None:
         if self._closed or len(self._idle) >= self._limits.upstream_kept or not caller.fit:
             await caller.aclose()
             return
@@ -123,5 +160,5 @@ class Pool:
     async def aclose(self) -> None:
         """Close every connection; requests that are under way end with `ConnectionEnded`."""
         self._closed = True
-        for caller in [*self._idle, *self._busy]:
+        for caller in [*self._idle, *self._busy, *self._settling]:
             await caller.aclose()

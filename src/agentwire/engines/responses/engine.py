@@ -188,10 +188,8 @@ class _ResponsesEngine:
                 stream.name_types()
                 while not relay.ended and (batch := await stream.batch()):
                     await relay.take_all(batch)
-                finish = relay.finish()
-                with trio.move_on_after(self.limits.upstream_ending), suppress(AgentwireError):
-                    await stream.drain()  # most servers end the stream at once, and their connections can be kept
-                return finish
+                stream.done = stream.done or relay.ended
+                return relay.finish()
         except HttpStatusError as error:
             raise answer_fault(self.server, error) from error
         except ConnectionEnded as error:

@@ -16,7 +16,7 @@ import msgspec
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.irregular import read_error
-from agentwire.transport.http_client import HttpStatusError
+from agentwire.transport.http_client import HttpStatusError, ServerSilent
 
 __all__ = [
     "answer_fault",
@@ -106,7 +106,8 @@ def event_fault(server: str, event: ErrorEvent) -> EngineError:
     wait = event.headers.get("retry-after", "")
     if status in _OURS:
         return _fault(server, status, event.message, event.code, "")
-    code, param = event.code or ("upstream_error" if status >= 500 else "invalid_request"), event.param
+    _, usual = _THE_CLIENTS.get(status, (status, "upstream_error" if status >= 500 else "invalid_request"))
+    code, param = event.code or usual, event.param
     if status == 400 and _is_too_long(f"{event.code} {event.error_type} {event.message}"):
         code, param = "context_length_exceeded", "input"
     headers = {"retry-after": wait} if wait.isdecimal() else {}
@@ -132,17 +133,25 @@ def answer_fault(server: str, error: HttpStatusError) -> EngineError:
 
 def unreachable(server: str, error: ConnectionEnded) -> EngineError:
     """No answer began."""
+    if isinstance(error, ServerSilent):
+        return _silent(server, error)
     return EngineError(_sentence(server, error.cause), code="upstream_unreachable", status=502)
 
 
 def broken_off(server: str, error: ConnectionEnded | None = None) -> EngineError:
     """The answer ended in the middle."""
+    if isinstance(error, ServerSilent):
+        return _silent(server, error)
     cause = "" if error is None else error.cause
     return EngineError(
         _sentence(server, cause or "ended its answer without saying that it had finished"),
         code="upstream_disconnected",
         status=502,
     )
+
+
+def _silent(server: str, error: ServerSilent) -> EngineError:
+    return EngineError(_sentence(server, error.cause), code="upstream_timeout", status=504)
 
 
 def rubbish(server: str, error: RemoteProtocolError | str) -> EngineError:

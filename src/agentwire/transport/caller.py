@@ -20,12 +20,16 @@ from agentwire.transport.heads import HeadReader, ResponseHead
 from agentwire.transport.streams import NetworkStream, close_now
 from agentwire.transport.watchdog import Watchdog
 
-__all__ = ["Caller"]
+__all__ = ["Caller", "ServerSilent"]
 
 _RECEIVE_BYTES: Final = 65536
 _STUCK: Final = "took nothing for {:g} s"
 _SILENT: Final = "silent for too long: no more of its answer within {:g} s"
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class ServerSilent(ConnectionEnded):
+    """The connection was closed because the server was late, with whatever it was."""
 
 
 class Caller:
@@ -59,6 +63,7 @@ class Caller:
         self._limits = limits
         self._on_close = closed
         self._late = ("", 0.0)
+        self._expired = False
         self._end = ""
         self._fit = True
         self._answered = False
@@ -110,6 +115,7 @@ class Caller:
     async def expire(self) -> None:
         """Something is late: close the connection, which ends whoever waits for it."""
         late, seconds = self._late
+        self._expired = True
         await self.aclose(late.format(seconds))
 
     # An exchange
@@ -223,7 +229,8 @@ class Caller:
         await close_now(self._stream)
 
     def _ended(self, how: str = "ended before the answer did") -> ConnectionEnded:
-        return ConnectionEnded(cause=f"{self._server}: {self._end or how}")
+        kind = ServerSilent if self._expired else ConnectionEnded
+        return kind(cause=f"{self._server}: {self._end or how}")
 
     def _rubbish(self, error: RemoteProtocolError) -> RemoteProtocolError:
         self._fit = False

@@ -20,13 +20,13 @@ from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemotePro
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.transport.base_url import BaseUrl
-from agentwire.transport.caller import Caller
+from agentwire.transport.caller import Caller, ServerSilent
 from agentwire.transport.event_stream import SseStream
 from agentwire.transport.heads import RequestHeads, ResponseHead
 from agentwire.transport.pool import Pool, PoolStatistics
 from agentwire.transport.route import Connector, Route
 
-__all__ = ["HttpClient", "HttpReply", "HttpStatusError", "SseStream", "open_http_client"]
+__all__ = ["HttpClient", "HttpReply", "HttpStatusError", "ServerSilent", "SseStream", "open_http_client"]
 
 _EVENT_STREAM: Final = "text/event-stream"
 _NO_ANSWER: Final = "silent for too long: no answer within {:g} s"

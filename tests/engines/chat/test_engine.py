@@ -462,7 +462,7 @@ async def test_a_server_that_falls_silent() -> None:
     async with chat(silent, limits=Limits(upstream_silence=0.1)) as (engine, server):
         with pytest.raises(EngineError, match="silent for too long") as caught:
             await step(engine)
-        assert caught.value.code == "upstream_disconnected"
+        assert (caught.value.status, caught.value.code) == (504, "upstream_timeout")
         await server.left.wait()
 
 

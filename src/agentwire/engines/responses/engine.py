@@ -188,7 +188,9 @@ class _ResponsesEngine:
                 stream.name_types()
                 while not relay.ended and (batch := await stream.batch()):
                     await relay.take_all(batch)
-                stream.done = stream.done or relay.ended
+                if not relay.ended:
+                    raise broken_off(self.server)
+                stream.done = True
                 return relay.finish()
         except HttpStatusError as error:
             raise answer_fault(self.server, error) from error

@@ -189,6 +189,29 @@ async def test_a_cancelled_request_leaves_nothing_wherever_it_is(autojump_clock:
         assert ended == len(net.links)
 
 
+async def test_the_formal_end_of_an_answer_is_waited_for_elsewhere(autojump_clock: trio.testing.MockClock) -> None:
+    """A connection is kept if its answer ends soon after the last word, and given up if it does not."""
+    patience = iter((2, 100))
+
+    async def late(stream: MemoryStream) -> None:
+        while await request_head(stream):
+            await stream.send_all(STREAM + chunk(b"data: 1\n\ndata: [DONE]\n\n"))
+            await trio.sleep(next(patience))
+            await stream.send_all(b"0\r\n\r\n")
+
+    async with rig(late, close_grace=5) as found:
+        start = trio.current_time()
+        assert await read_all(found.client) == [b"1"]
+        assert trio.current_time() == start
+        assert (found.client.statistics().settling, found.books) == (1, (0, 0, 0))
+        await trio.sleep(3)
+        assert (found.client.statistics().settling, found.books) == (0, (0, 0, 1))
+        assert await read_all(found.client) == [b"1"]
+        assert found.client.statistics().opened == 1
+        await trio.sleep(6)
+        assert (found.client.statistics().settling, found.books) == (0, (0, 0, 0))
+
+
 async def test_two_deadlines_of_a_stream(autojump_clock: trio.testing.MockClock) -> None:
     """Comments hold up neither; what a slow reader of ours has not taken is no silence of the server."""
     comments = chunk(b": wait\n\n")

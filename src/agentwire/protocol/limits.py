@@ -227,8 +227,6 @@ class Limits:
     """Time from a request to the first event of its answer; for an answer that is no stream, to its head."""
     upstream_silence: float = _bound(300.0)
     """Time between two events of an answer, or two pieces of one that is no stream. A comment is no event."""
-    upstream_ending: float = _bound(0.05)
-    """Time that a stream may take to end after its last event; then its connection is closed instead of kept."""
     upstream_usage: float = _bound(5.0)
     """Time that a chat server may take, after the reason for which its answer ended, to say what it used."""
     upstream_attempts: int = _count(3)

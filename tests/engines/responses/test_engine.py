@@ -149,7 +149,7 @@ FAULTS = {
     "limited": (refuses(429, {"error": {"message": "Slow.", "code": "slow"}}), "slow", 429),
     "down": (refuses(503, "down"), "upstream_error", 503),
     "broken off": (breaks_off(*stream(message_events("abc"))[:4]), "upstream_disconnected", 502),
-    "no end": (says(*stream(message_events("abc"))[:4]), "upstream_protocol_error", 502),
+    "no end": (says(*stream(message_events("abc"))[:4]), "upstream_disconnected", 502),
     "rubbish": (says("{"), "upstream_protocol_error", 502),
 }  # fmt: skip
 

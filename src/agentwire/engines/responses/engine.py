@@ -9,18 +9,17 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
 import msgspec
-import trio
 
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
 from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
-from agentwire.protocol.errors import AgentwireError, ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.runtime.counting import estimate

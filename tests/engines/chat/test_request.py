@@ -124,6 +124,14 @@ def test_the_operators_own_members_have_the_last_word() -> None:
     for name in ("messages", "stream", "n"):
         with pytest.raises(ValueError, match=f"may not have {name}"):
             ChatDialect(extra_body={name: 1})
+    for name, value in (
+        ("tokens_name", "tokens"),
+        ("reasoning_field", ""),
+        ("reasoning_in", "none"),
+        ("schemas", None),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be one of"):
+            ChatDialect(**{name: value})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a list of names"):
         ChatDialect(omit="stream_options")
 

@@ -6,8 +6,8 @@ defaults suit llama.cpp, vLLM, Ollama, LM Studio, TGI and most hosted ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -17,6 +17,7 @@ __all__ = ["ChatDialect", "ReasoningField", "Schemas", "TokensName"]
 
 TokensName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "none"]
+ReasoningIn: TypeAlias = Literal["calls", "all"]
 Schemas: TypeAlias = Literal["json_schema", "json_object", "none"]
 
 PASSED: Final = ("seed", "stop", "logit_bias", "top_k", "min_p", "repetition_penalty")
@@ -30,6 +31,17 @@ def _names(value: Any) -> frozenset[str]:
     return frozenset(value)
 
 
+def _one_of(literal: Any) -> Callable[[ChatDialect, Any, Any], None]:
+    """A validator for what a file or a program gives where a `Literal` stands."""
+    allowed = get_args(literal)
+
+    def check(_instance: ChatDialect, attribute: Any, value: Any) -> None:
+        if value not in allowed:
+            raise ValueError(f"{attribute.name} must be one of {', '.join(allowed)}, and is {value!r}")
+
+    return check
+
+
 def _check_ours(_instance: ChatDialect, _attribute: Any, extra: Mapping[str, Any]) -> None:
     if taken := OURS & extra.keys():
         raise ValueError(f"extra_body may not have {', '.join(sorted(taken))}: the engine sets that itself")
@@ -38,6 +50,10 @@ def _check_ours(_instance: ChatDialect, _attribute: Any, extra: Mapping[str, Any
 @attrs.frozen(kw_only=True)
 class ChatDialect:
     """The options of one chat server.
+
+    Raises:
+        ValueError: an option has a value that it cannot have.
+        TypeError: a list of names is none.
 
     Attributes:
         tokens_name: what it calls the bound on generated tokens. Nearly all know ``max_tokens``, but OpenAI's own newer
@@ -59,11 +75,11 @@ class ChatDialect:
         extra_body: members of every body, such as ``chat_template_kwargs``; they replace those of the same name.
     """
 
-    tokens_name: TokensName = "max_tokens"
+    tokens_name: TokensName = attrs.field(default="max_tokens", validator=_one_of(TokensName))
     omit: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     passing: frozenset[str] = attrs.field(default=PASSED, converter=_names)
-    reasoning_field: ReasoningField = "same"
-    reasoning_in: Literal["calls", "all"] = "calls"
-    schemas: Schemas = "json_schema"
+    reasoning_field: ReasoningField = attrs.field(default="same", validator=_one_of(ReasoningField))
+    reasoning_in: ReasoningIn = attrs.field(default="calls", validator=_one_of(ReasoningIn))
+    schemas: Schemas = attrs.field(default="json_schema", validator=_one_of(Schemas))
     named_choice: bool = True
     extra_body: Mapping[str, Any] = attrs.field(default=EMPTY, validator=_check_ours)

@@ -6,7 +6,8 @@ that sends it whole each time, and is looked up by what it says, as far as it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -86,7 +87,7 @@ def open_conversation(
     memo, before = Memo(kept.rendered), kept.transcript
     asking = Asking.of(attrs.evolve(ask, memo=memo), owner=owner, model=model, stateful=store, remembers=True)
     settings = settings_key(ask.principal, asking.model, asking.settings)
-    known, fresh = asking.previous_response_id, ask.items[before.count :] if before.count else ask.items
+    known, fresh = asking.previous_response_id, _since(ask.items, before.count)
     if known is not None and reaches(known):
         conversation = Conversation(asking, before.extend(_raw(fresh)), settings)
     else:
@@ -104,6 +105,11 @@ def _continuing(asking: Asking, length: int, hit: tuple[str, int] | None) -> Ask
     response_id, count = hit
     news = tuple(filter(None, asking.rendered.entries[count - length :]))
     return attrs.evolve(asking, previous_response_id=response_id, news=news)
+
+
+def _since(items: Sequence[Item], count: int) -> list[Item]:
+    """What comes after so many items, without looking at those."""
+    return [*islice(reversed(items), len(items) - count)][::-1]
 
 
 def _raw(items: Iterable[Item]) -> Iterable[Mapping[str, Any]]:

@@ -23,6 +23,7 @@ from agentwire.engines.wire.index import ChainIndex
 from agentwire.engines.wire.pool import Pool, PoolStatistics
 from agentwire.engines.wire.step import Attempts, Step
 from agentwire.link import Address, Connector, open_link
+from agentwire.link.address import find_key
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
@@ -121,13 +122,13 @@ async def open_wire_engine(
         ValueError: there must be at least one connection.
     """
     limits = limits or Limits()
-    Address.parse(url)
+    key = find_key(Address.parse(url), key or "", {})  # never one of the environment: that may be this server's own
     if connections < 1:
         raise ValueError("connections must be at least 1")
     dial = partial(
         open_link,
         url,
-        key=key,
+        key=key or "",
         headers=tuple((headers or {}).items()),
         tls=tls,
         limits=limits,

@@ -378,6 +378,26 @@ async def test_a_server_that_refuses_to_hear_of_lanes(autojump_clock: MockClock)
         await peer.close()
 
 
+@pytest.mark.parametrize("key", [None, "sk-upstream"])
+async def test_no_key_of_the_environment_goes_up(
+    key: str | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what this server asks of its own clients."""
+    monkeypatch.setenv("AGENTWIRE_API_KEY", "sk-ours")
+    heads: list[bytes] = []
+
+    async def note(peer: Peer) -> None:
+        heads.append(peer.head.lower())
+        await says("ok")(peer)
+
+    async with hopping_to(note, key=key) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        await peer.close()
+    assert b"sk-ours" not in heads[0]
+    assert (b"authorization: bearer sk-upstream" in heads[0]) is (key is not None)
+
+
 async def test_the_engine_closes_what_it_opened(autojump_clock: MockClock) -> None:
     net = network()
     async with hopping_to(says("ok"), net=net) as hop:

@@ -28,6 +28,7 @@ class PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     sequence_number: int | None = None
     logprobs: list[Any] | None = None
     obfuscation: str | None = None
+    stream_id: str | None = None
 
 
 _DELTA: Final = msgspec.json.Decoder(PlainDelta).decode

@@ -35,7 +35,7 @@ from agentwire.runtime.making import (
     Output,
     id_prefix,
 )
-from agentwire.runtime.relaying import OpenItem
+from agentwire.runtime.relaying import OpenItem, unnumbered
 from agentwire.runtime.telling import event_parts, plain
 from agentwire.runtime.texts import TextOut
 from agentwire.runtime.tools.roster import Offered
@@ -43,8 +43,6 @@ from agentwire.runtime.window import Window
 
 __all__ = ["TurnOut"]
 
-NUMBERED: Final = ("type", "sequence_number", "stream_id")
-"""Members of an event that are not the engine's to say."""
 REFUSED: Final = "Not run: the user did not approve this call{}"
 TOO_MANY: Final = "Not run: max_tool_calls allows {} calls in this response, and they have been made."
 
@@ -278,7 +276,7 @@ class TurnOut(TextOut):
         )
 
     def together(self) -> AbstractContextManager[None]:
-        """What is written inside the block leaves in one write; see `Out`."""
+        """See `Out`."""
         return self._window.together()
 
     # Everything else
@@ -361,7 +359,6 @@ class TurnOut(TextOut):
         if self._relay is None:
             raise LocalProtocolError("delta() without an open item: call open_item() first")
         pieces, window = self._relay.pieces(kind, index), self._window
-        # Nearly every event of a server that relays another one comes this way.
         if not self._due and piece and type(piece) is str:
             try:
                 if window.total_bytes < self._max_bytes and window.put_piece_nowait(pieces, piece):
@@ -385,7 +382,7 @@ class TurnOut(TextOut):
         await self._flush()
         if self._window.total_bytes >= self._max_bytes:
             await self._stop()
-        self._say(kind, {name: value for name, value in told.items() if name not in NUMBERED})
+        self._say(kind, unnumbered(told))
         await self._flush()
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:

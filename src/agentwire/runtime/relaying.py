@@ -18,9 +18,15 @@ from agentwire.protocol.order import ITEM_EVENTS, index_name
 from agentwire.runtime.making import around_delta
 from agentwire.runtime.window import Pieces
 
-__all__ = ["OpenItem"]
+__all__ = ["OpenItem", "unnumbered"]
 
 _DONE = "response.output_item.done"
+_NUMBERED = ("type", "sequence_number", "stream_id")
+
+
+def unnumbered(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an event that are the engine's to say."""
+    return {name: value for name, value in members.items() if name not in _NUMBERED}
 
 
 class OpenItem:
@@ -73,7 +79,7 @@ class OpenItem:
         Raises:
             LocalProtocolError: this event cannot come here, or an earlier one could not; the item cannot go on then.
         """
-        told = {name: value for name, value in members.items() if name not in ("type", "sequence_number", "stream_id")}
+        told = unnumbered(members)
         told["output_index"] = self.index
         if ":" in kind:
             return told

@@ -186,7 +186,8 @@ async def test_an_upstream_that_says_nothing(autojump_clock: MockClock) -> None:
             begun = trio.current_time()
             events = await peer.ask("hi")
             assert trio.current_time() - begun == pytest.approx(seconds)
-            failed(events, "upstream_disconnected")
+            failed(events, "upstream_timeout")
+            assert events[-2]["status"] == 504
             assert f"said nothing for {seconds} s" in events[-1]["response"]["error"]["message"]
         await works(peer)
         assert len(hop.requests()) == 3

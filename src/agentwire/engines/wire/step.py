@@ -23,7 +23,7 @@ from agentwire.link import Exchange, Fate, RequestLost
 from agentwire.protocol.errors import ConnectionEnded, EngineError, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Finish
-from agentwire.transport.http_client import HttpStatusError
+from agentwire.transport.http_client import HttpStatusError, ServerSilent
 from agentwire.transport.websocket import HandshakeRefused
 
 __all__ = ["Attempts", "Step"]
@@ -188,7 +188,7 @@ class Step:
             with trio.CancelScope(deadline=max(since, exchange.heard) + most):
                 return await exchange.receive_frames()
             if exchange.heard + most <= trio.current_time():
-                raise broken_off(self._server, ConnectionEnded(cause=f"said nothing for {most:g} s"))
+                raise broken_off(self._server, ServerSilent(cause=f"said nothing for {most:g} s"))
 
     # What went wrong
 

@@ -130,6 +130,17 @@ async def test_an_address_that_is_none_is_refused() -> None:
             raise AssertionError("opened")
 
 
+async def test_a_part_that_cannot_go_up_is_named_as_the_client_sent_it() -> None:
+    memo, image = Memo(), {"type": "input_image", "file_id": "file_1"}
+    history = (Message("user", "hi"), Message("assistant", "hello"))
+    asked = {"role": "user", "content": [{"type": "input_text", "text": "what is"}, image]}
+    async with chat(text("x")) as (engine, server):
+        with pytest.raises(EngineError, match="must be sent as a URL") as caught:
+            await step(engine, [{"role": "user", "content": "see"}, asked], memo=memo, history=history)
+        assert server.raw == []
+    assert (caught.value.status, caught.value.param) == (400, "input[1].content[1]")
+
+
 # What comes down
 
 
@@ -198,6 +209,13 @@ async def test_a_whole_answer_in_one_chunk() -> None:
     assert done.text == "All of it."
     assert len(done.out.calls) == 1
     assert done.finish.usage == Usage(3)
+
+
+async def test_a_citation_of_nothing_is_dropped() -> None:
+    cited = delta(annotations=[{"type": "url_citation", "url_citation": {"url": "https://x"}}])
+    assert (await answer_to(says(cited, {**delta(content="x"), "service_tier": 1}, stop()))).out.events == [
+        ("text", "x")
+    ]
 
 
 async def test_only_the_first_of_several_answers_counts() -> None:

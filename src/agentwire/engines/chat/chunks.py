@@ -130,8 +130,6 @@ def decode_logprobs(raw: msgspec.Raw) -> list[dict[str, Any]]:
     Raises:
         RemoteProtocolError: they cannot be read.
     """
-    if not raw:
-        return []
     try:
         told = _decode_logprobs(raw)
     except (ValueError, RecursionError) as error:

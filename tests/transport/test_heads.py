@@ -122,3 +122,22 @@ def test_how_the_body_ends() -> None:
         head(ok, b"content-length: 0").body("GET", 100),
     ):
         assert bodiless.complete
+
+
+def test_a_head_like_an_earlier_one_is_the_same_and_what_is_behind_it_is_not() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nx-test: again\r\n\r\n"
+    for behind in (b"abc", b"", b"xyz"):
+        reader = HeadReader(1000)
+        found = reader.feed(head + behind)
+        assert found is not None
+        assert (found.status, found.headers["x-test"], reader.rest) == (200, "again", behind)
+
+
+def test_a_head_that_was_announced_is_not_taken_for_its_announcement() -> None:
+    announced = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    for _ in range(2):
+        reader = HeadReader(1000)
+        assert reader.feed(announced) is None
+        found = reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        assert found is not None
+        assert found.status == 200

@@ -67,7 +67,9 @@ async def open_request(
     request = ticket.request or await _decode(service, ticket, transport)
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
     whole = await resolve_items(service, principal, parent, request.input)
-    request = attrs.evolve(request, input=(*desk.take_steers(ticket), *whole))
+    steers = desk.take_steers(ticket)
+    if steers or whole != request.input:
+        request = attrs.evolve(request, input=(*steers, *whole))
     if not service.store.retains:
         request = attrs.evolve(request, store=False)
     ticket.request = request

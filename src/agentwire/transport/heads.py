@@ -18,6 +18,8 @@ from agentwire.transport.bodies import Body, ChunkedBody, EndlessBody, SizedBody
 __all__ = ["HeadReader", "RequestHeads", "ResponseHead"]
 
 _REMEMBERED: Final = 64
+_REMEMBERED_BYTES: Final = 2_048
+_HEAD_END: Final = b"\r\n\r\n"
 _OWN: Final = ("content-length", "transfer-encoding")
 _BODILESS: Final = (204, 304)
 _INFORMATION: Final = 32  # responses of the kind 1xx before the real one
@@ -95,15 +97,16 @@ def _checked(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 class HeadReader:
-    """Reads one response's head.
+    """Reads one response's head; one that is byte for byte like an earlier one is not read again.
 
     Args:
         max_bytes: its largest size.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_bytes)
-        self._h11.send(_ASKED)
+        self._max_bytes = max_bytes
+        self._h11: h11.Connection | None = None
+        self._rest = b""
         self._left = _INFORMATION
 
     def feed(self, data: bytes) -> ResponseHead | None:
@@ -112,20 +115,48 @@ class HeadReader:
         Raises:
             RemoteProtocolError: it is none.
         """
-        self._h11.receive_data(data)
+        if self._h11 is not None:
+            return self._read(self._h11, data)
+        whole, _, rest = data.partition(_HEAD_END)
+        if (known := _KNOWN.get(whole)) is not None and len(whole) <= self._max_bytes:
+            self._rest = rest
+            return known
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=self._max_bytes)
+        self._h11.send(_ASKED)
+        head = self._read(self._h11, data)
+        if head is not None and self._left == _INFORMATION:
+            _remember(whole, rest, head, self._rest)
+        return head
+
+    def _read(self, connection: h11.Connection, data: bytes) -> ResponseHead | None:
+        connection.receive_data(data)
         try:
-            while isinstance(event := self._h11.next_event(), h11.InformationalResponse):
+            while isinstance(event := connection.next_event(), h11.InformationalResponse):
                 self._left -= 1
                 if not self._left:
                     raise RemoteProtocolError("it announces an answer over and over")
         except h11.RemoteProtocolError as error:
             raise RemoteProtocolError(str(error)) from error
+        self._rest = connection.trailing_data[0]
         return _head_of(event) if isinstance(event, h11.Response) else None
 
     @property
     def rest(self) -> bytes:
         """What came behind the head."""
-        return self._h11.trailing_data[0]
+        return self._rest
+
+
+_KNOWN: Final[dict[bytes, ResponseHead]] = {}
+"""Heads that were read before: nearly all of a server's are the same, at least within a second."""
+
+
+def _remember(whole: bytes, rest: bytes, head: ResponseHead, left: bytes) -> None:
+    """Keep a head that came in one piece and ends where h11, too, says that it ends."""
+    if rest != left or len(whole) > _REMEMBERED_BYTES:
+        return
+    if len(_KNOWN) >= _REMEMBERED:
+        _KNOWN.clear()
+    _KNOWN[whole] = head
 
 
 def _head_of(event: h11.Response) -> ResponseHead:

@@ -18,7 +18,7 @@ from agentwire.runtime.window import Framing
 
 __all__ = ["Outgoing"]
 
-_COALESCE = 200e-6  # seconds after a write within which a burst is likely: leave it to the writer, which joins
+_COALESCE = 1e-3  # seconds after a write within which more is likely: leave it to the writer, which joins
 _WAITED = 0.1  # seconds that a write takes if it had to wait for the peer, and not just for its turn
 
 

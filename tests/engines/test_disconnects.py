@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from agentwire.protocol.limits import Limits
-from agentwire.testing import Fault, Flood, Pause, Reply, network
-from tests.engines.upstreams import KINDS, Kind, client_of, scripted_upstream, serving, stand
+from agentwire.testing import Fault, Flood, Pause, Reply, network, scripted_upstream
+from tests.engines.upstreams import KINDS, Kind, client_of, serving, stand
 from tests.server.kit import Closed, eventually
 
 Clock = trio.testing.MockClock

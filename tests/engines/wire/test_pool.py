@@ -56,7 +56,7 @@ async def test_forty_conversations_over_two_connections(autojump_clock: MockCloc
         shown = hop.engine.statistics()
         assert (shown.pool.opened, shown.pool.running, shown.pool.waiting) == (2, 0, 0)
         assert shown.full + shown.deltas == 200
-        assert shown.deltas >= 120  # where its connection has as many turns as it may have, one moves and goes up whole
+        assert shown.deltas >= 80  # one whose connection has as many turns as it may have moves, and goes up whole
         assert shown.lost == shown.again == 0
 
 

@@ -379,6 +379,37 @@ async def test_a_server_that_refuses_to_hear_of_lanes(autojump_clock: MockClock)
         await peer.close()
 
 
+async def test_a_model_that_encrypts_nothing_is_asked_without(autojump_clock: MockClock) -> None:
+    refusal = error("unsupported_value", "Encrypted content is not supported with this model.")
+
+    async def plain(peer: Peer) -> None:
+        await talk(peer, answers(refusal), says("ok"), says("ok", "resp_2"))
+
+    async with hopping_to(plain) as hop:
+        peer = await hop.front.connect()
+        await works(peer)
+        await works(peer)
+        asked = [request.get("include") for request in hop.requests()]
+        assert asked == [["reasoning.encrypted_content"], None, None]
+        await peer.close()
+
+
+async def test_the_model_writes_the_summary(autojump_clock: MockClock) -> None:
+    async def sums_up(peer: Peer) -> None:
+        await talk(peer, says("ok"), says("They said hi."))
+
+    async with hopping_to(sums_up) as hop:
+        peer = await hop.front.connect()
+        response = await works(peer)
+        trigger = [{"type": "compaction_trigger"}]
+        events = await peer.ask(trigger, previous_response_id=response["id"])
+        assert [item["type"] for item in events[-1]["response"]["output"]] == ["compaction"]
+        _, second = hop.requests()
+        assert "previous_response_id" not in second
+        assert len(second["input"]) == 3  # the whole conversation, and what is asked of it
+        await peer.close()
+
+
 @pytest.mark.parametrize("key", [None, "sk-upstream"])
 async def test_no_key_of_the_environment_goes_up(
     key: str | None, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch

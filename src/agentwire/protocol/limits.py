@@ -229,6 +229,24 @@ class Limits:
     """Time between two events of an answer, or two pieces of one that is no stream. A comment is no event."""
     upstream_usage: float = _bound(5.0)
     """Time that a chat server may take, after the reason for which its answer ended, to say what it used."""
+    upstream_retries: int = attrs.field(default=2, validator=_at_least_zero)
+    """How often routes ask an engine again for a step of which nothing was written."""
+    retry_pause: float = _bound(0.5)
+    """Pause before the first such attempt; it doubles each time, and chance takes up to half of it away."""
+    retry_longest: float = _bound(8.0)
+    """Longest such pause, unless the server asks for more."""
+    retry_after: float = _bound(30.0)
+    """Longest pause that a server may ask for; with more, there is no further attempt."""
+    upstream_waiting: int = _count(256)
+    """Steps that wait where a route is given only so many at once; the next one is refused with 429."""
+    upstream_patience: float = _bound(60.0)
+    """Time that such a step waits; then it is refused with 429."""
+    models_age: float = _bound(60.0)
+    """Age at which a list of an upstream's models is asked for anew, when somebody wants it."""
+    models_wait: float = _bound(5.0)
+    """Time that an upstream has to list its models."""
+    models_listed: int = _count(1_000)
+    """Most models of one upstream that are listed."""
     upstream_attempts: int = _count(3)
     """How often a request that did not run is sent over a WebSocket, on one connection after the other."""
     upstream_chains: int = _count(10_000)

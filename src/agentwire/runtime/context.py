@@ -42,9 +42,9 @@ def manages_context(request: CreateRequest) -> bool:
     return request.context_management is not None
 
 
-def context_tokens(service: Service) -> int | None:
-    """How many tokens the engine can be asked to read, if it says so."""
-    most = getattr(service.engine, "context_tokens", None)
+def context_tokens(service: Service, request: CreateRequest) -> int | None:
+    """How many tokens the request's engine can be asked to read, if it says so."""
+    most = getattr(service.engine_for(request), "context_tokens", None)
     return int(most) if most is not None else None
 
 
@@ -78,7 +78,7 @@ async def compact(service: Service, ask: Ask, item_id: str, *, most: int, messag
         RequestError: 400 ``compaction_too_large``: what may not be folded does not fit.
     """
     items = tuple(ask.items)
-    total = await count_tokens(service.engine, ask)
+    total = await count_tokens(service.engine_for(ask.request), ask)
     room = min(most, total) // 4
     bound = service.limits.compaction_bytes
     folding = fold(items, room, item_tokens, most_bytes=bound // 4, messages_apart=messages_apart)
@@ -94,7 +94,7 @@ async def compact(service: Service, ask: Ask, item_id: str, *, most: int, messag
 
 async def _summarize(service: Service, ask: Ask) -> Summarized | None:
     """The engine's own summary; None if it makes none, or could not read that much."""
-    summarize = getattr(service.engine, "compact", None)
+    summarize = getattr(service.engine_for(ask.request), "compact", None)
     if summarize is None:
         return None
     try:
@@ -137,7 +137,7 @@ class Context:
 
     def matters(self, request: CreateRequest) -> bool:
         """Whether `prepare` may do anything."""
-        return manages_context(request) or context_tokens(self._service) is not None
+        return manages_context(request) or context_tokens(self._service, request) is not None
 
     async def prepare(self, ask: Ask) -> Ask:
         """What is really asked: compacted, if the client wants that and it is time, and of a length that fits.
@@ -148,10 +148,10 @@ class Context:
         """
         if manages_context(ask.request):
             ask = await self._compact_if_due(ask)
-        most = context_tokens(self._service)
+        most = context_tokens(self._service, ask.request)
         if most is None:
             return ask
-        total = await count_tokens(self._service.engine, ask)
+        total = await count_tokens(self._service.engine_for(ask.request), ask)
         if total <= most:
             return ask
         if ask.request.truncation != "auto":
@@ -162,7 +162,7 @@ class Context:
 
     async def _compact_if_due(self, ask: Ask) -> Ask:
         most = self._threshold(ask.request)
-        if await count_tokens(self._service.engine, ask) <= most:
+        if await count_tokens(self._service.engine_for(ask.request), ask) <= most:
             return ask
         if not self._is_worth_it(ask, most):
             _log.debug("response %s: nothing that can be folded makes its context short enough", ask.response_id)
@@ -184,7 +184,7 @@ class Context:
         named = entry.get("compact_threshold")
         if named is not None:
             return int(named)
-        usual, most = self._service.limits.compact_threshold, context_tokens(self._service)
+        usual, most = self._service.limits.compact_threshold, context_tokens(self._service, request)
         return usual if most is None else min(usual, max(most * 3 // 4, 1))
 
     async def compact(self, ask: Ask, most: int | None = None) -> Compacted:
@@ -224,8 +224,8 @@ class Context:
     async def _truncate(self, ask: Ask, total: int, most: int) -> Ask:
         """Without the oldest items; what an engine keeps with a conversation is not kept with a part of one."""
         items = tuple(ask.items)
-        whole = items_tokens(ask.items)
-        counts = getattr(self._service.engine, "count_tokens", None) is not None
+        whole, engine = items_tokens(ask.items), self._service.engine_for(ask.request)
+        counts = getattr(engine, "count_tokens", None) is not None
         room = whole * most // total if counts else whole - (total - most)
         for _ in range(ATTEMPTS):  # the engine may count otherwise than we do
             left = drop_oldest(items, room, item_tokens)
@@ -233,7 +233,7 @@ class Context:
                 break
             shorter = attrs.evolve(ask, items=left, memo=Memo())
             ask.memo.value = None
-            counted = await count_tokens(self._service.engine, shorter)
+            counted = await count_tokens(engine, shorter)
             if counted <= most:
                 return shorter
             room = min(room * most // counted, room * 9 // 10)

@@ -281,6 +281,8 @@ An engine that is an object may say more of itself, each by an attribute that it
 * ``context_tokens``: how many tokens it can be asked to read; None for as many as there are.
 * ``count_tokens(ask) -> int``, async or not: how many tokens it is asked to read.
 * ``async compact(ask) -> Summarized``: a summary of ``ask.items``, to stand for most of them.
+* ``engine_for(request) -> Engine``: of an engine made of engines, the one that answers such a request; then that one is
+  asked for the others of these. It raises `EngineError` if none does, and the request is refused.
 """
 
 

@@ -67,7 +67,7 @@ async def count_input(service: Service, request: CreateRequest, parent: Node | N
         principal: who asks.
     """
     ask = ask_of(service, request, parent, principal=principal, response_id="resp_none")
-    return max(1, await count_tokens(service.engine, ask))
+    return max(1, await count_tokens(service.engine_for(request), ask))
 
 
 async def count_tokens(engine: Engine, ask: Ask) -> int:

@@ -65,6 +65,7 @@ async def open_request(
     """
     size = len(ticket.frame)
     request = ticket.request or await _decode(service, ticket, transport)
+    service.engine_for(request)  # refused, if there is none
     parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
     whole = await resolve_items(service, principal, parent, request.input)
     steers = desk.take_steers(ticket)

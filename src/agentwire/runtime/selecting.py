@@ -77,7 +77,7 @@ def select(service: Service, request: CreateRequest, principal: str, approvals: 
     registry = service.registry
     if registry is None:
         return Selection(request.tools)
-    hosted = bool(getattr(service.engine, "hosts_tools", False))
+    hosted = bool(getattr(service.engine_for(request), "hosts_tools", False))
     clients: list[Tool] = []
     chosen: dict[str, Selected] = {}
     for index, tool in enumerate(request.tools):

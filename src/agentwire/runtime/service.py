@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
+from agentwire.protocol.request import CreateRequest
 from agentwire.runtime.accounting import Tally
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.tools import Toolbox
@@ -39,3 +41,18 @@ class Service:
     registry: Registry | None = None
     server_label: str = "agentwire"
     tally: Tally = attrs.field(factory=Tally)
+
+    def engine_for(self, request: CreateRequest) -> Engine:
+        """The engine that answers such a request.
+
+        Raises:
+            RequestError: none does.
+        """
+        choose = getattr(self.engine, "engine_for", None)
+        if choose is None:
+            return self.engine
+        try:
+            chosen: Engine = choose(request)
+        except EngineError as error:
+            raise RequestError(error.status, error.code, error.message, param=error.param) from error
+        return chosen

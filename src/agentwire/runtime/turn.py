@@ -181,7 +181,7 @@ class Turn:
 
     async def _warm_up(self, ask: Ask) -> Ending:
         """``generate: false``: a response to continue from, and no model run."""
-        tokens = await self._beside(ask, partial(count_tokens, self._service.engine, ask))
+        tokens = await self._beside(ask, partial(count_tokens, self._service.engine_for(ask.request), ask))
         known = items_tokens(ask.items) - items_tokens(ask.new_items) if self._parent is not None else 0
         cached = max(0, min(known, tokens))
         return Ending(outcome=Outcome.COMPLETED, usage=Usage(tokens, 0, cached, cache_write_tokens=tokens - cached))

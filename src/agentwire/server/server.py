@@ -10,10 +10,10 @@ import ipaddress
 import logging
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -59,6 +59,7 @@ log = logging.getLogger("agentwire.server")
 RESPONSES: Final = "/v1/responses"
 ALIASES: Final = {"/v1/codex/responses": RESPONSES}
 """Paths that some clients make of a base URL, and what they mean."""
+Models: TypeAlias = Sequence[str] | Callable[[], Awaitable[Sequence[str]]]
 RESUME_WITHIN: Final = 60.0
 """Most seconds for which a session waits, unless the server is told otherwise."""
 
@@ -118,7 +119,7 @@ class Server:
         keys: Keys,
         hosts: Collection[str],
         origins: Collection[str],
-        models: Sequence[str],
+        models: Models,
         policy: Policy,
         permitted: Permitted,
     ) -> None:
@@ -129,7 +130,7 @@ class Server:
         self._keys = keys
         self._hosts = hosts
         self._origins = origins
-        self._models = tuple(models)
+        self._models = models
         self._started = service.sources.timestamp()
         self._pulse = Pulse(service.limits)
         self._background = Background(service, self._pulse, nursery)
@@ -262,14 +263,17 @@ class Server:
         await connection.respond(status, (JSON,), encode_json(body))
 
     async def _list_models(self, call: Call) -> None:
-        models = [self._describe(name) for name in self._models]
+        models = [self._describe(name) for name in await self._model_names()]
         await call.connection.respond(200, (JSON,), encode_json({"object": "list", "data": models}))
 
     async def _retrieve_model(self, call: Call) -> None:
         name = call.names["id"]
-        if name not in self._models:
+        if name not in await self._model_names():
             raise no_model(name)
         await call.connection.respond(200, (JSON,), encode_json(self._describe(name)))
+
+    async def _model_names(self) -> Sequence[str]:
+        return await self._models() if callable(self._models) else self._models
 
     def _describe(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._started, "owned_by": "agentwire"}
@@ -289,7 +293,7 @@ async def serve(
     mcp_dial: Dial | None = None,
     keys: Keys | Iterable[str] = (),
     store: Store | None = None,
-    models: Sequence[str] = ("default",),
+    models: Models = ("default",),
     generous: bool = False,
     on_disconnect: Policy | None = None,
     extensions: Iterable[str] = EXTENSIONS,
@@ -320,7 +324,8 @@ async def serve(
         mcp_dial: opens sessions with MCP servers; the `mcp` package does if left out (``agentwire-trio[mcp]``).
         keys: API keys; without any, only this machine can be listened on.
         store: where stored responses rest; this process's memory if left out, bounded by ``limits``.
-        models: the names that ``GET /v1/models`` lists; requests may name any model.
+        models: the names that ``GET /v1/models`` lists, or an async function that gives them, such as `Routes.models`;
+            requests may name any model that the engine takes.
         generous: lanes remember more than the hosted service's: their last ``limits.generous_responses`` responses, and
             those too that could not be continued. It hides faults of clients that would show elsewhere.
         on_disconnect: what a lost WebSocket does to its turns; `Cancel` if left out.

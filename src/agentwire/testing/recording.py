@@ -26,7 +26,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.order import may_stand_aside
 from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import Tool
-from agentwire.protocol.transcript import History
+from agentwire.protocol.transcript import History, Memo
 from agentwire.runtime.contracts import Ask, Phase
 from agentwire.runtime.relaying import OpenItem
 
@@ -52,7 +52,7 @@ def ask_for(
         history: the items before this turn.
         server_tools: tools that the server itself runs, offered after the client's.
         step: which engine step of the turn this is.
-        memo: the conversation's cell.
+        memo: the conversation's cell; an empty one if left out.
         sources: ids and clock; seeded if left out.
         fields: further members of the create request, such as ``tools`` or ``tool_choice``.
 
@@ -74,7 +74,7 @@ def ask_for(
         root_id="resp_root",
         principal="tester",
         step=step,
-        memo=memo,
+        memo=Memo() if memo is None else memo,
         sources=sources,
         limits=Limits(),
     )

@@ -148,6 +148,18 @@ async def test_items_that_nobody_announced_begin_with_their_events(autojump_cloc
     assert output(seen) == output(expected)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_part_of_an_unknown_type_keeps_its_place(place: int, autojump_clock: MockClock) -> None:
+    sound: Json = {"type": "output_audio", "data": "AAAA", "transcript": "Hi."}
+    events = stream(message_events("Hi."))
+    events[-2]["item"]["content"].insert(place, sound)
+    where = {"item_id": "msg_theirs", "output_index": 0, "content_index": place}
+    events.insert(-2, {"type": "response.content_part.added", **where, "part": sound})
+    (message,) = output(await told(events))
+    assert message["content"].index(sound) == place
+    assert [part["text"] for part in message["content"] if part["type"] == "output_text"] == ["Hi."]
+
+
 async def test_an_error_in_place_of_a_terminal_event_is_the_end(autojump_clock: MockClock) -> None:
     seen = await told([*whole()[:5], {"error": {"message": "Out of memory.", "code": "oom"}}], tools=TOOLS)
     assert [event["type"] for event in seen[-2:]] == ["error", "response.failed"]

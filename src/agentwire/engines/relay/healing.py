@@ -312,10 +312,8 @@ class HeardItem:
             if thread is not None and not thread.over:
                 await self._complete(thread, raw[member])
         for space, name in _LISTS.items():
-            parts = raw.get(name)
-            for index, part in enumerate(parts if isinstance(parts, list) else ()):
-                if isinstance(part, Mapping):
-                    await self._catch_up_part(space, index, part)
+            for index, part in enumerate(_known_parts(raw.get(name))):
+                await self._catch_up_part(space, index, part)
 
     async def _catch_up_part(self, space: str, index: int, part: Mapping[str, Any]) -> None:
         kind = str(part.get("type"))
@@ -356,11 +354,32 @@ class HeardItem:
                 told[WHOLE_TEXT[self.kind]] = thread.text
             elif space in _LISTS and thread.part is not None:
                 said = told.setdefault(_LISTS[space], [])
-                given = raw.get(_LISTS[space])
-                same = given[len(said)] if isinstance(given, list) and len(said) < len(given) else {}
-                fits = isinstance(same, Mapping) and same.get("type") == thread.part
-                said.append(_part(thread, thread.part, same if fits else {}))
+                given = _known_parts(raw.get(_LISTS[space]))
+                fits = len(said) < len(given) and given[len(said)].get("type") == thread.part
+                said.append(_part(thread, thread.part, given[len(said)] if fits else {}))
+        for name in _LISTS.values():
+            if name in told:
+                told[name] = _with_unknown_parts(told[name], raw.get(name))
         return told
+
+
+def _known_parts(parts: Any) -> list[Mapping[str, Any]]:
+    return [part for part in parts if not _is_unknown(part)] if isinstance(parts, list) else []
+
+
+def _is_unknown(part: Any) -> bool:
+    return not isinstance(part, Mapping) or part.get("type") not in PART_TEXT
+
+
+def _with_unknown_parts(said: list[Any], given: Any) -> list[Any]:
+    """What was said, and between it the parts that no event tells of, in their places."""
+    whole, rest = [], list(said)
+    for part in given if isinstance(given, list) else ():
+        if _is_unknown(part):
+            whole.append(part)
+        elif rest:
+            whole.append(rest.pop(0))
+    return [*whole, *rest]
 
 
 def _skips_text(way: tuple[str, ...]) -> bool:

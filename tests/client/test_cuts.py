@@ -12,6 +12,7 @@ from agentwire.client import RunLost, RunSummary, connect
 from agentwire.engines import Call, Delay, ScriptedEngine, Text, Turn, scripted
 from agentwire.link import Fate, RequestLost
 from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.policies import Cancel, Policy, Resume
@@ -51,6 +52,7 @@ class Rollout:
     """One conversation: two client tools side by side, a server tool, another client tool, and an answer."""
 
     policy: Policy
+    extensions: tuple[str, ...] = EXTENSIONS
     client: Witness = attrs.field(factory=Witness)
     server: Witness = attrs.field(factory=Witness)
     summary: RunSummary | None = None
@@ -88,6 +90,7 @@ class Rollout:
                     limits=LIMITS,
                     sources=Sources.seeded(2),
                     allowed_hosts=["test"],
+                    extensions=self.extensions,
                     task_status=task_status,
                 )
 
@@ -111,8 +114,8 @@ class Rollout:
                 self.summary = rollout.summary()
 
 
-async def play(policy: Policy, fault: Fault | None) -> Rollout:
-    rollout = Rollout(policy)
+async def play(policy: Policy, fault: Fault | None, extensions: tuple[str, ...] = EXTENSIONS) -> Rollout:
+    rollout = Rollout(policy, extensions)
     async with no_leaks():
         await rollout.play(network(faults=[] if fault is None else [fault]))
     return rollout
@@ -180,9 +183,26 @@ def test_a_cut_while_a_server_tool_works_cancels_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cut", "reset"])
-def test_under_resume_tools_finish(kind: Kind) -> None:
+def test_under_resume_nobody_notices(kind: Kind) -> None:
+    """The run is done whatever is cut, unless there was no session yet: then nothing had begun."""
+    done = 0
     for fault in faults([kind]):
         rollout = run(play, Resume(within=60), fault)
+        check(rollout, fault)
+        if rollout.error is not None:
+            assert fault.at_frame in (0, 1), fault
+            assert rollout.engine.asks == [], fault
+            continue
+        done += 1
+        assert set(rollout.client.ended.values()) == set(rollout.server.ended.values()) == {"finished"}, fault
+        assert (len(rollout.engine.asks), rollout.engine.cancelled) == (4, []), fault
+    assert done > 50
+
+
+@pytest.mark.parametrize("kind", ["cut", "reset"])
+def test_under_resume_tools_finish_though_the_server_has_no_sessions(kind: Kind) -> None:
+    for fault in faults([kind]):
+        rollout = run(play, Resume(within=60), fault, ())
         check(rollout, fault)
         assert set(rollout.client.ended.values()) <= {"finished"}, fault
         if rollout.client.started:
@@ -192,7 +212,7 @@ def test_under_resume_tools_finish(kind: Kind) -> None:
 
 def test_under_resume_what_is_not_done_in_time_is_cancelled() -> None:
     fault = Fault("reset", at_time=2)
-    rollout = run(play, Resume(within=2), fault)
+    rollout = run(play, Resume(within=2), fault, ())
     check(rollout, fault)
     assert rollout.client.ended["a"] == "finished"
     assert rollout.client.ended["b"].startswith("cancelled: not resumed within 2 s: connection ended: ")

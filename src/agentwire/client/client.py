@@ -18,7 +18,7 @@ from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Response
-from agentwire.runtime.policies import Cancel, Policy
+from agentwire.runtime.policies import Cancel, Policy, Resume
 
 __all__ = ["Client", "connect"]
 
@@ -137,8 +137,9 @@ class Client:
         is over. The run has a lane for itself. A ``tool_choice`` that forces a call counts for the first turn only.
         Leaving the context cancels the run's tools ("the run was left") and waits for their cleanup. When the
         connection is lost, the client's policy decides: `Cancel` cancels the tools at once, with a reason that says
-        how the connection ended; `Resume` lets them finish for so many seconds. Either way the run then ends with
-        `RunLost`, which has their results.
+        how the connection ended; under `Resume` they go on, and so does the run, if the server has the extension
+        for that. Where it has not, or the session is lost, they have the rest of so many seconds to finish. A run that
+        cannot go on ends with `RunLost`, which has their results.
 
         Args:
             input: the task.
@@ -189,7 +190,7 @@ async def connect(
     """Connect to a server that speaks the Responses API's WebSocket mode; leaving the context closes the connection.
 
     The server is told (close code 1000); a cancellation cuts the connection off at once. Losing the connection raises
-    nothing here: whatever waits for an answer is told.
+    nothing here; see ``on_disconnect``.
 
     Args:
         url: ``ws://``, ``wss://``, ``http://`` or ``https://`` with the API's base path, such as
@@ -198,8 +199,10 @@ async def connect(
             ``OPENAI_API_KEY`` for OpenAI's own hosts over TLS.
         model: asked for where a turn names none; servers with one engine need none.
         tools: functions and other tools that every run has.
-        on_disconnect: what a lost connection means for the tools of a run: `Cancel`, the default, or `Resume`. Nothing
-            reconnects by itself: under `Resume`, too, a run ends when its tools have.
+        on_disconnect: what a lost connection means. Under `Cancel`, the default, whatever waits for an answer is told,
+            and the tools of a run are cancelled. Under `Resume`, a server with the extension for that keeps everything
+            going; the client comes back to it for so many seconds, and no turn, no run and no tool notices. With any
+            other server, or when that fails, whatever waits is told, and tools have their time to finish.
         headers: more headers for the upgrade request.
         tls: trust other than the system's.
         limits: bounds and deadlines.
@@ -212,9 +215,16 @@ async def connect(
         ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
         LocalProtocolError: the address, the key or a tool is not possible.
     """
-    own = tuple(tools)
+    own, policy = tuple(tools), on_disconnect or Cancel()
     Offer.of(own)  # a function that is no tool is refused before anything is opened
     async with open_link(
-        url, key=key, headers=headers, tls=tls, limits=limits, sources=sources, connector=connector
+        url,
+        key=key,
+        headers=headers,
+        tls=tls,
+        limits=limits,
+        sources=sources,
+        connector=connector,
+        resume_within=policy.within if isinstance(policy, Resume) else None,
     ) as link:
-        yield Client(link, model=model, tools=own, policy=on_disconnect or Cancel())
+        yield Client(link, model=model, tools=own, policy=policy)

@@ -188,7 +188,8 @@ class Run:
         end = await self._link.wait_ended()
         reason = f"the connection was lost: {end}"
         if isinstance(self._plan.policy, Resume):
-            await trio.sleep(self._plan.policy.within)
+            since = self._link.life.lost_since or trio.current_time()
+            await trio.sleep_until(since + self._plan.policy.within)
             reason = f"not resumed within {self._plan.policy.within:g} s: {end}"
         self._calls.cancel(reason)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from agentwire.link.address import Address as Address
+from agentwire.link.dialling import Connector as Connector
 from agentwire.link.exchange import Exchange as Exchange
 from agentwire.link.lanes import Lane as Lane
 from agentwire.link.lanes import Lanes as Lanes
-from agentwire.link.link import Connector as Connector
 from agentwire.link.link import Link as Link
 from agentwire.link.link import LinkStatistics as LinkStatistics
 from agentwire.link.link import open_link as open_link

@@ -1,53 +1,44 @@
-"""One connection of a client: requests go out over it, and each gets its own events back.
+"""A client's link to a server: requests go out over it, and each gets its own events back.
 
-One task reads and never waits for anybody, one writes, one listens for life. However the connection ends, every request
-on it is told how, and how far it had come.
+However the link ends, every request on it is told how, and how far it had come. `agentwire.link.life` has its
+connections.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import attrs
 import trio
 
-from agentwire.link.address import Address, find_key
+from agentwire.link.dialling import Connector, Dialler
 from agentwire.link.exchange import Exchange
 from agentwire.link.flow import Flow
 from agentwire.link.lanes import Lane, Lanes
+from agentwire.link.life import Life
 from agentwire.link.outcome import Fate, RequestLost
 from agentwire.link.outgoing import Outgoing
+from agentwire.link.progress import Progress
 from agentwire.link.switch import Switch
 from agentwire.protocol.codec import encode_create
-from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
-from agentwire.protocol.hello import CANCEL_EXTENSION, GOAWAY_EXTENSION, HEADER, Goaway, encode_cancel
+from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
+from agentwire.protocol.hello import CANCEL_EXTENSION, Goaway, encode_cancel
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
-from agentwire.runtime.contracts import ByteStream
 from agentwire.runtime.groups import open_flat_nursery
-from agentwire.transport.websocket import WebSocketWire, client_framing, open_client_wire
 
-__all__ = ["Connector", "Link", "LinkStatistics", "open_link"]
-
-_log = logging.getLogger("agentwire.link")
-
-_ASKED: Final = f"{CANCEL_EXTENSION}, {GOAWAY_EXTENSION}"
-
-Connector = Callable[[], Awaitable[ByteStream]]
-"""Opens the byte stream of a connection, instead of dialling the address."""
+__all__ = ["Link", "LinkStatistics", "open_link"]
 
 
 @attrs.frozen
 class LinkStatistics:
-    """A snapshot of one connection.
+    """A snapshot of one link.
 
     Attributes:
+        connections: connections so far: more than one if its session was resumed.
         lanes: lanes used so far, the default lane among them.
         running: requests whose events may still come, abandoned ones among them.
         waiting: requests that wait for a lane.
@@ -60,6 +51,7 @@ class LinkStatistics:
         unexpected: those among them that fitted no request.
     """
 
+    connections: int
     lanes: int
     running: int
     waiting: int
@@ -85,19 +77,28 @@ class Link:
     Attributes:
         address: where it leads.
         limits: the bounds in force.
-        ended: how it ended; None while it is open.
+        lanes: its lanes.
+        life: its connections.
     """
 
-    def __init__(self, wire: WebSocketWire, address: Address, limits: Limits, *, relaying: bool = False) -> None:
-        self.address = address
-        self.limits = limits
-        self.ended: ConnectionEnded | None = None
+    def __init__(self, dialler: Dialler, *, relaying: bool = False, resume_within: float | None = None) -> None:
+        self.address = dialler.address
+        self.limits = limits = dialler.limits
         self.lanes = Lanes(limits.lanes, limits.running)
-        self._wire = wire
-        self._outgoing = Outgoing(limits.queued_bytes)
-        self._switch = Switch(self.lanes, probing=relaying)
+        progress = Progress(within=resume_within) if resume_within is not None else None
+        self._outgoing = Outgoing(limits.queued_bytes, progress.say if progress is not None else None)
+        arrived = self._outgoing.arrived if progress is not None else None
+        self._switch = Switch(self.lanes, probing=relaying, progress=progress, arrived=arrived)
+        self._switch.on_news = self._heard
         self._flow = Flow(limits.relay_bytes, limits.turn_buffer_bytes) if relaying else None
+        self._told: Callable[[], None] = _nothing
         self._over = trio.Event()
+        self.life = Life(dialler, self._outgoing, self._switch, flow=self._flow, progress=progress, on_end=self._end)
+
+    @property
+    def ended(self) -> ConnectionEnded | None:
+        """How it ended; None while it is open."""
+        return self.life.ended
 
     # Requests
 
@@ -166,7 +167,7 @@ class Link:
             raise RequestLost(self.ended, fate=Fate.NEVER_SENT)
         exchange.lane.current = exchange
         self._outgoing.put(exchange, data)
-        self._wire.kick()
+        self.life.kick()
 
     def _leave(self, exchange: Exchange) -> None:
         exchange.leave()
@@ -188,7 +189,7 @@ class Link:
             return
         if exchange.response_id is not None and exchange.fate is Fate.STARTED:
             self._outgoing.put(_Note(), encode_cancel(exchange.response_id))
-            self._wire.kick()
+            self.life.kick()
 
     @property
     def can_cancel(self) -> bool:
@@ -212,7 +213,7 @@ class Link:
 
     def listen(self, told: Callable[[], None]) -> None:
         """Have something called, plainly, whenever the server has said something about the connection."""
-        self._switch.on_news = told
+        self._told = told
 
     @property
     def goaway(self) -> Goaway | None:
@@ -222,69 +223,27 @@ class Link:
     # Its life
 
     async def wait_ended(self) -> ConnectionEnded:
-        """Wait until the connection is over; returns how it ended."""
+        """Wait until the link is over; returns how it ended."""
         await self._over.wait()
         assert self.ended is not None
         return self.ended
 
-    async def run(self) -> None:
-        """Read, write and listen for life until the connection ends; `open_link` starts this."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._write, name="link writer")
-            nursery.start_soon(self._beat, name="link pulse")
-            await self._read()
-            nursery.cancel_scope.cancel(reason="the connection is over")
-
     async def close(self) -> None:
         """Say goodbye (1000) and close, within ``limits.close_grace``; requests that still run are told."""
-        self._end(ConnectionEnded(cause="closed on this side"))
-        await self._wire.close(1000)
+        await self.life.close()
 
     async def abort(self, cause: str) -> None:
         """Cut the connection off at once; requests that still run are told."""
-        self._end(ConnectionEnded(cause=cause))
-        await self._wire.abort(cause)
+        await self.life.abort(cause)
 
-    async def _read(self) -> None:
-        flow = self._flow
-        try:
-            while True:
-                self._switch.receive(await self._wire.receive())
-                if flow is not None and flow.stuck:
-                    await flow.go_on()
-        except ConnectionEnded as end:
-            self._end(end)
-        except RemoteProtocolError as error:
-            _log.warning("connection to %s given up: %s", self.address, error)
-            self._end(ConnectionEnded(cause=str(error)))
-            await self._wire.close(error.close_code, str(error)[:100])
-
-    async def _write(self) -> None:
-        with suppress(ConnectionEnded):  # the reader is told, too
-            await self._wire.send_many(self._outgoing)
-
-    async def _beat(self) -> None:
-        """Ping a silent server, give up a dead one, and end responses that broke without an end."""
-        limits, pinged = self.limits, trio.current_time()
-        while True:
-            now, heard = trio.current_time(), self._wire.last_heard
-            dead, silent = heard + limits.ping_timeout, max(heard, pinged) + limits.ping_interval
-            if self._flow is not None:
-                dead = max(dead, self._flow.held + limits.ping_timeout)  # it was us who did not listen
-            if now >= dead:
-                await self._wire.abort(f"no sign of life for {limits.ping_timeout:g} s")
-                return
-            if now >= silent:
-                self._wire.ping()
-                pinged, silent = now, now + limits.ping_interval
-            self._switch.expire(now - limits.close_grace)
-            await trio.sleep_until(min(dead, silent, now + limits.close_grace))
+    def _heard(self) -> None:
+        """The server has said something about the connection."""
+        goaway = self._switch.goaway
+        if self._switch.retiring is not None or (goaway is not None and goaway.reason == "connection_limit"):
+            self.life.grows_old()
+        self._told()
 
     def _end(self, end: ConnectionEnded) -> None:
-        if self.ended is not None:
-            return
-        self.ended = end
-        _log.debug("connection to %s: %s", self.address, end)
         for lane in self.lanes:
             if lane.current is not None:
                 lane.current.lose(end)
@@ -295,16 +254,17 @@ class Link:
     def statistics(self) -> LinkStatistics:
         """Queues and totals at this moment."""
         running = [lane.current for lane in self.lanes if lane.current is not None]
-        wire, switch = self._wire.statistics(), self._switch
+        (bytes_in, bytes_out), switch = self.life.transferred, self._switch
         unread = sum(exchange.buffered_bytes for exchange in running)
         return LinkStatistics(
+            connections=self.life.connections,
             lanes=len(self.lanes),
             running=len(running),
             waiting=self.lanes.waiting,
             buffered_bytes=unread if self._flow is None else self._flow.waiting_bytes,
             unsent_bytes=self._outgoing.waiting_bytes,
-            bytes_in=wire.bytes_in,
-            bytes_out=wire.bytes_out,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
             events=switch.events,
             keepalives=switch.keepalives,
             unexpected=switch.unexpected,
@@ -322,6 +282,7 @@ async def open_link(
     sources: Sources | None = None,
     connector: Connector | None = None,
     relaying: bool = False,
+    resume_within: float | None = None,
 ) -> AsyncGenerator[Link]:
     """Connect to a server's Responses WebSocket; the connection is closed when the context is left.
 
@@ -339,6 +300,8 @@ async def open_link(
         connector: opens the byte stream instead of dialling; for tests and proxies.
         relaying: events are read no faster than they are taken, instead of losing a turn that is read too slowly; and
             a server without lanes is found out by its first answer. For gateways.
+        resume_within: ask for a session that outlives its connection for so many seconds. A server that has the
+            extension grants it: then a lost connection, or one that gets old, is replaced, and no request notices.
 
     Raises:
         ConnectFailed: nobody could be reached.
@@ -347,29 +310,24 @@ async def open_link(
         LocalProtocolError: the address or the key is not possible.
     """
     limits = limits or Limits()
-    sources = sources or Sources.system()
-    address = Address.parse(url)
-    lines = _headers((*headers, (HEADER, _ASKED)), find_key(address, key, os.environ))
-    stream = await (connector() if connector is not None else address.dial(tls=tls, limits=limits))
-    framing = client_framing(sources.random.randbytes)
-    async with open_client_wire(
-        stream, host=address.authority, target=address.target, headers=lines, limits=limits, framing=framing
-    ) as wire:
-        link = Link(wire, address, limits, relaying=relaying)
-        async with open_flat_nursery() as nursery:
-            nursery.start_soon(link.run, name="link")
-            try:
-                yield link
-            finally:
-                await link.close()  # noqa: ASYNC102 - bounded; a cancellation cuts it short, and the socket off
-            nursery.cancel_scope.cancel(reason="the link was left")
+    dialler = Dialler.of(
+        url,
+        key=key,
+        headers=headers,
+        tls=tls,
+        limits=limits,
+        sources=sources or Sources.system(),
+        connector=connector,
+    )
+    link = Link(dialler, relaying=relaying, resume_within=resume_within)
+    async with open_flat_nursery() as nursery:
+        await nursery.start(link.life.run)
+        try:
+            yield link
+        finally:
+            await link.close()  # noqa: ASYNC102 - bounded; a cancellation cuts it short, and the socket off
+        nursery.cancel_scope.cancel(reason="the link was left")
 
 
-def _headers(headers: Sequence[tuple[str, str]], key: str | None) -> list[tuple[str, str]]:
-    lines = list(headers)
-    if key is not None and not any(name.lower() == "authorization" for name, _ in headers):
-        lines.append(("Authorization", f"Bearer {key}"))
-    for name, value in lines:
-        if not (name + value).isascii() or not (name + value).isprintable():
-            raise LocalProtocolError(f"the header {name!r} must be printable ASCII")
-    return lines
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -89,26 +89,47 @@ class Progress:
             head = _HEAD.decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise RemoteProtocolError(f"the server sent a message that is no event: {error}") from None
-        if head.reply is not None:
-            self._take_reply(head.reply)
-        elif head.sequence_number is not None:
-            self._take_event(head, head.sequence_number)
+        response_id = head.response.id if head.response is not None else None
+        self.note(head.type, head.stream_id, head.sequence_number, response_id=response_id, reply=head.reply)
+
+    def note(
+        self,
+        kind: str,
+        stream_id: str | None,
+        number: int | None,
+        *,
+        response_id: str | None = None,
+        reply: int | None = None,
+    ) -> None:
+        """An event has arrived, of which this is known; raises as `take` does.
+
+        Args:
+            kind: its type.
+            stream_id: its lane.
+            number: its ``sequence_number``.
+            response_id: of the response that it shows.
+            reply: its number among the answers that belong to no response.
+        """
+        if reply is not None:
+            self._take_reply(reply)
+        elif number is not None:
+            self._take_event(kind, stream_id, number, response_id)
 
     def _take_reply(self, number: int) -> None:
         if number != self.reply + 1:
             raise RemoteProtocolError(f"the server sent reply {number} where {self.reply + 1} comes next")
         self.reply = number
 
-    def _take_event(self, head: _Head, number: int) -> None:
-        at = self.lanes.get(head.stream_id)
-        if head.type == "response.created" and head.response is not None:
-            response_id, expected = head.response.id, 0
+    def _take_event(self, kind: str, stream_id: str | None, number: int, begun: str | None) -> None:
+        at = self.lanes.get(stream_id)
+        if kind == "response.created" and begun is not None:
+            response_id, expected = begun, 0
         elif at is not None:
             response_id, expected = at.response_id, at.sequence_number + 1
         else:
             return  # about the connection, not about a response
         if number != expected:
-            if head.type == "error":
+            if kind == "error":
                 return
             raise RemoteProtocolError(f"the server sent event {number} of {response_id} where {expected} comes next")
-        self.lanes[head.stream_id] = Position(stream_id=head.stream_id, response_id=response_id, sequence_number=number)
+        self.lanes[stream_id] = Position(stream_id=stream_id, response_id=response_id, sequence_number=number)

@@ -16,6 +16,7 @@ import trio
 from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lane, Lanes
 from agentwire.link.outcome import Fate
+from agentwire.link.progress import Progress
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from agentwire.protocol.events import ErrorEvent
@@ -23,6 +24,7 @@ from agentwire.protocol.hello import (
     GOAWAY,
     NOT_RUNNING,
     PREFIX,
+    REPLY,
     WELCOME,
     Goaway,
     Welcome,
@@ -53,6 +55,7 @@ class _Head(msgspec.Struct):
     response: _Response | None = None
     error: Any = None
     code: Any = None
+    reply: int | None = msgspec.field(default=None, name=REPLY)
 
     @property
     def error_code(self) -> str | None:
@@ -74,6 +77,8 @@ class Switch:
     Args:
         lanes: the connection's lanes; told when a request ends.
         probing: the first request over a lane is alone, so that its answer tells whether the server has any.
+        progress: counts what comes in a session; None without one.
+        arrived: told when a request is known to have arrived.
 
     Attributes:
         retiring: the server's word that this connection is near its end, once it was given.
@@ -86,7 +91,14 @@ class Switch:
         on_news: told when the server has said something about the connection.
     """
 
-    def __init__(self, lanes: Lanes, *, probing: bool = False) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        *,
+        probing: bool = False,
+        progress: Progress | None = None,
+        arrived: Callable[[Exchange], None] | None = None,
+    ) -> None:
         self.retiring: RequestError | None = None
         self.welcome = Welcome()
         self.goaway: Goaway | None = None
@@ -97,6 +109,8 @@ class Switch:
         self.on_news: Callable[[], None] = _nothing
         self._lanes = lanes
         self._probing = probing
+        self._progress = progress
+        self._arrived = arrived
 
     def receive(self, frame: bytes) -> None:
         """Take one message of the server.
@@ -109,6 +123,8 @@ class Switch:
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise RemoteProtocolError(f"the server sent a message that is no event: {error}") from None
         self.events += 1
+        if self._progress is not None and self._progress.token is not None:
+            self._note(self._progress, head)
         if head.type == "keepalive":
             self.keepalives += 1
             self._keep_alive(head)
@@ -124,6 +140,17 @@ class Switch:
             self._unexpected(head, lane)
         else:
             self._event(head, frame, lane, current)
+
+    def _note(self, progress: Progress, head: _Head) -> None:
+        number, shown = head.sequence_number, head.response
+        whole = int(number) if number is not None else None
+        progress.note(
+            head.type, head.stream_id, whole, response_id=shown.id if shown is not None else None, reply=head.reply
+        )
+
+    def move(self) -> None:
+        """The session goes on on another connection: what was said of the old one counts no more."""
+        self.retiring = self.goaway = None
 
     def _lane(self, head: _Head) -> Lane | None:
         """The lane that an event names; of a server that names none, the lane of the only request."""
@@ -149,11 +176,15 @@ class Switch:
 
     def _extension(self, kind: str, frame: bytes) -> None:
         if kind == WELCOME:
-            self.welcome = decode_welcome(frame)
-            self.has_lanes = True
+            self.greet(decode_welcome(frame))
         elif kind == GOAWAY:
             self.goaway = decode_goaway(frame)
         self.on_news()
+
+    def greet(self, welcome: Welcome) -> None:
+        """What the client has on this connection."""
+        self.welcome = welcome
+        self.has_lanes = True
 
     def _event(self, head: _Head, frame: bytes, lane: Lane, current: Exchange) -> None:
         response_id = head.response.id if head.response is not None else None
@@ -161,7 +192,7 @@ class Switch:
             if response_id is not None and response_id == lane.expired:
                 lane.expired = None
                 return
-            current.begin(response_id)
+            self._begin(current, response_id)
             lane.latest = response_id if head.type in _ENDED_WELL else None
             self._finish(current, frame)
             return
@@ -171,8 +202,13 @@ class Switch:
             if head.type.startswith(_STEER):
                 self._unexpected(head, lane)
                 return
-            current.begin(response_id)
+            self._begin(current, response_id)
         current.deliver(frame)
+
+    def _begin(self, current: Exchange, response_id: str | None) -> None:
+        current.begin(response_id)
+        if self._arrived is not None:
+            self._arrived(current)
 
     def _error(self, head: _Head, frame: bytes, current: Exchange | None) -> None:
         """An error answers a request that has not begun, or breaks a response that has.
@@ -188,6 +224,8 @@ class Switch:
             self.retiring = event.to_error()
             self.on_news()
         if current is not None and current.fate is Fate.UNKNOWN:
+            if self._arrived is not None:
+                self._arrived(current)
             self._finish(current, frame)
         elif current is not None and current.fate is Fate.STARTED and not notice:
             current.fail_soon(frame)

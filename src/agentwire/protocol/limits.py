@@ -191,6 +191,11 @@ class Limits:
     run_steps: int = _count(64)
     """Steps of a run that may wait to be read; then the model's text waits (its tools do not)."""
 
+    reconnect_pause: float = _bound(0.1)
+    """Pause before the second attempt to reconnect; each further one is twice as long. The first comes at once."""
+    reconnect_longest: float = _bound(5.0)
+    """Longest pause between two attempts to reconnect."""
+
     # A writer.
     slice_bytes: int = _count(16 * KIB)
     """What one turn may put into one write before the next turn has its share."""

@@ -10,7 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from agentwire import aio as aio
     from agentwire import protocol as protocol
+    from agentwire import sync as sync
     from agentwire._version import __version__ as __version__
     from agentwire.client.client import Client as Client
     from agentwire.client.client import connect as connect
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
     from agentwire.transport.dial import ConnectFailed as ConnectFailed
     from agentwire.transport.websocket import HandshakeRefused as HandshakeRefused
 
-PACKAGES: Final = ("protocol",)
-"""Subpackages that can be reached as attributes without being imported first."""
+PACKAGES: Final = ("aio", "protocol", "sync")
+"""Subpackages and modules that can be reached as attributes without being imported first."""
 
 EXPORTS: Final = {
     "AgentwireError": "agentwire.protocol.errors",

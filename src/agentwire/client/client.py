@@ -53,6 +53,7 @@ class Client:
     @asynccontextmanager
     async def turn(
         self,
+        /,
         input: Input = (),  # noqa: A002 - the wire's own name
         *,
         model: str | None = None,
@@ -98,7 +99,7 @@ class Client:
         async with self.link.exchange(request) as exchange:
             yield Turn(exchange)
 
-    async def respond(self, input: Input = (), **request: Any) -> Response:  # noqa: A002 - the wire's own name
+    async def respond(self, /, input: Input = (), **request: Any) -> Response:  # noqa: A002 - the wire's own name
         """Ask for one turn and wait for the whole answer; cancelled, it is abandoned.
 
         Args:
@@ -119,6 +120,7 @@ class Client:
     @asynccontextmanager
     async def run(
         self,
+        /,
         input: Input = (),  # noqa: A002 - the wire's own name
         *,
         tools: Iterable[ToolLike] = (),

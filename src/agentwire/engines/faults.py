@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from agentwire.engines.complaints import LONGEST_MESSAGE, Complaint, complaint_in, read_complaint, wait_of
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.irregular import read_error
@@ -32,8 +33,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("agentwire.engine")
-
-LONGEST_MESSAGE: Final = 1000
 
 _OURS: Final = (401, 403, 407)
 _OVERLOADED: Final = (503, 529)
@@ -62,6 +61,19 @@ _STATUS_OF: Final[Mapping[str, int]] = {
     "slow_down": 503,
 }
 """The status that an error has whose event names none, by its code or its type."""
+_NAMES: Final = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "response_format": "text.format",
+    "reasoning_effort": "reasoning.effort",
+    "verbosity": "text.verbosity",
+    "logprobs": "top_logprobs",
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "json_schema": "text.format",
+}
+"""Members of the chat API that have another name in the client's request."""
 _NO_SUCH_PATH: Final = ("", "not found", "file not found", "404 page not found")
 _TOO_LONG: Final = (
     "context length",
@@ -71,8 +83,20 @@ _TOO_LONG: Final = (
     "prompt is too long",
     "maximum number of tokens allowed",
     "maximum input length",
+    "maximum context",
+    "max context",
+    "exceed_context_size",
+    "exceeds the available context",
+    "longer than the maximum model length",
+    "maximum allowed length",
+    "input is too long",
+    "too many tokens",
+    "context_window",
+    "`inputs` tokens",
 )
 """What servers say of a prompt that is longer than their model's context."""
+_MAY_BE_LENGTH: Final = (400, 413, 422, 500)
+"""The statuses that they say it with; some take it for a fault of their own."""
 
 
 def status_fault(server: str, error: HttpStatusError) -> EngineError:
@@ -82,16 +106,13 @@ def status_fault(server: str, error: HttpStatusError) -> EngineError:
         server: its scheme, host and port.
         error: its answer.
     """
-    said, code = _said(error.body)
-    wait = error.headers.get("retry-after", "")
-    return _fault(server, error.status, said, code, wait if wait.isdecimal() else "")
+    return _fault(server, error.status, read_complaint(error.body), wait_of(error.headers))
 
 
 def stream_fault(server: str, told: Any) -> EngineError:
     """The model's server reported an error in the middle of its answer; ``told`` is what it had under ``error``."""
-    said, code = _dig(told)
-    status = told.get("code") if isinstance(told, Mapping) else None
-    return _fault(server, status if isinstance(status, int) else 500, said, code, "")
+    complaint = complaint_in(told)
+    return _fault(server, complaint.status or _STATUS_OF.get(complaint.code or "", 500), complaint, "")
 
 
 def event_fault(server: str, event: ErrorEvent) -> EngineError:
@@ -103,14 +124,14 @@ def event_fault(server: str, event: ErrorEvent) -> EngineError:
     """
     named = (code for code in (event.code, event.error_type) if code in _STATUS_OF)
     status = event.status or next((_STATUS_OF[code] for code in named if code is not None), 502)
-    wait = event.headers.get("retry-after", "")
+    wait = wait_of(event.headers)
     if status in _OURS:
-        return _fault(server, status, event.message, event.code, "")
+        return _fault(server, status, Complaint(event.message, event.code), "")
     _, usual = _THE_CLIENTS.get(status, (status, "upstream_error" if status >= 500 else "invalid_request"))
     code, param = event.code or usual, event.param
     if status == 400 and _is_too_long(f"{event.code} {event.error_type} {event.message}"):
         code, param = "context_length_exceeded", "input"
-    headers = {"retry-after": wait} if wait.isdecimal() else {}
+    headers = {"retry-after": wait} if wait else {}
     message = event.message[:LONGEST_MESSAGE]
     return EngineError(message, code=code, status=status, param=param, headers=headers)
 
@@ -127,7 +148,7 @@ def answer_fault(server: str, error: HttpStatusError) -> EngineError:
     said = told.get("error") if isinstance(told, Mapping) else None
     if not isinstance(said, Mapping) or not said.get("message") or error.status in _OURS or error.status >= 500:
         return status_fault(server, error)
-    headers = {"retry-after": error.headers["retry-after"]} if "retry-after" in error.headers else {}
+    headers = {"retry-after": wait} if (wait := wait_of(error.headers)) else {}
     return event_fault(server, read_error({"error": said, "status": error.status, "headers": headers}))
 
 
@@ -167,7 +188,8 @@ def no_call(server: str, error: EngineError) -> EngineError:
     return EngineError(message, code="tool_choice_unsupported", status=502)
 
 
-def _fault(server: str, status: int, said: str, code: str | None, wait: str) -> EngineError:
+def _fault(server: str, status: int, complaint: Complaint, wait: str) -> EngineError:
+    said, code = complaint.message, complaint.code
     if status in _OURS:
         _log.warning("%s refused this server's key (HTTP %d)", server, status)
         message = (
@@ -178,9 +200,9 @@ def _fault(server: str, status: int, said: str, code: str | None, wait: str) -> 
         message = f"The model's server {server} has nothing at this address (HTTP 404); is its base URL right?"
         return EngineError(message, code="upstream_not_found", status=502)
     ours, usual = _THE_CLIENTS.get(status, (503 if status in _OVERLOADED else 502, "upstream_error"))
-    param = None
-    if ours == 400 and _is_too_long(f"{code} {said}"):
-        code, param = "context_length_exceeded", "input"
+    param = _clients_name(complaint.param) if ours == 400 else None
+    if status in _MAY_BE_LENGTH and _is_too_long(f"{code} {said}"):
+        ours, code, param = 400, "context_length_exceeded", "input"
     message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
     message += "" if message.endswith((".", "!", "?")) else "."
     hint, headers = (f" Try again in {wait} s.", {"retry-after": wait}) if wait else ("", {})
@@ -191,25 +213,12 @@ def _is_too_long(said: str) -> bool:
     return any(words in said.lower() for words in _TOO_LONG)
 
 
-def _said(body: bytes) -> tuple[str, str | None]:
-    """The message and the code in an error's body, whichever of the usual shapes it has."""
-    try:
-        return _dig(msgspec.json.decode(body))
-    except (ValueError, RecursionError):
-        text = body.decode(errors="replace").strip()
-        return ("" if text.startswith("<") else text[:LONGEST_MESSAGE]), None
-
-
-def _dig(told: Any) -> tuple[str, str | None]:
-    if isinstance(told, str):
-        return told[:LONGEST_MESSAGE].strip(), None
-    if not isinstance(told, Mapping):
-        return "", None
-    if isinstance(told.get("error"), str | Mapping):
-        return _dig(told["error"])
-    message = next((text for name in ("message", "detail", "msg") if isinstance(text := told.get(name), str)), "")
-    code = next((text for name in ("code", "type") if isinstance(text := told.get(name), str) and text), None)
-    return message[:LONGEST_MESSAGE].strip(), code
+def _clients_name(param: str | None) -> str | None:
+    """What the client calls the member of the chat API that its server complains about."""
+    if param is None:
+        return None
+    name = param.replace("[", ".").partition(".")[0]
+    return _NAMES.get(name, param)
 
 
 def server_of(base_url: str) -> str:

@@ -70,7 +70,16 @@ def test_messages_and_codes_wherever_servers_put_them(body: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"error": "why not"}, {"detail": "why not"}, b"why not", {"error": None, "msg": "why not"}, "why not"]
+    "body",
+    [
+        ["why not"],
+        {"errors": ["why not"]},
+        {"error": "why not"},
+        {"detail": "why not"},
+        b"why not",
+        {"error": None, "msg": "why not"},
+        "why not",
+    ],
 )
 def test_messages_without_a_code(body: Any) -> None:
     error = fault(400, body)
@@ -121,7 +130,72 @@ def test_how_long_to_wait_is_said() -> None:
     assert fault(429, {"error": "slow"}, **{"retry-after": "Wed, 21 Oct"}).message.endswith(": slow.")
 
 
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"retry-after": "1.2"}, "2"),
+        ({"retry-after-ms": "250", "retry-after": "9"}, "1"),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "30"),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "Wed, 21 Oct 2026 07:28:30 GMT"}, "0"),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, ""),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 -0000"}, ""),
+        *(({"retry-after": text}, "") for text in ("", "soon", "-1", "1e999", "²")),
+        *(({"retry-after-ms": text}, "") for text in ("", "nan", "inf")),
+    ],
+)
+def test_when_to_come_back_in_all_its_forms(headers: dict[str, str], wait: str) -> None:
+    assert fault(429, {"error": "slow"}, **headers).headers == ({"retry-after": wait} if wait else {})
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "param"),
+    [
+        # Ollama, TGI, FastAPI in front of a model, Google's gateway, llama.cpp, OpenAI
+        ({"error": "model 'x' not found"}, 404, "model_not_found", None),
+        ({"error": "Model is overloaded", "error_type": "overloaded"}, 429, "overloaded", None),
+        (
+            {"detail": [{"loc": ["body", "tools", 0, "name"], "msg": "missing"}]},
+            422,
+            "invalid_request",
+            "tools[0].name",
+        ),
+        (
+            [{"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED"}}],
+            429,
+            "RESOURCE_EXHAUSTED",
+            None,
+        ),
+        (
+            {"error": {"code": 400, "message": "bad", "type": "invalid_request_error"}},
+            400,
+            "invalid_request_error",
+            None,
+        ),
+        ({"error": {"message": "bad", "type": "x", "param": "max_tokens"}}, 400, "x", "max_output_tokens"),
+        ({"error": {"message": "bad", "type": "x", "param": "messages[3].content"}}, 400, "x", "input"),
+        ({"error": {"message": "bad", "type": "x", "param": "temperature"}}, 400, "x", "temperature"),
+        ({"error": {"message": "bad", "type": "x", "param": "temperature"}}, 500, "x", None),
+    ],
+)
+def test_errors_in_the_words_of_each_server(body: Any, status: int, code: str, param: str | None) -> None:
+    error = fault(status, body)
+    assert (error.code, error.param) == (code, param)
+
+
+def test_nested_errors_are_looked_through_a_few_times_only() -> None:
+    deep: Any = "boom"
+    for _ in range(200):
+        deep = {"error": [deep]}
+    assert stream_fault(SERVER, deep).message.endswith("(HTTP 500).")
+
+
 def test_errors_in_the_middle_of_a_stream() -> None:
+    for told in (
+        {"message": "x", "http_status_code": 429},
+        {"message": "x", "code": "429"},
+        {"message": "x", "type": "rate_limit_error"},
+    ):
+        assert stream_fault(SERVER, told).status == 429
     busy = stream_fault(SERVER, {"message": "too many", "code": 429})
     assert (busy.status, busy.code) == (429, "rate_limit_exceeded")
     broken = stream_fault(SERVER, {"message": "cuda", "type": "internal"})

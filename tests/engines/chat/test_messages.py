@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentwire.engines.chat.messages import Rendered, render
+from agentwire.engines.chat.request import body_of
 from agentwire.engines.chat.thoughts import Style
 from agentwire.engines.offering import Catalogue
-from agentwire.protocol.codec import decode_item
+from agentwire.protocol.codec import decode_item, encode_json
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.testing.recording import ask_for
@@ -317,6 +318,33 @@ def test_a_turn_reads_its_new_items_alone() -> None:
         render(watched, memo)
         assert watched.looked_at <= 4
         whole += items(function_call(f"c{number}"), output(f"c{number}"), says("assistant", "3"), USER)
+
+
+def test_turn_200_encodes_no_more_than_turn_2_and_its_body_begins_as_that_of_turn_199(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded = 0
+
+    def counting(value: Any) -> bytes:
+        nonlocal encoded
+        encoded += 1
+        return encode_json(value)
+
+    monkeypatch.setattr("agentwire.engines.chat.messages.encode_json", counting)
+    settings = {"model": "m", "tools": [{"type": "function", "function": {"name": "add"}}], "stream": True}
+    node = Node.root("r0", items(says("developer", "be brief"), USER), items(thought("Hm."), function_call("c0")))
+    memo, ended = Memo(), b""
+    for turn in range(1, 201):
+        given_ = items(output(f"c{turn - 1}"))
+        for fork in (Memo(memo.value), memo):  # one that is left behind at each turn, and the trunk
+            encoded = 0
+            prompt = render(History(node, given_), fork, style=STYLE)
+            assert encoded == (2 if turn > 1 else 3)  # the call and its answer, and what the user said
+            body = body_of(settings, prompt.messages("i"))
+            assert body.startswith(ended)
+        ended = body.removesuffix(b"]}")
+        node = node.extend(f"r{turn}", given_, items(thought("Hm."), function_call(f"c{turn}")))
+    assert len(json.loads(body)["messages"]) == 2 + 2 * 200
 
 
 def test_forks_share_what_they_have_in_common_and_do_not_disturb_each_other() -> None:

@@ -15,6 +15,7 @@ from agentwire.engines.chat.calls import Calls
 from agentwire.engines.chat.chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_chunk, decode_logprobs
 from agentwire.engines.chat.counts import ChatUsage, timed
 from agentwire.engines.chat.thinking import Thinking
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Finish, IncompleteReason, Out
@@ -268,7 +269,8 @@ class Answer:
         await self._calls.end(cut=self.cut_off)
         if not self._said_anything and not self._calls.begun:
             await self._out.text("")  # an answer without any item is none to most clients
-        return Finish(self.usage, self._incomplete)
+        members = EMPTY if self.service_tier is None else {"service_tier": self.service_tier}
+        return Finish(self.usage, self._incomplete, members)
 
     @property
     def _incomplete(self) -> IncompleteReason | None:

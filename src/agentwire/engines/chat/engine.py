@@ -35,7 +35,7 @@ from agentwire.engines.faults import (
     unreachable,
 )
 from agentwire.engines.offering import Catalogue, Offers
-from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
@@ -233,7 +233,7 @@ class _Step:
         refused = False
         try:
             yield
-        except EngineError:
+        except AgentwireError:
             refused = not answer.begun
             raise
         finally:

@@ -1,0 +1,174 @@
+"""The client for asyncio: the same calls to await, over one Trio loop in a thread of its own.
+
+    async with agentwire.aio.connect("ws://127.0.0.1:8000/v1") as wire, wire.run("ship it", tools=[grep]) as run:
+        async for step in run: ...
+
+There is no second implementation: every call is one of `agentwire.connect`'s client, made in that loop. A task that is
+cancelled here cancels what it waits for there, and goes on when that has been cleaned up. Async functions that are
+tools run in the asyncio loop of whoever connected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from typing import Any, ParamSpec, Self, TypeVar
+
+from agentwire.client import client as trio_client
+from agentwire.client import run as trio_run
+from agentwire.client import turn as trio_turn
+from agentwire.client.loop_tools import tools_on
+from agentwire.client.portal import Held, Portal, Work
+from agentwire.client.steps import Step
+from agentwire.client.views import ClientView, Ended, Pulled, RunView, TurnView, like
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.events import Event
+from agentwire.protocol.response import Response
+
+__all__ = ["Client", "Run", "Turn", "connect"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CANCELLED = "the task that waited for it was cancelled"
+
+
+class _AsyncIterator(Pulled[T]):
+    """An asyncio iterator over something that happens in Trio."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        """The next one; cancelled, it is the next one still."""
+        work = self._ask()
+        await _until(work.future)
+        value = self._take(work)
+        if isinstance(value, Ended):
+            raise StopAsyncIteration
+        return value
+
+
+class Turn(_AsyncIterator[Event], TurnView):
+    """One turn; made by `Client.turn`. Iterate it for its events; see `agentwire.client.Turn` for what they raise."""
+
+    def __init__(self, portal: Portal, turn: trio_turn.Turn) -> None:
+        _AsyncIterator.__init__(self, portal, turn)
+        TurnView.__init__(self, turn)
+
+    async def response(self) -> Response:
+        """Wait for the end; what was not read by then is skipped."""
+        async for _ in self:
+            pass
+        return await _call(self._portal, self._turn.response)
+
+
+class Run(_AsyncIterator[Step], RunView):
+    """A run; made by `Client.run`. Iterate it for its steps, or `finish` it; see `agentwire.client.Run`."""
+
+    def __init__(self, portal: Portal, run: trio_run.Run) -> None:
+        _AsyncIterator.__init__(self, portal, run)
+        RunView.__init__(self, run)
+
+    async def finish(self) -> Response:
+        """Run to the end without looking at the steps; the last response."""
+        return await _call(self._portal, self._run.finish)
+
+
+class Client(ClientView):
+    """An open connection; made by `connect`. Safe to use from many tasks, each turn and run from one at a time."""
+
+    async def wait_ended(self) -> ConnectionEnded:
+        """Wait until the connection is over; returns how it ended."""
+        return await _call(self._portal, self._client.wait_ended)
+
+    @like(trio_client.Client.respond)
+    async def respond(self, *args: Any, **request: Any) -> Response:
+        """Ask for one turn and wait for the whole answer; see `agentwire.Client.respond`."""
+        return await _call(self._portal, partial(self._client.respond, *args, **request))
+
+    @like(trio_client.Client.turn)
+    @asynccontextmanager
+    async def turn(self, *args: Any, **request: Any) -> AsyncGenerator[Turn]:
+        """Ask for one turn and have its events as they come; see `agentwire.Client.turn`."""
+        async with _holding(self._portal, partial(self._client.turn, *args, **request)) as turn:
+            yield Turn(self._portal, turn)
+
+    @like(trio_client.Client.run)
+    @asynccontextmanager
+    async def run(self, *args: Any, **request: Any) -> AsyncGenerator[Run]:
+        """Let the model work with tools; see `agentwire.Client.run`.
+
+        Async functions among the tools run in this loop, plain ones in threads of their own.
+        """
+        if "tools" in request:
+            request["tools"] = tools_on(asyncio.get_running_loop(), request["tools"])
+        async with _holding(self._portal, partial(self._client.run, *args, **request)) as run:
+            yield Run(self._portal, run)
+
+
+def _opening(
+    opening: Callable[P, AbstractAsyncContextManager[trio_client.Client]],
+) -> Callable[P, AbstractAsyncContextManager[Client]]:
+    @asynccontextmanager
+    async def connect(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Client]:
+        if "tools" in kwargs:
+            kwargs["tools"] = tools_on(asyncio.get_running_loop(), kwargs["tools"])  # type: ignore[arg-type]
+        portal = Portal.take()
+        try:
+            async with _holding(portal, partial(opening, *args, **kwargs)) as client:
+                yield Client(portal, client)
+        finally:
+            portal.release()
+
+    connect.__doc__ = "Connect to a server, as a context; see `agentwire.connect` for the arguments and the errors."
+    connect.__wrapped__ = opening  # type: ignore[attr-defined]
+    return connect
+
+
+connect = _opening(trio_client.connect)
+
+
+async def _call(portal: Portal, async_fn: Callable[[], Awaitable[T]]) -> T:
+    work = portal.submit(async_fn)
+    return await _result(work.future, work)
+
+
+async def _result(future: Future[T], work: Work[Any]) -> T:
+    """Wait for a future; cancelled, cancel the work behind it and wait until it has ended."""
+    try:
+        await _until(future)
+    except asyncio.CancelledError:
+        work.cancel(CANCELLED)
+        while not work.future.done():
+            with suppress(asyncio.CancelledError):  # it ends by itself, and must not be left behind
+                await _until(work.future)
+        raise
+    return future.result()
+
+
+async def _until(future: Future[Any]) -> None:
+    """Wait until it is done; cancelled, leave it alone."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def tell(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(done.set)
+
+    future.add_done_callback(tell)
+    await done.wait()
+
+
+@asynccontextmanager
+async def _holding(portal: Portal, opening: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncGenerator[T]:
+    held = Held(portal, opening)
+    value = await _result(held.entered, held.work)
+    try:
+        yield value
+    finally:
+        held.leave()
+        await _result(held.work.future, held.work)

@@ -1,0 +1,172 @@
+"""What the clients for other kinds of programs show of the Trio client's objects: their attributes, as they are.
+
+Reading them waits for nothing and needs no loop; what does wait is each bridge's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
+
+from agentwire.client.client import Client
+from agentwire.client.outcomes import RunSummary
+from agentwire.client.portal import Portal, Work
+from agentwire.client.run import Run, RunStatistics
+from agentwire.client.turn import Turn
+from agentwire.link import Fate, LinkStatistics
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.items import Item
+from agentwire.protocol.response import Response, Usage
+from agentwire.runtime.tools import ToolResult
+
+__all__ = ["ENDED", "ClientView", "Ended", "Pulled", "RunView", "Source", "TurnView", "like", "next_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Ended:
+    """Stands for the end of an iteration."""
+
+
+ENDED: Final = Ended()
+
+
+class Source(Protocol[T_co]):
+    """What is iterated in Trio."""
+
+    async def __anext__(self) -> T_co:
+        """The next one."""
+
+
+async def next_of(source: Source[T]) -> T | Ended:
+    """The next one, or `ENDED`: no future may hold a StopAsyncIteration everywhere."""
+    try:
+        return await source.__anext__()
+    except StopAsyncIteration:
+        return ENDED
+
+
+class Pulled(Generic[T]):
+    """An iteration in Trio that another program drives.
+
+    What is asked for next stays asked for when whoever waited is interrupted, so that nothing is lost.
+    """
+
+    def __init__(self, portal: Portal, source: Source[T]) -> None:
+        self._portal = portal
+        self._source = source
+        self._pending: Work[T | Ended] | None = None
+
+    def _ask(self) -> Work[T | Ended]:
+        if self._pending is None:
+            self._pending = self._portal.submit(next_of, self._source)
+        return self._pending
+
+    def _take(self, work: Work[T | Ended]) -> T | Ended:
+        """What came of it, once it is done."""
+        self._pending = None
+        return work.future.result()
+
+
+class TurnView:
+    """What can be seen of a turn; see `agentwire.client.Turn`."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+
+    @property
+    def text(self) -> str:
+        """What the model has written so far."""
+        return self._turn.text
+
+    @property
+    def fate(self) -> Fate:
+        """How far the request has come."""
+        return self._turn.fate
+
+    @property
+    def response_id(self) -> str | None:
+        """The response's id, once it has begun."""
+        return self._turn.response_id
+
+    @property
+    def stream_id(self) -> str | None:
+        """The lane that it runs on; None is the default lane."""
+        return self._turn.stream_id
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The output items that are finished, in order."""
+        return self._turn.items
+
+
+class RunView:
+    """What can be seen of a run; see `agentwire.client.Run`."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def text(self) -> str:
+        """What the model has written in its latest turn."""
+        return self._run.text
+
+    @property
+    def response(self) -> Response | None:
+        """The latest response that ended."""
+        return self._run.response
+
+    @property
+    def usage(self) -> Usage:
+        """Of all turns so far."""
+        return self._run.usage
+
+    @property
+    def turns(self) -> int:
+        """Model turns that have begun."""
+        return self._run.turns
+
+    @property
+    def results(self) -> Mapping[str, ToolResult]:
+        """By call id, what came of the tool calls that have ended by themselves."""
+        return self._run.results
+
+    def summary(self) -> RunSummary:
+        """What the run has reached so far."""
+        return self._run.summary()
+
+    def statistics(self) -> RunStatistics:
+        """Counts at this moment."""
+        return self._run.statistics()
+
+
+class ClientView:
+    """What can be seen of a connection; see `agentwire.Client`."""
+
+    def __init__(self, portal: Portal, client: Client) -> None:
+        self._portal = portal
+        self._client = client
+
+    @property
+    def ended(self) -> ConnectionEnded | None:
+        """How the connection ended; None while it is open."""
+        return self._client.ended
+
+    def statistics(self) -> LinkStatistics:
+        """The connection's queues and totals at this moment."""
+        return self._client.statistics()
+
+
+def like(
+    model: Callable[Concatenate[Any, P], object],
+) -> Callable[[Callable[..., R]], Callable[Concatenate[Any, P], R]]:
+    """Mark a method that takes what ``model``, a method of the Trio client, takes."""
+
+    def typed(method: Callable[..., R]) -> Callable[Concatenate[Any, P], R]:
+        method.__wrapped__ = model  # type: ignore[attr-defined]
+        return method
+
+    return typed

@@ -1,0 +1,149 @@
+"""The client for plain Python: calls that block, iterators, and ``with``, over one Trio loop in a thread of its own.
+
+    with agentwire.sync.connect("ws://127.0.0.1:8000/v1") as wire, wire.run("ship it", tools=[grep]) as run:
+        for step in run: ...
+
+There is no second implementation: every call is one of `agentwire.connect`'s client, made in that loop. Whatever
+interrupts a waiting call, such as Ctrl-C, cancels what it waits for, and waits until that has been cleaned up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, ParamSpec, Self, TypeVar
+
+from agentwire.client import client as trio_client
+from agentwire.client import run as trio_run
+from agentwire.client import turn as trio_turn
+from agentwire.client.portal import Held, Portal, Work
+from agentwire.client.steps import Step
+from agentwire.client.views import ClientView, Ended, Pulled, RunView, TurnView, like
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.events import Event
+from agentwire.protocol.response import Response
+
+__all__ = ["Client", "Run", "Turn", "connect"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+INTERRUPTED = "the call that waited for it was interrupted"
+
+
+class _Iterator(Pulled[T]):
+    """A plain iterator over something that happens in Trio."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        """The next one; interrupted, it is the next one still."""
+        work = self._ask()
+        wait([work.future])
+        value = self._take(work)
+        if isinstance(value, Ended):
+            raise StopIteration
+        return value
+
+
+class Turn(_Iterator[Event], TurnView):
+    """One turn; made by `Client.turn`. Iterate it for its events; see `agentwire.client.Turn` for what they raise."""
+
+    def __init__(self, portal: Portal, turn: trio_turn.Turn) -> None:
+        _Iterator.__init__(self, portal, turn)
+        TurnView.__init__(self, turn)
+
+    def response(self) -> Response:
+        """Wait for the end; what was not read by then is skipped."""
+        for _ in self:
+            pass
+        return _call(self._portal, self._turn.response)
+
+
+class Run(_Iterator[Step], RunView):
+    """A run; made by `Client.run`. Iterate it for its steps, or `finish` it; see `agentwire.client.Run`."""
+
+    def __init__(self, portal: Portal, run: trio_run.Run) -> None:
+        _Iterator.__init__(self, portal, run)
+        RunView.__init__(self, run)
+
+    def finish(self) -> Response:
+        """Run to the end without looking at the steps; the last response."""
+        return _call(self._portal, self._run.finish)
+
+
+class Client(ClientView):
+    """An open connection; made by `connect`. Safe to use from many threads, each turn and run from one at a time."""
+
+    def wait_ended(self) -> ConnectionEnded:
+        """Wait until the connection is over; returns how it ended."""
+        return _call(self._portal, self._client.wait_ended)
+
+    @like(trio_client.Client.respond)
+    def respond(self, *args: Any, **request: Any) -> Response:
+        """Ask for one turn and wait for the whole answer; see `agentwire.Client.respond`."""
+        return _call(self._portal, partial(self._client.respond, *args, **request))
+
+    @like(trio_client.Client.turn)
+    @contextmanager
+    def turn(self, *args: Any, **request: Any) -> Iterator[Turn]:
+        """Ask for one turn and have its events as they come; see `agentwire.Client.turn`."""
+        with _holding(self._portal, partial(self._client.turn, *args, **request)) as turn:
+            yield Turn(self._portal, turn)
+
+    @like(trio_client.Client.run)
+    @contextmanager
+    def run(self, *args: Any, **request: Any) -> Iterator[Run]:
+        """Let the model work with tools; see `agentwire.Client.run`. Plain functions run in threads of their own."""
+        with _holding(self._portal, partial(self._client.run, *args, **request)) as run:
+            yield Run(self._portal, run)
+
+
+def _opening(
+    opening: Callable[P, AbstractAsyncContextManager[trio_client.Client]],
+) -> Callable[P, AbstractContextManager[Client]]:
+    @contextmanager
+    def connect(*args: P.args, **kwargs: P.kwargs) -> Iterator[Client]:
+        portal = Portal.take()
+        try:
+            with _holding(portal, partial(opening, *args, **kwargs)) as client:
+                yield Client(portal, client)
+        finally:
+            portal.release()
+
+    connect.__doc__ = "Connect to a server, as a context; see `agentwire.connect` for the arguments and the errors."
+    connect.__wrapped__ = opening  # type: ignore[attr-defined]
+    return connect
+
+
+connect = _opening(trio_client.connect)
+
+
+def _call(portal: Portal, async_fn: Callable[[], Awaitable[T]]) -> T:
+    work = portal.submit(async_fn)
+    return _result(work.future, work)
+
+
+def _result(future: Future[T], work: Work[Any]) -> T:
+    """Wait for a future; interrupted, cancel the work behind it and wait until it has ended."""
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            work.cancel(INTERRUPTED)
+            wait([work.future])
+        raise
+
+
+@contextmanager
+def _holding(portal: Portal, opening: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
+    held = Held(portal, opening)
+    value = _result(held.entered, held.work)
+    try:
+        yield value
+    finally:
+        held.leave()
+        _result(held.work.future, held.work)

@@ -1,0 +1,171 @@
+"""The client for plain Python: blocking calls, iterators and contexts, over one loop in a thread of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+import trio
+
+import agentwire
+import agentwire.sync
+from agentwire.client import TextDelta, ToolFinished, TurnFinished
+from agentwire.client.portal import Portal
+from agentwire.engines.script import Call, Delay, Text, Turn
+from agentwire.engines.scripted import ScriptedEngine, scripted
+from agentwire.protocol.events import OutputTextDelta
+from tests.client.threads import loops, serving
+
+pytestmark = pytest.mark.socket
+
+
+def test_a_whole_answer() -> None:
+    with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as wire:
+        response = wire.respond("Hi.")
+        assert response.output_text == "Hello."
+        assert wire.ended is None
+        assert wire.statistics().events > 5
+    assert not loops()
+
+
+def test_a_turn_event_by_event_and_another_one_that_continues_it() -> None:
+    engine = scripted([Turn(Text("one two", pieces=2)), Turn(Text("three"))])
+    with serving(engine) as url, agentwire.sync.connect(url) as wire:
+        with wire.turn("Count.") as turn:
+            said = [event.delta for event in turn if isinstance(event, OutputTextDelta)]
+            assert "".join(said) == turn.text == "one two"
+            assert turn.response().output_text == "one two"
+        with wire.turn("On.", previous_response_id=turn.response_id) as turn:
+            assert turn.response().output_text == "three"
+            assert turn.fate is agentwire.Fate.FINISHED
+
+
+def test_a_run_with_a_plain_function_in_a_thread() -> None:
+    threads: list[threading.Thread] = []
+
+    def double(x: int) -> int:
+        threads.append(threading.current_thread())
+        return 2 * x
+
+    engine = scripted([Turn(Call("double", {"x": 21})), Turn(Text("42."))])
+    with (
+        serving(engine) as url,
+        agentwire.sync.connect(url, tools=[double]) as wire,
+        wire.run("Double 21.") as run,
+    ):
+        steps = list(run)
+        assert [type(step) for step in steps if not isinstance(step, TextDelta)][-1] is TurnFinished
+        (finished,) = [step for step in steps if isinstance(step, ToolFinished)]
+        assert finished.result.text == "42"
+        assert (run.text, run.turns, run.finish().output_text) == ("42.", 2, "42.")
+        assert run.response is not None
+        assert run.summary().results.keys() == run.results.keys()
+        assert run.statistics().tools_finished == 1
+    assert threads[0] not in (threading.main_thread(), *loops())
+
+
+def test_errors_are_raised_where_the_caller_is() -> None:
+    async def failing(ask: agentwire.Ask, out: agentwire.Out) -> None:
+        raise agentwire.EngineError("out of order", code="broken", status=503)
+
+    with serving(failing) as url, agentwire.sync.connect(url) as wire:
+        with pytest.raises(agentwire.ResponseError, match="out of order"):
+            wire.respond("Hi.")
+        with pytest.raises(agentwire.LocalProtocolError), wire.turn("Hi.", temperature="hot"):
+            pass
+    assert not loops()
+
+
+def test_nobody_there_is_told_and_leaves_no_loop_behind() -> None:
+    with pytest.raises(agentwire.ConnectFailed), agentwire.sync.connect("ws://127.0.0.1:1/v1"):
+        pass
+    assert not loops()
+
+
+def test_two_connections_share_the_loop() -> None:
+    with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as one:
+        with agentwire.sync.connect(url) as other:
+            assert len(loops()) == 1
+            assert other.respond("Hi.").output_text == "Hello."
+        assert one.respond("Hi.").output_text == "Hello."
+    assert not loops()
+
+
+def test_many_threads_use_one_connection() -> None:
+    answers: list[str] = []
+    with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as wire:
+        threads = [threading.Thread(target=lambda: answers.append(wire.respond("Hi.").output_text)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert answers == ["Hello."] * 8
+
+
+def interrupt_once(engine: ScriptedEngine) -> None:
+    """Ctrl-C, as soon as the model is at work."""
+
+    def press() -> None:
+        while not engine.running:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=press).start()
+
+
+def test_ctrl_c_cancels_what_is_waited_for() -> None:
+    engine = scripted([Turn(Delay(600), Text("late")), Turn(Text("Hello."))], order="calls")
+    with serving(engine) as url:
+        with agentwire.sync.connect(url) as wire:
+            interrupt_once(engine)
+            with pytest.raises(KeyboardInterrupt):
+                wire.respond("Hi.")
+            assert wire.respond("Hi again.").output_text == "Hello."
+        assert len(engine.cancelled) == 1
+    assert not loops()
+
+
+def test_an_interrupted_iteration_goes_on_where_it_was() -> None:
+    engine = scripted(Turn(Text("one "), Delay(0.5), Text("two")))
+    pieces: list[str] = []
+    with serving(engine) as url, agentwire.sync.connect(url) as wire, wire.turn("Count.") as turn:
+        pieces.append(next(event.delta for event in turn if isinstance(event, OutputTextDelta)))
+        threading.Timer(0.05, interrupt_once, (engine,)).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(turn)
+        pieces.extend(event.delta for event in turn if isinstance(event, OutputTextDelta))
+    assert pieces == ["one ", "two"]
+
+
+def test_leaving_a_run_cancels_its_tools_and_waits_for_them() -> None:
+    cleaned = threading.Event()
+
+    async def slow() -> str:
+        try:
+            await trio.sleep(600)
+            return "never"
+        finally:
+            cleaned.set()
+
+    engine = scripted([Turn(Call("slow", {})), Turn(Text("done"))])
+    with serving(engine) as url, agentwire.sync.connect(url, tools=[slow]) as wire:
+        with wire.run("Go.") as run:
+            for step in run:
+                if isinstance(step, TurnFinished):
+                    break
+        assert cleaned.is_set()
+
+
+def test_it_cannot_be_used_in_its_own_loop() -> None:
+    portal = Portal.take()
+    try:
+
+        async def nested() -> None:
+            portal.submit(trio.lowlevel.checkpoint)
+
+        with pytest.raises(RuntimeError, match="cannot be used in Trio code"):
+            portal.submit(nested).future.result()
+    finally:
+        portal.release()

@@ -8,13 +8,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from agentwire.protocol.extensions import cancelled
 from agentwire.protocol.items import McpCall
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.mcp import ApprovalRule, ToolFilter
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.runtime.tools.registry import Registry
 from agentwire.runtime.tools.source import McpServer
-from tests.runtime.kit import Event, client, create
+from tests.runtime.kit import Event, check, client, create
 from tests.runtime.mcps import Fake, echo, registry
 
 DOCS = {"type": "mcp", "server_label": "docs", "require_approval": "never"}
@@ -505,6 +506,48 @@ async def test_a_client_that_goes_takes_the_call_with_it_and_leaves_the_session(
         assert fake.cancelled == ["slow"]
         assert [statistics.running for statistics in servers.statistics()] == [0]
         assert (len(fake.sessions), fake.left) == (1, 0)
+
+
+@pytest.mark.parametrize("read", range(8))
+async def test_a_turn_that_is_cancelled_while_it_lists_or_calls_ends_in_order(
+    autojump_clock: MockClock, read: int
+) -> None:
+    """The client reads so many events and then no more, until the turn has been cancelled."""
+
+    async def slow(x: int = 0) -> str:
+        await trio.sleep(1000)
+        return "slow"
+
+    fake = Fake({"slow": slow})
+    engine = calling(("slow", {}))
+    tight = Limits(window_bytes=1)
+    async with client(engine, limits=tight, registry=registry({"docs": fake}), budget=read) as it:
+        it.wire.say(create(tools=[DOCS]))
+        await trio.sleep(1)
+        (turn,) = it.session.turns.values()
+        assert turn.cancel(cancelled())
+        it.wire.read()
+        events = await it.wire.until()
+        check(events)
+        assert events[-1]["type"] == "response.failed"
+        told = [event["item"]["id"] for event in events if event["type"] == "response.output_item.done"]
+        assert [item["id"] for item in events[-1]["response"]["output"]] == told
+
+
+async def test_a_turn_that_is_cancelled_while_its_server_starts_ends_in_order(autojump_clock: MockClock) -> None:
+    async with client(quiet, registry=registry({"docs": Fake(starting=10)})) as it:
+        it.wire.say(create(tools=[DOCS]))
+        await trio.sleep(1)
+        (turn,) = it.session.turns.values()
+        assert turn.cancel(cancelled())
+        events = await it.wire.until()
+        check(events)
+        (listing,) = events[-1]["response"]["output"]
+        assert listing["error"] == "It was cut off."
+        assert [event["type"] for event in events[-3:-1]] == [
+            "response.mcp_list_tools.failed",
+            "response.output_item.done",
+        ]
 
 
 async def test_what_a_client_sends_for_another_servers_eyes_is_not_shown(autojump_clock: MockClock) -> None:

@@ -114,8 +114,9 @@ class Equipment:
     async def _list(self, selected: Selected) -> tuple[McpTool, ...]:
         """Ask, and tell of it."""
         label, item_id = selected.source.label, self._service.sources.new_id("mcpl")
-        self._begun = begun = _Listing(self._output.open(), listed(item_id, label, ()))
+        begun = _Listing(self._output.open(), listed(item_id, label, ()))
         await self._say("response.output_item.added", {"output_index": begun.index, "item": begun.item})
+        self._begun = begun
         await self._say(f"response.{LISTING}.in_progress", begun.where)
         begun.asks = True
         tools: tuple[McpTool, ...] = ()
@@ -147,6 +148,7 @@ class Equipment:
             self._window.put_nowait(*event_parts(f"response.{LISTING}.failed", begun.where))
         item = {**begun.item, "error": begun.item["error"] or "It was cut off."}
         self._window.put_nowait(*event_parts("response.output_item.done", {"output_index": begun.index, "item": item}))
+        self._output.fill(begun.index, decode_item(item))
 
     async def _say(self, kind: str, members: Mapping[str, Any]) -> None:
         await self._window.put(*event_parts(kind, members))

@@ -89,6 +89,8 @@ class Roster:
     def of(cls, clients: Iterable[Tool], own: Iterable[Offered]) -> Roster:
         """Give each of the server's tools its name."""
         clients, own = tuple(clients), tuple(own)
+        if not own:
+            return cls(clients)
         taken = set(tool_names(clients))
         wanted = Counter(_legal(tool.name) for tool in own)
         named: dict[str, Offered] = {}

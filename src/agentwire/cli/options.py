@@ -16,6 +16,7 @@ import msgspec
 from cyclopts import Parameter
 
 from agentwire.cli.failures import UserError
+from agentwire.cli.upstreams import UpstreamKind
 from agentwire.protocol.limits import Limits
 
 __all__ = ["ServeOptions", "read_limits"]
@@ -40,8 +41,11 @@ class ServeOptions:
     """Where answers come from: module:name of an async function (ask, out), or builtin, the default: fixed rules,
     no language model."""
     upstream: str | None = None
-    """Base URL of a server that speaks chat completions, such as http://127.0.0.1:11434/v1, to use as the engine. Its
-    key is in the environment's AGENTWIRE_UPSTREAM_KEY."""
+    """Base URL of a model's server, such as http://127.0.0.1:11434/v1, to use as the engine. Its key is in the
+    environment's AGENTWIRE_UPSTREAM_KEY."""
+    upstream_kind: UpstreamKind | None = None
+    """What the upstream speaks: chat (chat completions, the default), responses (the Responses API over HTTP) or wire
+    (its WebSocket mode, the default for ws:// addresses)."""
     upstream_model: str | None = None
     """Model to ask the upstream for, whatever the client names."""
     upstream_context: int | None = None

@@ -27,6 +27,7 @@ from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.mcp_servers import check_extra, read_mcp
 from agentwire.cli.options import ServeOptions, read_limits
 from agentwire.cli.storing import check_store, open_store
+from agentwire.cli.upstreams import SPOKEN, kind_of, open_upstream_engine
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
@@ -84,6 +85,8 @@ class Plan:
             raise UserError("--engine and --upstream both say where answers come from: choose one")
         if options.upstream_context is not None and (options.upstream is None or options.upstream_context < 1):
             raise UserError("--upstream-context is a number of tokens, of the model behind --upstream")
+        if options.upstream_kind is not None and options.upstream is None:
+            raise UserError("--upstream-kind says what the server behind --upstream speaks: give its address")
         if options.port is not None and not 0 <= options.port <= 65_535:
             raise UserError(f"--port must be 0 to 65535, not {options.port}")
         check_store(options.store)
@@ -152,14 +155,13 @@ async def _open_source(plan: Plan, stack: AsyncExitStack) -> Source:
 
 
 async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
-    from agentwire.engines.chat import open_chat_engine
-
-    key, model = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, plan.options.upstream_model
+    options = plan.options
+    kind = kind_of(url, options.upstream_kind)
+    key, model, held = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, options.upstream_model, options.upstream_context
     try:
-        held = plan.options.upstream_context
-        opening = open_chat_engine(url, key=key, model=model, context_tokens=held, limits=plan.limits)
-        return Source(await stack.enter_async_context(opening), f"chat completions of {url}", (model or "default",))
-    except ValueError as error:
+        opening = open_upstream_engine(url, kind, key=key, model=model, context_tokens=held, limits=plan.limits)
+        return Source(await stack.enter_async_context(opening), f"{SPOKEN[kind]} of {url}", (model or "default",))
+    except (ValueError, LocalProtocolError) as error:
         raise UserError(f"--upstream: {error}") from error
 
 

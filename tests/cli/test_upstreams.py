@@ -1,0 +1,48 @@
+"""What an upstream speaks, and the engine that is opened for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentwire.cli.failures import UserError
+from agentwire.cli.options import ServeOptions
+from agentwire.cli.serve import Plan
+from agentwire.cli.upstreams import UpstreamKind, kind_of, open_upstream_engine
+from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.limits import Limits
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "kind"),
+    [
+        ("http://h/v1", None, "chat"),
+        ("http://h/v1", "responses", "responses"),
+        ("http://h/v1", "wire", "wire"),
+        ("ws://h/v1", None, "wire"),
+        ("wss://h/v1", None, "wire"),
+    ],
+)
+def test_what_a_server_speaks(url: str, said: UpstreamKind | None, kind: str) -> None:
+    assert kind_of(url, said) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("chat", "_ChatEngine"), ("responses", "_ResponsesEngine"), ("wire", "WireEngine")]
+)
+async def test_each_kind_has_its_engine(kind: UpstreamKind, name: str) -> None:
+    opening = open_upstream_engine("http://127.0.0.1:1/v1", kind, key="k", model="m", context_tokens=9, limits=Limits())
+    async with opening as engine:
+        assert type(engine).__name__ == name
+        assert getattr(engine, "context_tokens", None) == 9
+
+
+@pytest.mark.parametrize("kind", ["chat", "responses", "wire"])
+async def test_an_address_that_is_none(kind: UpstreamKind) -> None:
+    with pytest.raises((ValueError, LocalProtocolError)):
+        async with open_upstream_engine("nowhere", kind, key=None, model=None, context_tokens=None, limits=Limits()):
+            pass
+
+
+def test_a_kind_needs_an_upstream() -> None:
+    with pytest.raises(UserError, match="--upstream-kind"):
+        Plan.of(ServeOptions(upstream_kind="wire"))

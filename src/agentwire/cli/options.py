@@ -16,10 +16,11 @@ import msgspec
 from cyclopts import Parameter
 
 from agentwire.cli.failures import UserError
+from agentwire.cli.route_tables import ROUTING
 from agentwire.cli.upstreams import UpstreamKind
 from agentwire.protocol.limits import Limits
 
-__all__ = ["ServeOptions", "read_limits"]
+__all__ = ["ServeOptions", "read_file", "read_limits"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -93,10 +94,12 @@ class ServeOptions:
         """
         if self.config is None:
             return self, {}, {}
-        table = _read(self.config)
+        table = read_file(self.config)
         limits = table.pop("limits", {})
         if not isinstance(limits, dict):
             raise UserError(f"{self.config}: limits must be a table: [limits]")
+        for name in ROUTING:
+            table.pop(name, None)
         servers = table.pop("mcp", {})
         if not isinstance(servers, dict):
             raise UserError(f"{self.config}: MCP servers are tables: [mcp.LABEL]")
@@ -112,7 +115,12 @@ _PATHS: Final = ("unix", "key_file", "tls_cert", "tls_key")
 _LIMITS: Final = {field.name: field for field in attrs.fields(Limits)}
 
 
-def _read(path: str) -> dict[str, Any]:
+def read_file(path: str) -> dict[str, Any]:
+    """What is in a TOML file.
+
+    Raises:
+        UserError: it cannot be read, or is none.
+    """
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -125,7 +133,7 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
     named = {key.replace("-", "_"): value for key, value in table.items()}
     unknown = [key for key in table if key.replace("-", "_") not in _NAMES]
     if unknown:
-        tables = "[limits] and [mcp.LABEL]"
+        tables = "default-model, [limits], [mcp.LABEL], [upstreams.NAME] and [[models]]"
         raise UserError(f"{path}: there is no option {unknown[0]!r}; there are {_list(_dashed(_NAMES))}, {tables}")
     for name, value in named.items():
         if isinstance(value, str) and attrs.fields_dict(ServeOptions)[name].default == ():

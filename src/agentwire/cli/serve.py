@@ -25,7 +25,8 @@ import trio
 from agentwire.cli.failures import OK, UserError
 from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.mcp_servers import check_extra, read_mcp
-from agentwire.cli.options import ServeOptions, read_limits
+from agentwire.cli.options import ServeOptions, read_file, read_limits
+from agentwire.cli.route_tables import Routing, read_routing
 from agentwire.cli.storing import check_store, open_store
 from agentwire.cli.upstreams import SPOKEN, kind_of, open_upstream_engine
 from agentwire.protocol.errors import LocalProtocolError
@@ -37,7 +38,7 @@ from agentwire.runtime.tools import LocalTool
 from agentwire.runtime.tools.source import McpServer
 from agentwire.server import Keys, Server
 from agentwire.server import serve as serve_engine
-from agentwire.server.server import RESUME_WITHIN
+from agentwire.server.server import RESUME_WITHIN, Models
 
 __all__ = ["UPSTREAM_KEY_VARIABLE", "serve"]
 
@@ -72,6 +73,7 @@ class Plan:
     tools: tuple[LocalTool[..., Any], ...]
     mcp: tuple[McpServer, ...]
     tls: ssl.SSLContext | None
+    routing: Routing | None = None
 
     @classmethod
     def of(cls, typed: ServeOptions) -> Plan:
@@ -90,10 +92,13 @@ class Plan:
         if options.port is not None and not 0 <= options.port <= 65_535:
             raise UserError(f"--port must be 0 to 65535, not {options.port}")
         check_store(options.store)
+        routing = read_routing(read_file(options.config), options.config) if options.config is not None else None
+        if routing is not None and (options.engine is not None or options.upstream is not None):
+            raise UserError("[[models]] and --engine or --upstream all say where answers come from: choose one")
         limits = read_limits(table, options.limit)
         mcp = read_mcp(servers, options.mcp, Path(options.config or "").parent)
         check_extra(mcp, options.mcp_allow_url)
-        return cls(options, limits, _read_keys(options), load_tools(options.tools), mcp, _read_tls(options))
+        return cls(options, limits, _read_keys(options), load_tools(options.tools), mcp, _read_tls(options), routing)
 
     @property
     def address(self) -> tuple[str | None, int]:
@@ -138,12 +143,15 @@ class Source:
 
     engine: Engine
     notice: str
-    models: tuple[str, ...]
+    models: Models
 
 
 async def _open_source(plan: Plan, stack: AsyncExitStack) -> Source:
     """Where answers come from, until the stack is left."""
     options = plan.options
+    if plan.routing is not None:
+        routes = await plan.routing.open(plan.limits, stack)
+        return Source(routes, f"routes for {routes}", routes.models)
     if options.upstream is not None:
         return await _open_upstream(options.upstream, plan, stack)
     if options.engine in (None, "builtin"):

@@ -52,7 +52,7 @@ from agentwire.transport.serving import serve_requests
 from agentwire.transport.streams import NetworkStream
 from agentwire.transport.upgrade import check_host, check_origin, default_hosts, upgrade_required
 
-__all__ = ["RESUME_WITHIN", "Server", "ServerStatistics", "serve"]
+__all__ = ["RESUME_WITHIN", "Models", "Server", "ServerStatistics", "serve"]
 
 log = logging.getLogger("agentwire.server")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import trio
 
 from agentwire.cli.failures import UserError
 from agentwire.cli.options import ServeOptions
 from agentwire.cli.serve import Plan
-from agentwire.cli.upstreams import UpstreamKind, kind_of, open_upstream_engine
-from agentwire.protocol.errors import LocalProtocolError
+from agentwire.cli.upstreams import UpstreamKind, kind_of, list_models, open_upstream_engine
+from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
+from agentwire.transport.http_client import HttpReply
 
 
 @pytest.mark.parametrize(
@@ -46,3 +50,27 @@ async def test_an_address_that_is_none(kind: UpstreamKind) -> None:
 def test_a_kind_needs_an_upstream() -> None:
     with pytest.raises(UserError, match="--upstream-kind"):
         Plan.of(ServeOptions(upstream_kind="wire"))
+
+
+class Listing:
+    """A client whose server answers so."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    async def request(self, method: str, path: str) -> HttpReply:
+        await trio.lowlevel.checkpoint()
+        assert (method, path) == ("GET", "/models")
+        return HttpReply(200, {}, self.body)
+
+
+async def test_a_list_of_models() -> None:
+    listing: Any = Listing(b'{"object":"list","data":[{"id":"a","owned_by":"x"},{"id":"b"}]}')
+    assert await list_models(listing) == ("a", "b")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"data":[1]}', b"[" * 10_000])
+async def test_what_is_no_list_of_models(body: bytes) -> None:
+    listing: Any = Listing(body)
+    with pytest.raises(RemoteProtocolError, match="no list of models"):
+        await list_models(listing)

@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final, Literal
 
 import attrs
 import msgspec
 
 from agentwire.cli.failures import UserError
-from agentwire.cli.upstreams import open_upstream_engine
+from agentwire.cli.upstreams import list_models, open_upstream_engine
+from agentwire.engines.faults import bearer
 from agentwire.engines.routing import Route, Routes, Upstream
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
+from agentwire.transport.http_client import open_http_client
 
 __all__ = ["ROUTING", "Routing", "read_routing"]
 
@@ -103,6 +106,7 @@ class Routing:
             raise UserError(f"{self.path}: {error}") from error
 
     async def _open(self, name: str, table: UpstreamTable, limits: Limits, stack: AsyncExitStack) -> Upstream:
+        lister = None
         if table.kind == "builtin":
             from agentwire.engines import builtin
 
@@ -114,12 +118,17 @@ class Routing:
                 table.base_url, table.kind, key=key, model=None, context_tokens=held, limits=limits
             )
             engine = await stack.enter_async_context(opening)
+            if table.kind != "wire":
+                sent = {} if key is None else {"authorization": bearer(key)}
+                asking = open_http_client(table.base_url, headers=sent, limits=limits)
+                lister = partial(list_models, await stack.enter_async_context(asking))
         return Upstream(
             engine,
             name=name,
             concurrency=table.concurrency,
             retries=table.retries,
             longest=table.longest,
+            lister=lister,
             limits=limits,
         )
 

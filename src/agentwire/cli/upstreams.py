@@ -8,10 +8,14 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
+from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
+from agentwire.transport.http_client import HttpClient
 
-__all__ = ["SPOKEN", "UpstreamKind", "kind_of", "open_upstream_engine"]
+__all__ = ["SPOKEN", "UpstreamKind", "kind_of", "list_models", "open_upstream_engine"]
 
 UpstreamKind: TypeAlias = Literal["chat", "responses", "wire"]
 
@@ -48,3 +52,25 @@ def open_upstream_engine(
     from agentwire.engines.chat import open_chat_engine
 
     return open_chat_engine(url, key=key, model=model, context_tokens=context_tokens, limits=limits)
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Model]
+
+
+async def list_models(http: HttpClient) -> tuple[str, ...]:
+    """The names that a server lists at ``/models``. Cancelling it closes its connection.
+
+    Raises:
+        AgentwireError: it cannot be asked, or answers otherwise.
+    """
+    reply = await http.request("GET", "/models")
+    try:
+        listing = msgspec.json.decode(reply.body, type=_Listing)
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError("what stands at /models is no list of models") from error
+    return tuple(model.id for model in listing.data)

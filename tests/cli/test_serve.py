@@ -166,7 +166,7 @@ async def test_an_engine_of_the_users_own(folder: Path, name: str) -> None:
 
 async def test_an_upstream_of_chat_completions() -> None:
     async with upstream.upstream(upstream.text("from ", "upstream")) as chat:
-        options = ("--port", "0", "--upstream", chat.url, "--upstream-model", "small")
+        options = ("--port", "0", "--upstream", chat.url, "--upstream-kind", "chat", "--upstream-model", "small")
         async with serving(*options, env={"AGENTWIRE_UPSTREAM_KEY": "its-key"}) as server:
             assert server.lines[1] == f"engine: chat completions of {chat.url}"
             assert text_of(await ask(server.where["http"], "hey")) == "from upstream"
@@ -177,11 +177,30 @@ async def test_an_upstream_of_chat_completions() -> None:
     assert chat.headers[0]["authorization"] == "Bearer its-key"
 
 
+async def test_an_upstream_is_asked_what_it_speaks() -> None:
+    async with (
+        serving("--port", "0") as behind,
+        serving("--port", "0", "--upstream", behind.where["http"].removesuffix("/v1")) as server,
+    ):
+        assert server.lines[1] == f"engine: the WebSocket mode of {behind.where['http']} (agentwire), models: builtin"
+        with trio.fail_after(30):
+            assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
+
+
+async def test_an_upstream_that_is_not_there_yet_is_taken_for_chat_completions() -> None:
+    async with serving("--port", "0", "--upstream", "http://127.0.0.1:1/v1") as server:
+        assert server.lines[1] == "engine: chat completions of http://127.0.0.1:1/v1"
+        with trio.fail_after(10):
+            await server.wait_said("taken for chat completions; --upstream-kind says otherwise")
+
+
 async def test_what_the_upstreams_model_can_read() -> None:
     body = json.dumps({"model": "m", "input": "x" * 1000}).encode()
     async with (
         upstream.upstream(upstream.text("ok")) as chat,
-        serving("--port", "0", "--upstream", chat.url, "--upstream-context", "100") as server,
+        serving(
+            "--port", "0", "--upstream", chat.url, "--upstream-kind", "chat", "--upstream-context", "100"
+        ) as server,
         open_http_client(server.where["http"], limits=Limits()) as http,
     ):
         with pytest.raises(HttpStatusError) as caught:
@@ -319,6 +338,7 @@ CANNOT = {
     "a context of nobody": (("--upstream-context", "100"), "--upstream-context"),
     "no context": (("--upstream", "http://127.0.0.1:1/v1", "--upstream-context", "0"), "--upstream-context"),
     "bad upstream": (("--upstream", "localhost"), "--upstream: "),
+    "bad wire": (("--upstream", "localhost", "--upstream-kind", "wire"), "--upstream: "),
     "bad tool": (("--tools", "mine:star"), "--tools: mine:star: "),
     "tool twice": (("--tools", "mine:add", "mine:tools"), "two tools are called 'add'"),
     "no key file": (("--key-file", "no-keys"), "cannot read no-keys"),

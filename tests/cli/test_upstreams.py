@@ -10,7 +10,8 @@ import trio
 from agentwire.cli.failures import UserError
 from agentwire.cli.options import ServeOptions
 from agentwire.cli.serve import Plan
-from agentwire.cli.upstreams import UpstreamKind, kind_of, list_models, open_upstream_engine
+from agentwire.cli.upstreams import UpstreamKind, find_upstream, list_models, open_upstream_engine
+from agentwire.engines.probing import Found
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.transport.http_client import HttpReply
@@ -19,15 +20,26 @@ from agentwire.transport.http_client import HttpReply
 @pytest.mark.parametrize(
     ("url", "said", "kind"),
     [
-        ("http://h/v1", None, "chat"),
+        ("http://h/v1", "chat", "chat"),
         ("http://h/v1", "responses", "responses"),
         ("http://h/v1", "wire", "wire"),
         ("ws://h/v1", None, "wire"),
         ("wss://h/v1", None, "wire"),
+        ("http://127.0.0.1:1/v1", None, "chat"),
     ],
 )
-def test_what_a_server_speaks(url: str, said: UpstreamKind | None, kind: str) -> None:
-    assert kind_of(url, said) == kind
+async def test_what_a_server_speaks(url: str, said: UpstreamKind | None, kind: str) -> None:
+    found = await find_upstream(url, said, key=None, limits=Limits())
+    assert (found.kind, found.base_url, found.models) == (kind, url, ())
+
+
+async def test_one_that_speaks_nothing_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def strange(url: str, **_: object) -> Found:
+        return Found(base_url=url, reachable=True, said="GET /models is answered with HTTP 404")
+
+    monkeypatch.setattr("agentwire.cli.upstreams.probe", strange)
+    with pytest.raises(UserError, match="http://h: GET /models is answered with HTTP 404; is the base URL right"):
+        await find_upstream("http://h/v1", None, key=None, limits=Limits())
 
 
 @pytest.mark.parametrize(

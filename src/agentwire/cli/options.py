@@ -45,8 +45,8 @@ class ServeOptions:
     """Base URL of a model's server, such as http://127.0.0.1:11434/v1, to use as the engine. Its key is in the
     environment's AGENTWIRE_UPSTREAM_KEY."""
     upstream_kind: UpstreamKind | None = None
-    """What the upstream speaks: chat (chat completions, the default), responses (the Responses API over HTTP) or wire
-    (its WebSocket mode, the default for ws:// addresses)."""
+    """What the upstream speaks: chat (chat completions), responses (the Responses API over HTTP) or wire (its WebSocket
+    mode, the default for ws:// addresses). Left out, the upstream is asked, which costs no tokens."""
     upstream_model: str | None = None
     """Model to ask the upstream for, whatever the client names."""
     upstream_context: int | None = None

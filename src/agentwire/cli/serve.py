@@ -28,7 +28,7 @@ from agentwire.cli.mcp_servers import check_extra, read_mcp
 from agentwire.cli.options import ServeOptions, read_file, read_limits
 from agentwire.cli.route_tables import Routing, read_routing
 from agentwire.cli.storing import check_store, open_store
-from agentwire.cli.upstreams import SPOKEN, kind_of, open_upstream_engine
+from agentwire.cli.upstreams import find_upstream, open_upstream_engine
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
@@ -164,11 +164,15 @@ async def _open_source(plan: Plan, stack: AsyncExitStack) -> Source:
 
 async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
     options = plan.options
-    kind = kind_of(url, options.upstream_kind)
     key, model, held = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, options.upstream_model, options.upstream_context
+    found = await find_upstream(url, options.upstream_kind, key=key, limits=plan.limits)
+    assert found.kind is not None
     try:
-        opening = open_upstream_engine(url, kind, key=key, model=model, context_tokens=held, limits=plan.limits)
-        return Source(await stack.enter_async_context(opening), f"{SPOKEN[kind]} of {url}", (model or "default",))
+        opening = open_upstream_engine(
+            found.base_url, found.kind, key=key, model=model, context_tokens=held, limits=plan.limits
+        )
+        models = (model,) if model is not None else found.models or ("default",)
+        return Source(await stack.enter_async_context(opening), str(found), models)
     except (ValueError, LocalProtocolError) as error:
         raise UserError(f"--upstream: {error}") from error
 

@@ -1,37 +1,52 @@
 """A model's server as an engine, by what it speaks: chat completions, the Responses API, or its WebSocket mode.
 
-A ``ws`` address speaks the WebSocket mode; of any other the person who types says it, and chat completions are usual.
+A ``ws`` address speaks the WebSocket mode; of any other the person who types says it, or the server is asked.
 """
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
+from agentwire.cli.failures import UserError
+from agentwire.engines.probing import Found, probe
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.transport.http_client import HttpClient
 
-__all__ = ["SPOKEN", "UpstreamKind", "kind_of", "list_models", "open_upstream_engine"]
+__all__ = ["UpstreamKind", "find_upstream", "list_models", "open_upstream_engine"]
+
+_log = logging.getLogger("agentwire.cli")
 
 UpstreamKind: TypeAlias = Literal["chat", "responses", "wire"]
 
-SPOKEN: Final = {
-    "chat": "chat completions",
-    "responses": "the Responses API",
-    "wire": "the WebSocket mode",
-}
-"""What each kind is called."""
 
+async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None, limits: Limits) -> Found:
+    """What a server speaks: as it was typed, or else as the server itself shows.
 
-def kind_of(url: str, kind: UpstreamKind | None) -> UpstreamKind:
-    """What a server speaks, if nobody said it."""
+    A server that is not there yet is taken to speak chat completions, and that is said in the log.
+
+    Raises:
+        UserError: the address or the key is not possible, or the server speaks nothing that is known.
+    """
+    if kind is None and url.startswith(("ws:", "wss:", "ws+unix:")):
+        kind = "wire"
     if kind is not None:
-        return kind
-    return "wire" if url.startswith(("ws:", "wss:", "ws+unix:")) else "chat"
+        return Found(base_url=url, kind=kind, reachable=True)
+    try:
+        found = await probe(url, key=key, limits=limits)
+    except ValueError as error:
+        raise UserError(f"--upstream: {error}") from error
+    if found.reachable and found.kind is None:
+        raise UserError(f"--upstream: {found}; is the base URL right? --upstream-kind says what it speaks")
+    if found.kind is None:
+        _log.warning("%s: taken for chat completions; --upstream-kind says otherwise", found)
+        return Found(base_url=url, kind="chat")
+    return found
 
 
 def open_upstream_engine(

@@ -257,5 +257,7 @@ class Limits:
     upstream_chains: int = _count(10_000)
     """Conversations that a WebSocket's server remembers and that are known here by what they say; the least recently
     used are forgotten first."""
+    upstream_probe: float = _bound(10.0)
+    """Time to find out what a model's server speaks."""
     upstream_kept: int = _count(100)
     """Connections to one model's server that are kept for later requests."""

@@ -17,6 +17,7 @@ import attrs
 import pytest
 import trio
 
+from agentwire.engines.probing import probe
 from agentwire.engines.responses import open_responses_engine
 from agentwire.engines.wire import open_wire_engine
 from agentwire.protocol.limits import Limits
@@ -213,3 +214,17 @@ async def slots_of(llama: Upstream) -> AsyncGenerator[Callable[[], Any]]:
             return any(slot["is_processing"] for slot in slots)
 
         yield busy
+
+
+@pytest.mark.parametrize(
+    ("server", "kind", "program"),
+    [("llama", "chat", "llama.cpp"), ("agentic", "wire", ""), ("behind", "wire", "agentwire")],
+)
+async def test_what_it_speaks_is_found_out(
+    server: str, kind: str, program: str, request: pytest.FixtureRequest
+) -> None:
+    upstream: Upstream = request.getfixturevalue(server)
+    with trio.fail_after(DEADLINE):
+        found = await probe(upstream.url.removesuffix("/v1"))
+    assert (found.kind, found.base_url) == (kind, upstream.url)
+    assert not program or found.program == program

@@ -57,6 +57,7 @@ async def test_a_file_becomes_routes(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ('kind = "wire"', 'kind = "soap"', "upstreams.local.kind"),
         ("concurrency = 4", 'concurrency = "4"', "upstreams.local.concurrency"),
+        ("concurrency = 4", "concurrency = 0", "upstreams.local.concurrency"),
         ("concurrency", "concurency", "there is no 'concurency'"),
         ('base-url = "ws://127.0.0.1:1/v1"', "", "base-url is needed"),
         ('upstream = "rules"', 'upstream = "nobody"', "there is no upstream 'nobody'"),
@@ -73,7 +74,12 @@ def test_what_is_refused(old: str, new: str, said: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('fallback = ["small"]', 'fallback = ["x"]'), ("concurrency = 4", "concurrency = 0")]
+    ("old", "new"),
+    [
+        ('fallback = ["small"]', 'fallback = ["x"]'),
+        ("ws://127.0.0.1:1/v1", "nowhere"),
+        ('kind = "builtin"', 'kind = "no_such_module:engine"'),
+    ],
 )
 async def test_what_is_refused_when_it_opens(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_KEY", "sk-secret")
@@ -82,6 +88,19 @@ async def test_what_is_refused_when_it_opens(old: str, new: str, monkeypatch: py
     async with AsyncExitStack() as stack:
         with pytest.raises(UserError, match=r"f\.toml"):
             await routing.open(Limits(), stack)
+
+
+async def test_each_name_is_told_with_what_it_leads_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_KEY", "sk-secret")
+    routing = read_routing(tomllib.loads(FILE), "f.toml")
+    assert routing is not None
+    async with AsyncExitStack() as stack:
+        assert list(routing.describe(await routing.open(Limits(), stack))) == [
+            "small -> rules (builtin) as small",
+            "mini -> rules (builtin) as mini",
+            "local/* -> local (wire ws://127.0.0.1:1/v1) as *, else rules (builtin) as small",
+            "any other name -> as small",
+        ]
 
 
 def test_a_file_without_routes() -> None:

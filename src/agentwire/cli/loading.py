@@ -95,24 +95,28 @@ def load_tools(paths: Iterable[str]) -> tuple[LocalTool[..., Any], ...]:
 
 
 @asynccontextmanager
-async def open_named_engine(path: str) -> AsyncGenerator[Engine]:
+async def open_named_engine(path: str, *, what: str = "--engine") -> AsyncGenerator[Engine]:
     """The engine that is named, for as long as the block runs.
 
     It is an async function ``(ask, out)``, or a function without arguments that gives one, or that gives an async
     context manager of one: so an engine can open what it needs, and close it.
 
+    Args:
+        path: as it was typed.
+        what: where that was; said in errors.
+
     Raises:
         UserError: it cannot be loaded, or is none of these.
     """
-    found = load(path, what="--engine")
+    found = load(path, what=what)
     wrong = UserError(
-        f"--engine: {path} is no engine: it must be an async function (ask, out), "
+        f"{what}: {path} is no engine: it must be an async function (ask, out), "
         "or a function without arguments that gives one or an async context manager of one"
     )
     if not callable(found):
         raise wrong
     if _required(found) == 0:
-        found = _made_by(found, path)
+        found = _made_by(found, path, what)
     if isinstance(found, AbstractAsyncContextManager):
         async with found as engine:
             yield engine
@@ -124,11 +128,11 @@ async def open_named_engine(path: str) -> AsyncGenerator[Engine]:
         raise wrong
 
 
-def _made_by(factory: Callable[[], Any], path: str) -> Any:
+def _made_by(factory: Callable[[], Any], path: str, what: str) -> Any:
     try:
         return factory()
     except Exception as error:
-        raise _broken(path, "--engine", error, doing="calling") from error
+        raise _broken(path, what, error, doing="calling") from error
 
 
 def _required(function: Callable[..., Any]) -> int | None:

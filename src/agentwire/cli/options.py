@@ -65,6 +65,8 @@ class ServeOptions:
     """Names that GET /v1/models lists; requests may name any model."""
     config: str | None = None
     """TOML file with these options, and bounds under [limits]. Its paths start from its own folder."""
+    check: bool = False
+    """Read and check everything, say what each model's name leads to, and end without listening: exit code 0 or 2."""
     limit: tuple[str, ...] = ()
     """One bound as NAME=VALUE, such as drain=10; may be given again and again."""
     tls_cert: str | None = None
@@ -108,8 +110,8 @@ class ServeOptions:
         return attrs.evolve(options, **typed), limits, servers
 
 
-_ELSEWHERE: Final = ("config", "limit", "mcp")
-"""What the file has no option for: itself, and what has tables there."""
+_ELSEWHERE: Final = ("config", "check", "limit", "mcp")
+"""What the file has no option for: itself, what is done with it, and what has tables there."""
 _NAMES: Final = tuple(field.name for field in attrs.fields(ServeOptions) if field.name not in _ELSEWHERE)
 _PATHS: Final = ("unix", "key_file", "tls_cert", "tls_key")
 _LIMITS: Final = {field.name: field for field in attrs.fields(Limits)}

@@ -29,6 +29,7 @@ from agentwire.cli.options import ServeOptions, read_file, read_limits
 from agentwire.cli.route_tables import Routing, read_routing
 from agentwire.cli.storing import check_store, open_store
 from agentwire.cli.upstreams import find_upstream, open_upstream_engine
+from agentwire.engines.routing import Routes
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
@@ -57,6 +58,9 @@ def serve(options: ServeOptions = ServeOptions()) -> int:  # noqa: B008 - frozen
         UserError: an option cannot be followed.
     """
     plan = Plan.of(options)
+    if plan.options.check:
+        trio.run(_check, plan)
+        return OK
     logging.basicConfig(stream=sys.stderr, level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("agentwire").setLevel((plan.options.log_level or "info").upper())
     trio.run(_serve, plan)
@@ -175,6 +179,16 @@ async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
         return Source(await stack.enter_async_context(opening), str(found), models)
     except (ValueError, LocalProtocolError) as error:
         raise UserError(f"--upstream: {error}") from error
+
+
+async def _check(plan: Plan) -> None:
+    """Open what answers come from, say what each model's name leads to, and close it again; nothing listens."""
+    async with AsyncExitStack() as stack:
+        source = await _open_source(plan, stack)
+        if plan.routing is not None and isinstance(source.engine, Routes):
+            print("\n".join(plan.routing.describe(source.engine)))
+        else:
+            print(f"any name -> {source.notice}")
 
 
 async def _serve(plan: Plan) -> None:

@@ -125,6 +125,14 @@ class Routes:
         """All names, aliases and patterns."""
         return (*self._names.exact, *(text for text, _ in self._names.patterns))
 
+    def chain(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Who is asked for a model, one after the other: the upstreams' names, and what the model is called there.
+
+        Raises:
+            EngineError: 404 ``model_not_found``, param ``model``.
+        """
+        return tuple((choice.upstream.name, choice.model) for choice in self._choices(name))
+
     def statistics(self) -> Mapping[str, UpstreamStatistics]:
         """Counts by the upstreams' names."""
         return {upstream.name: upstream.statistics() for upstream in self._upstreams.values()}

@@ -1,0 +1,302 @@
+"""One ``[upstreams.NAME]`` of the file: which engine it is, with what options, and what stands around it.
+
+Everything is read and checked before anything is opened, and each option is refused where the kind of engine has no use
+for it. What is secret is named and not written down: ``key-env``, and ``{env = "NAME"}`` as the value of a header.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import attrs
+import msgspec
+
+from agentwire.cli.failures import UserError
+from agentwire.cli.loading import open_named_engine
+from agentwire.cli.upstreams import list_models
+from agentwire.engines.faults import bearer
+from agentwire.engines.routing import Upstream
+from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import Engine
+from agentwire.transport.http_client import open_http_client
+
+if TYPE_CHECKING:
+    from agentwire.engines.chat.dialect import ChatDialect
+
+__all__ = ["NamedUpstream", "UpstreamTable", "convert", "read_upstream"]
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamTable:
+    """The table, with underscores in its names."""
+
+    kind: str = "chat"
+    base_url: str | None = None
+    key_env: str | None = None
+    headers: dict[str, str | dict[str, str]] = attrs.field(factory=dict, repr=False)
+    ca_file: str | None = None
+    connect: float | None = None
+    first_event: float | None = None
+    silence: float | None = None
+    longest: float | None = None
+    retries: int | None = None
+    concurrency: int | None = None
+    context_tokens: int | None = None
+    dialect: dict[str, Any] | None = None
+    stateful: bool | None = None
+    connections: int | None = None
+    lanes: bool | None = None
+    rotate_after: float | None = None
+    on_cancel: Literal["close", "isolate"] | None = None
+    store: bool | None = None
+    repeat_unanswered: bool | None = None
+
+
+_SERVERS: Final = ("chat", "responses", "wire")
+_ANY: Final = ("kind", "longest", "retries", "concurrency")
+"""What engines without a server have, too."""
+_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "chat": ("dialect",),
+    "responses": ("stateful",),
+    "wire": ("connections", "lanes", "rotate_after", "on_cancel", "store", "repeat_unanswered"),
+}
+"""The options of one kind alone."""
+_ALL_OWN: Final = frozenset(name for names in _OWN.values() for name in names)
+_LEAST: Final = {"retries": 0, "concurrency": 1, "context_tokens": 1, "connections": 1}
+_SECONDS: Final = ("connect", "first_event", "silence", "longest", "rotate_after")
+
+
+@attrs.frozen(kw_only=True)
+class NamedUpstream:
+    """What a table asks for, with everything read that it names.
+
+    Attributes:
+        name: of the table.
+        where: the place in the file, for errors.
+        table: as it stands there.
+        key: for ``Authorization: Bearer``.
+        headers: for every request.
+        tls: trust other than the system's.
+        dialect: of a server for chat completions.
+    """
+
+    name: str
+    where: str
+    table: UpstreamTable
+    key: str | None = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    tls: ssl.SSLContext | None
+    dialect: ChatDialect | None
+
+    def __str__(self) -> str:
+        place = f" {self.table.base_url}" if self.table.base_url is not None else ""
+        return f"{self.name} ({self.table.kind}{place})"
+
+    def limits(self, limits: Limits) -> Limits:
+        """The server's bounds with this upstream's own deadlines."""
+        table = self.table
+        own = {
+            "handshake": table.connect,
+            "upstream_first_event": table.first_event,
+            "upstream_silence": table.silence,
+        }
+        changes: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+        return attrs.evolve(limits, **changes)
+
+    async def open(self, limits: Limits, stack: AsyncExitStack) -> Upstream:
+        """The engine with what stands around it, until the stack is left.
+
+        Args:
+            limits: the server's.
+            stack: closes the engine.
+
+        Raises:
+            UserError: an address, a key or a header is not possible, or an engine cannot be loaded.
+        """
+        own = self.limits(limits)
+        try:
+            engine = await stack.enter_async_context(self._engine(own))
+            lister = await self._lister(own, stack)
+        except (ValueError, LocalProtocolError) as error:
+            raise UserError(f"{self.where}: {error}") from error
+        table = self.table
+        return Upstream(
+            engine,
+            name=self.name,
+            concurrency=table.concurrency,
+            retries=table.retries,
+            longest=table.longest,
+            lister=lister,
+            limits=own,
+        )
+
+    def _engine(self, limits: Limits) -> AbstractAsyncContextManager[Engine]:
+        if self.table.kind not in _SERVERS:
+            named = "agentwire.engines:builtin" if self.table.kind == "builtin" else self.table.kind
+            return open_named_engine(named, what=f"{self.where}.kind")
+        assert self.table.base_url is not None
+        opened: AbstractAsyncContextManager[Engine] = _opener(self.table.kind)(
+            self.table.base_url,
+            key=self.key,
+            headers=self.headers,
+            context_tokens=self.table.context_tokens,
+            limits=limits,
+            tls=self.tls,
+            **self._own_options(),
+        )
+        return opened
+
+    def _own_options(self) -> dict[str, Any]:
+        if self.table.kind == "chat":
+            return {"dialect": self.dialect}
+        given = {name: getattr(self.table, name) for name in _OWN[self.table.kind]}
+        return {name: value for name, value in given.items() if value is not None}
+
+    async def _lister(self, limits: Limits, stack: AsyncExitStack) -> Any:
+        if self.table.kind not in ("chat", "responses"):
+            return None
+        assert self.table.base_url is not None
+        sent = dict(self.headers)
+        if self.key is not None:
+            sent["authorization"] = bearer(self.key)
+        asking = open_http_client(self.table.base_url, headers=sent, limits=limits, tls=self.tls)
+        return partial(list_models, await stack.enter_async_context(asking))
+
+
+def _opener(kind: str) -> Any:
+    if kind == "wire":
+        from agentwire.engines.wire import open_wire_engine
+
+        return open_wire_engine
+    if kind == "responses":
+        from agentwire.engines.responses import open_responses_engine
+
+        return open_responses_engine
+    from agentwire.engines.chat import open_chat_engine
+
+    return open_chat_engine
+
+
+def read_upstream(name: str, raw: Mapping[str, Any], path: str) -> NamedUpstream:
+    """What a table asks for.
+
+    Args:
+        name: of the table.
+        raw: what is in it.
+        path: of the file; ``ca-file`` starts from its folder.
+
+    Raises:
+        UserError: something in it cannot be followed, or names something that is not there.
+    """
+    where = f"{path}: upstreams.{name}"
+    table: UpstreamTable = convert(raw, UpstreamTable, where)
+    _check_kind(table, raw, where)
+    _check_numbers(table, where)
+    key = None if table.key_env is None else _variable(table.key_env, f"{where}.key-env")
+    headers = {each: _header(each, value, where) for each, value in table.headers.items()}
+    if key is not None and any(each.lower() == "authorization" for each in headers):
+        raise UserError(f"{where}: key-env and the header authorization both say who asks: choose one")
+    return NamedUpstream(
+        name=name,
+        where=where,
+        table=table,
+        key=key,
+        headers=headers,
+        tls=None if table.ca_file is None else _trust(Path(path).parent / table.ca_file, where),
+        dialect=None if table.dialect is None else _dialect(table.dialect, where),
+    )
+
+
+def convert(table: Mapping[str, Any], kind: type[Any], where: str) -> Any:
+    """A table as an object of this class, whose names have underscores where the file's have dashes.
+
+    Raises:
+        UserError: a name is not there, or a value is of another type.
+    """
+    names = [field.name for field in attrs.fields(kind)]
+    for key in table:
+        if key.replace("-", "_") not in names:
+            raise UserError(f"{where}: there is no {key!r}; there are {_dashed(names)}")
+    try:
+        return msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, kind)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$.")
+        raise UserError(f"{where}{'.' if place else ''}{place.rstrip('`').replace('_', '-')}: {problem}") from error
+
+
+def _check_kind(table: UpstreamTable, raw: Mapping[str, Any], where: str) -> None:
+    kind = table.kind
+    served = kind in _SERVERS
+    if not served and kind != "builtin" and ":" not in kind:
+        known = ", ".join((*_SERVERS, "builtin"))
+        raise UserError(f"{where}.kind: it must be one of {known}, or module:name of an engine, not {kind!r}")
+    if served and table.base_url is None:
+        raise UserError(f"{where}: base-url is needed, as its kind is {kind}")
+    for key in raw:
+        name = key.replace("-", "_")
+        if not served and name not in _ANY:
+            raise UserError(f"{where}.{key}: an engine of kind {kind!r} has only {_dashed(_ANY)}")
+        if name in _ALL_OWN and name not in _OWN.get(kind, ()):
+            owner = next(each for each, names in _OWN.items() if name in names)
+            raise UserError(f"{where}.{key}: only an upstream of kind {owner!r} has it, and this one is {kind!r}")
+
+
+def _check_numbers(table: UpstreamTable, where: str) -> None:
+    for name, least in _LEAST.items():
+        if (number := getattr(table, name)) is not None and number < least:
+            raise UserError(f"{where}.{_dashed([name])}: it must be at least {least}, not {number}")
+    for name in _SECONDS:
+        if (seconds := getattr(table, name)) is not None and not seconds > 0:
+            raise UserError(f"{where}.{_dashed([name])}: it must be more than 0 seconds, not {seconds:g}")
+
+
+def _variable(name: str, where: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise UserError(f"{where}: the environment has no {name}")
+    return value
+
+
+def _header(name: str, value: str | Mapping[str, str], where: str) -> str:
+    place = f"{where}.headers.{name}"
+    if not isinstance(value, str) and value.keys() != {"env"}:
+        raise UserError(f'{place}: it must be a text, or {{env = "NAME"}}')
+    text = value if isinstance(value, str) else _variable(value["env"], place)
+    if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+        raise UserError(f"{place}: it is no header's name")
+    if not (text.isascii() and text.isprintable()):
+        raise UserError(f"{place}: its value must be printable ASCII")
+    return text
+
+
+def _trust(path: Path, where: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=path)
+    except ssl.SSLError as error:
+        raise UserError(f"{where}.ca-file: there is no certificate (PEM) in {path}") from error
+    except OSError as error:
+        raise UserError(f"{where}.ca-file: cannot read {path}: {error.strerror}") from error
+
+
+def _dialect(table: Mapping[str, Any], where: str) -> ChatDialect:
+    from agentwire.engines.chat.dialect import ChatDialect
+
+    names = [field.name for field in attrs.fields(ChatDialect)]
+    for key in table:
+        if key.replace("-", "_") not in names:
+            raise UserError(f"{where}.dialect: there is no {key!r}; there are {_dashed(names)}")
+    try:
+        return ChatDialect(**{key.replace("-", "_"): value for key, value in table.items()})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{where}.dialect: {error}") from error
+
+
+def _dashed(names: Any) -> str:
+    return ", ".join(sorted(name.replace("_", "-") for name in names))

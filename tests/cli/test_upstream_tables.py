@@ -1,0 +1,145 @@
+"""One upstream of the file: what its options become, and what is refused, with its place."""
+
+from __future__ import annotations
+
+import tomllib
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from agentwire.cli.failures import UserError
+from agentwire.cli.upstream_tables import NamedUpstream, read_upstream
+from agentwire.engines.wire import WireEngine
+from agentwire.protocol.limits import Limits
+from agentwire.testing.recording import RecordingOut, ask_for
+
+CHAT = """
+base-url = "http://127.0.0.1:1/v1"
+key-env = "KEY"
+context-tokens = 4000
+connect = 3
+first-event = 20
+longest = 90.5
+
+[headers]
+x-team = "blue"
+x-token = {env = "TOKEN"}
+
+[dialect]
+tokens-name = "max_completion_tokens"
+omit = ["stream_options"]
+extra-body = {top_a = 1}
+"""
+RESPONSES = 'kind = "responses"\nbase-url = "http://127.0.0.1:1/v1"\nstateful = true'
+WIRE = """
+kind = "wire"
+base-url = "ws://127.0.0.1:1/v1"
+connections = 3
+lanes = true
+rotate-after = 600
+on-cancel = "isolate"
+store = true
+repeat-unanswered = true
+"""
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "sk-secret")
+    monkeypatch.setenv("TOKEN", "t-secret")
+
+
+def read(text: str, path: str = "f.toml") -> NamedUpstream:
+    return read_upstream("one", tomllib.loads(text), path)
+
+
+async def engine_of(text: str) -> Any:
+    """The engine that a table becomes, closed already."""
+    async with AsyncExitStack() as stack:
+        return (await read(text).open(Limits(), stack)).engine
+
+
+async def test_a_chat_server() -> None:
+    told = read(CHAT)
+    assert (told.key, dict(told.headers)) == ("sk-secret", {"x-team": "blue", "x-token": "t-secret"})
+    assert "secret" not in repr(told)
+    limits = told.limits(Limits(upstream_silence=7))
+    assert (limits.handshake, limits.upstream_first_event, limits.upstream_silence) == (3, 20, 7)
+    async with AsyncExitStack() as stack:
+        upstream = await told.open(Limits(), stack)
+    engine: Any = upstream.engine
+    assert (upstream.longest, engine.context_tokens, engine.limits.handshake) == (90.5, 4000, 3)
+    assert engine.dialect.tokens_name == "max_completion_tokens"
+    assert (engine.dialect.omit, dict(engine.dialect.extra_body)) == ({"stream_options"}, {"top_a": 1})
+
+
+async def test_a_responses_server() -> None:
+    assert (await engine_of(RESPONSES)).stateful
+    assert not (await engine_of(RESPONSES.replace("stateful = true", ""))).stateful
+
+
+async def test_a_wire_server() -> None:
+    engine = await engine_of(WIRE)
+    assert isinstance(engine, WireEngine)
+    assert (engine.store, engine.repeats, engine.pool.lanes) == (True, True, True)
+
+
+async def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_engine_in_a_file.py").write_text('async def engine(ask, out):\n    await out.text("mine")\n')
+    engine, out = await engine_of('kind = "own_engine_in_a_file:engine"'), RecordingOut()
+    await engine(ask_for("hello"), out)
+    assert out.text_written == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "said"),
+    [
+        (CHAT, '"blue"', '"bl\\nue"', "headers.x-team: its value must be printable"),
+        (CHAT, "x-team", '"x team"', "headers.x team: it is no header's name"),
+        (CHAT, 'env = "TOKEN"', 'env = "NO_TOKEN"', "headers.x-token: the environment has no NO_TOKEN"),
+        (CHAT, "{env =", "{environ =", 'headers.x-token: it must be a text, or {env = "NAME"}'),
+        (CHAT, '"blue"', "1", "headers"),
+        (CHAT, "x-team", "Authorization", "choose one"),
+        (CHAT, "tokens-name", "token-name", "dialect: there is no 'token-name'"),
+        (CHAT, "max_completion_tokens", "tokens", "dialect: tokens_name must be one of"),
+        (CHAT, '["stream_options"]', '"stream_options"', "dialect: a list of names"),
+        (CHAT, '["stream_options"]', "1", "dialect: "),
+        (CHAT, "top_a", "messages", "dialect: extra_body may not have messages"),
+        (CHAT, "{top_a = 1}", "1", "dialect: "),
+        (CHAT, "connect = 3", "connect = 0", "connect: it must be more than 0"),
+        (CHAT, "connect = 3", "stateful = true", "stateful: only an upstream of kind 'responses'"),
+        (CHAT, "connect = 3", 'ca-file = "no.pem"', "ca-file: cannot read no.pem"),
+        (WIRE, "connections = 3", "connections = 0", "connections: it must be at least 1"),
+        (WIRE, '"isolate"', '"drop"', "on-cancel"),
+        (WIRE, "store", "dialect.omit", "only an upstream of kind 'chat'"),
+        (RESPONSES, "stateful = true", "lanes = true", "only an upstream of kind 'wire'"),
+        (RESPONSES, '"responses"', '"builtin"', "base-url: an engine of kind 'builtin' has only concurrency, kind"),
+    ],
+)
+def test_what_is_refused(text: str, old: str, new: str, said: str) -> None:
+    assert old in text
+    with pytest.raises(UserError) as caught:
+        read(text.replace(old, new, 1))
+    assert str(caught.value).startswith("f.toml: upstreams.one")
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["no_such_module:engine", "json:no_such_name", "json:dumps"])
+async def test_a_module_that_gives_no_engine(kind: str) -> None:
+    with pytest.raises(UserError, match=r"f\.toml: upstreams\.one\.kind"):
+        await engine_of(f'kind = "{kind}"')
+
+
+def test_trust_is_read_from_beside_the_file(tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    told = read('base-url = "https://127.0.0.1:1/v1"\nca-file = "ca.pem"', str(tmp_path / "f.toml"))
+    assert told.tls is not None
+    assert len(told.tls.get_ca_certs()) == 1
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(UserError, match="no certificate"):
+        read('base-url = "https://127.0.0.1:1/v1"\nca-file = "ca.pem"', str(tmp_path / "f.toml"))

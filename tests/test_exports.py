@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import agentwire
+from agentwire import engines
 
 
 def _loaded_by(statement: str) -> set[str]:
@@ -37,16 +39,38 @@ def test_a_package_can_be_reached_as_an_attribute(name: str) -> None:
     assert ran.stdout.strip() == f"agentwire.{name}"
 
 
-def test_type_checkers_see_the_same_names() -> None:
+def _seen_by_type_checkers(package: ModuleType) -> dict[str, str]:
+    """The names that are imported for type checkers alone, and from where."""
     seen: dict[str, str] = {}
-    tree = ast.parse(Path(agentwire.__file__).read_text(encoding="utf-8"))
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     guards = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     for statement in guards[0].body:
         assert isinstance(statement, ast.ImportFrom)
         for alias in statement.names:
             assert alias.asname == alias.name, "a re-export is written `name as name`"
             seen[alias.name] = statement.module or ""
-    assert seen == agentwire.EXPORTS | dict.fromkeys(agentwire.PACKAGES, "agentwire")
+    return seen
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    assert _seen_by_type_checkers(agentwire) == agentwire.EXPORTS | dict.fromkeys(agentwire.PACKAGES, "agentwire")
+    assert _seen_by_type_checkers(engines) == engines.LATER
+
+
+@pytest.mark.parametrize("name", engines.LATER)
+def test_an_engine_is_the_object_of_its_package(name: str) -> None:
+    assert getattr(engines, name) is getattr(importlib.import_module(engines.LATER[name]), name)
+    assert name in engines.__all__
+    assert name in dir(engines)
+
+
+def test_the_engines_in_front_of_servers_are_loaded_when_they_are_used() -> None:
+    loaded = _loaded_by("import agentwire.engines")
+    assert "agentwire.engines.builtin" in loaded
+    assert not loaded & {*engines.LATER.values(), "agentwire.transport.http_client", "agentwire.link"}
+    with pytest.raises(AttributeError, match="has no attribute 'open_engine'"):
+        engines.open_engine  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_the_list_of_public_names_is_complete_and_sorted() -> None:

@@ -78,7 +78,8 @@ def _class_writer(cls: type) -> Writer:
     structured = tuple(field.name for field in fields if str(field.type) not in _PLAIN)
 
     def write(value: Any) -> dict[str, Any]:
-        out: dict[str, Any] = {**tags, **dict(zip(names, values(value), strict=True))}
+        out: dict[str, Any] = tags.copy()
+        out.update(zip(names, values(value), strict=True))
         for name in structured:
             inner = out[name]
             if inner.__class__ not in _LEAVES:

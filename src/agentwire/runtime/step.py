@@ -118,8 +118,11 @@ class Step:
         out = self._out = self._open_out(ask)
         try:
             with self._scope:
-                async with trio.open_nursery() as self._tools:
-                    # In this very task: one of its own would cost a short turn more than all its events.
+                # In this very task: one of its own would cost a short turn more than all its events.
+                if self._roster.own:
+                    async with trio.open_nursery() as self._tools:
+                        await self._run_engine(engine or self._service.engine, ask, out)
+                else:
                     await self._run_engine(engine or self._service.engine, ask, out)
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
             self._failed(ask, exception)

@@ -86,7 +86,10 @@ class SseStream:
                         return payloads
         finally:
             caller.relax()
-        await trio.lowlevel.checkpoint()
+        if caller.complete:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await trio.lowlevel.checkpoint()  # the formal end may be on its way
         return []
 
     def name_types(self) -> None:

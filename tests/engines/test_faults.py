@@ -9,6 +9,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 from agentwire.protocol.limits import Limits
 from agentwire.testing import Reply, scripted_upstream
@@ -143,6 +144,7 @@ def check_told(events: list[Event], case: Case) -> None:
 async def test_a_fault_is_told_once_and_the_next_turn_works(case: Case, kind: Kind, autojump_clock: Clock) -> None:
     async with stand(kind, case.reply(kind), kind.good(), limits=LIMITS) as found, found.client() as peer:
         check_told(await peer.ask("one"), case)
+        await wait_all_tasks_blocked()  # the formal end of an answer is waited for in the background
         assert found.books[:2] == (0, 0)
         again = await peer.ask("two")
         assert again[-1]["type"] == "response.completed"

@@ -5,6 +5,7 @@ import json
 import pytest
 import trio
 import trio.testing
+from trio.testing import wait_all_tasks_blocked
 
 from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
@@ -34,6 +35,7 @@ async def test_replies_in_order_and_the_last_for_ever(autojump_clock: Clock) -> 
         for _ in range(2):
             first, *others = await read(client)
             assert (json.loads(first), others) == (HELLO, [b"raw", b"a"])
+            await wait_all_tasks_blocked()  # the formal end of an answer is waited for in the background
         assert [(seen.method, seen.target, seen.json) for seen in upstream.requests] == [
             ("POST", "/v1/x", {"q": 1})
         ] * 3

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, TypeAlias
-
-import msgspec
+from typing import TypeAlias
 
 from agentwire.cli.failures import UserError
-from agentwire.engines.probing import Found, probe
-from agentwire.protocol.errors import RemoteProtocolError
+from agentwire.engines.probing import Found, Spoken, probe, read_models
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.transport.http_client import HttpClient
@@ -22,7 +19,7 @@ __all__ = ["UpstreamKind", "find_upstream", "list_models", "open_upstream_engine
 
 _log = logging.getLogger("agentwire.cli")
 
-UpstreamKind: TypeAlias = Literal["chat", "responses", "wire"]
+UpstreamKind: TypeAlias = Spoken
 
 
 async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None, limits: Limits) -> Found:
@@ -69,14 +66,6 @@ def open_upstream_engine(
     return open_chat_engine(url, key=key, model=model, context_tokens=context_tokens, limits=limits)
 
 
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Model]
-
-
 async def list_models(http: HttpClient) -> tuple[str, ...]:
     """The names that a server lists at ``/models``. Cancelling it closes its connection.
 
@@ -84,8 +73,4 @@ async def list_models(http: HttpClient) -> tuple[str, ...]:
         AgentwireError: it cannot be asked, or answers otherwise.
     """
     reply = await http.request("GET", "/models")
-    try:
-        listing = msgspec.json.decode(reply.body, type=_Listing)
-    except (ValueError, RecursionError) as error:
-        raise RemoteProtocolError("what stands at /models is no list of models") from error
-    return tuple(model.id for model in listing.data)
+    return tuple(model.id for model in read_models(reply.body))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,7 +22,7 @@ from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProt
 from agentwire.protocol.limits import Limits
 from agentwire.transport.http_client import HttpClient, HttpReply, HttpStatusError, open_http_client
 
-__all__ = ["SPOKEN", "Found", "Spoken", "probe"]
+__all__ = ["SPOKEN", "Found", "ListedModel", "Spoken", "probe", "read_models"]
 
 Spoken: TypeAlias = Literal["chat", "responses", "wire"]
 
@@ -179,21 +180,35 @@ class _Asker:
             return HttpReply(error.status, error.headers, error.body)
 
 
-class _Model(msgspec.Struct):
+class ListedModel(msgspec.Struct):
+    """One model as a server lists it."""
+
     id: str
     owned_by: str | None = None
 
 
-class _Listing(msgspec.Struct):
-    data: list[_Model]
+class _Models(msgspec.Struct):
+    data: list[ListedModel]
+
+
+def read_models(body: bytes) -> list[ListedModel]:
+    """What stands at ``/models``.
+
+    Raises:
+        RemoteProtocolError: it is no list of models.
+    """
+    try:
+        return msgspec.json.decode(body, type=_Models).data
+    except (ValueError, RecursionError) as error:
+        raise RemoteProtocolError("what stands at /models is no list of models") from error
 
 
 def _listing(reply: HttpReply) -> tuple[tuple[str, ...], str]:
     """The models that a server lists, and what it calls the owner of the first one."""
-    try:
-        models = msgspec.json.decode(reply.body, type=_Listing).data if reply.status < 300 else []
-    except (ValueError, RecursionError):
-        models = []
+    models: list[ListedModel] = []
+    if reply.status < 300:
+        with suppress(RemoteProtocolError):
+            models = read_models(reply.body)
     owner = (models[0].owned_by or "") if models else ""
     return tuple(model.id for model in models), owner.lower()
 

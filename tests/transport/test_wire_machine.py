@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 
 import hypothesis
+import pytest
 import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -134,3 +135,13 @@ async def _event() -> trio.Event:
 
 def test_two_wires_keep_their_promises() -> None:
     run_state_machine_as_test(Wires, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("_attempt", range(8))  # the order of tasks is left to chance
+def test_both_say_goodbye_at_once_and_hear_each_other(_attempt: int) -> None:
+    wires = Wires()
+    wires.open(latency=0.0, capacity=50)
+    wires.close(side="client", code=1000)
+    wires.ping(side="client")
+    wires.close(side="server", code=1000)
+    wires.teardown()

@@ -412,7 +412,7 @@ class Wire(Protocol):
         """The next whole message, in order.
 
         Raises:
-            ConnectionEnded: no more will come.
+            ConnectionEnded: no more will come, and a goodbye that was under way from here has gone out.
         """
 
     async def send_many(self, source: ByteSource) -> None:

@@ -236,8 +236,8 @@ class FilterStream(Outgoing, trio.abc.Stream):
         """
         while not self._inbox:
             self._taken.set()
-            if self.ended is not None or self.received is not None:
-                raise self.story()
+            if self.ended is not None or (self.received is not None and self.sent is None):
+                raise self.story()  # where we said goodbye first, our frame may still be on its way out
             if self.violation is not None:
                 raise self.violation
             self._arrived = trio.Event()

@@ -7,14 +7,18 @@ from agentwire.link.dialling import Connector as Connector
 from agentwire.link.exchange import Exchange as Exchange
 from agentwire.link.lanes import Lane as Lane
 from agentwire.link.lanes import Lanes as Lanes
+from agentwire.link.line import Line as Line
+from agentwire.link.line import LineStatistics as LineStatistics
+from agentwire.link.line import open_line as open_line
 from agentwire.link.link import Link as Link
-from agentwire.link.link import LinkStatistics as LinkStatistics
 from agentwire.link.link import open_link as open_link
 from agentwire.link.outcome import Fate as Fate
 from agentwire.link.outcome import RequestLost as RequestLost
 from agentwire.link.outcome import ResponseError as ResponseError
 from agentwire.link.outcome import TurnOverflow as TurnOverflow
 from agentwire.link.progress import Progress as Progress
+from agentwire.link.way import LinkStatistics as LinkStatistics
+from agentwire.link.way import Way as Way
 
 __all__ = [
     "Address",
@@ -23,11 +27,15 @@ __all__ = [
     "Fate",
     "Lane",
     "Lanes",
+    "Line",
+    "LineStatistics",
     "Link",
     "LinkStatistics",
     "Progress",
     "RequestLost",
     "ResponseError",
     "TurnOverflow",
+    "Way",
+    "open_line",
     "open_link",
 ]

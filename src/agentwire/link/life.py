@@ -106,6 +106,8 @@ class Life:
         """It is over, in this way; the first word counts."""
         if self.ended is None:
             self.ended = end
+            if self.lost_since is None:
+                self.lost_since = trio.current_time()
             _log.debug("link to %s: %s", self._dialler.address, end)
             self._on_end(end)
 
@@ -128,7 +130,7 @@ class Life:
 
     def grows_old(self) -> None:
         """The connection will end soon: in a session, another one takes over now."""
-        if self._in_session:
+        if self.in_session:
             self._carrying.cancel(reason="the connection gets old: the link goes on on another one")
 
     @property
@@ -143,12 +145,13 @@ class Life:
     # From one connection to the next
 
     @property
-    def _in_session(self) -> bool:
+    def in_session(self) -> bool:
+        """Whether the server keeps its end of it for a while when a connection is lost."""
         return self._progress is not None and self._progress.token is not None
 
     def _comes_back(self, end: ConnectionEnded) -> bool:
         final = end.received is not None and end.received.code in _FINAL
-        return self._in_session and self.ended is None and not final
+        return self.in_session and self.ended is None and not final
 
     async def _come_back(self, end: ConnectionEnded) -> ConnectionEnded:
         """Open another connection and go on there; returns how that one ended. Ends the link if there is none."""

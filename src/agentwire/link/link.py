@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import attrs
 import trio
@@ -22,6 +23,7 @@ from agentwire.link.outcome import Fate, RequestLost
 from agentwire.link.outgoing import Outgoing
 from agentwire.link.progress import Progress
 from agentwire.link.switch import Switch
+from agentwire.link.way import LinkStatistics
 from agentwire.protocol.codec import encode_create
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
 from agentwire.protocol.hello import CANCEL_EXTENSION, Goaway, encode_cancel
@@ -30,38 +32,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 from agentwire.runtime.groups import open_flat_nursery
 
-__all__ = ["Link", "LinkStatistics", "open_link"]
-
-
-@attrs.frozen
-class LinkStatistics:
-    """A snapshot of one link.
-
-    Attributes:
-        connections: connections so far: more than one if its session was resumed.
-        lanes: lanes used so far, the default lane among them.
-        running: requests whose events may still come, abandoned ones among them.
-        waiting: requests that wait for a lane.
-        buffered_bytes: events that wait to be read.
-        unsent_bytes: requests that wait to be written.
-        bytes_in: bytes that came from the server.
-        bytes_out: bytes that went there.
-        events: events that came.
-        keepalives: those among them that only said that a response still runs.
-        unexpected: those among them that fitted no request.
-    """
-
-    connections: int
-    lanes: int
-    running: int
-    waiting: int
-    buffered_bytes: int
-    unsent_bytes: int
-    bytes_in: int
-    bytes_out: int
-    events: int
-    keepalives: int
-    unexpected: int
+__all__ = ["Link", "open_link"]
 
 
 class _Note:
@@ -79,9 +50,17 @@ class Link:
         limits: the bounds in force.
         lanes: its lanes.
         life: its connections.
+        number: counts the links of one line, from 1.
+        interrupted: whether requests were lost when it ended.
     """
 
-    def __init__(self, dialler: Dialler, *, relaying: bool = False, resume_within: float | None = None) -> None:
+    remembers: Final = True
+
+    def __init__(
+        self, dialler: Dialler, *, relaying: bool = False, resume_within: float | None = None, number: int = 1
+    ) -> None:
+        self.number = number
+        self.interrupted = False
         self.address = dialler.address
         self.limits = limits = dialler.limits
         self.lanes = Lanes(limits.lanes, limits.running)
@@ -92,6 +71,9 @@ class Link:
         self._switch.on_news = self._heard
         self._flow = Flow(limits.relay_bytes, limits.turn_buffer_bytes) if relaying else None
         self._told: Callable[[], None] = _nothing
+        self._retired = ""
+        self._open: set[Exchange] = set()
+        self._empty = trio.lowlevel.ParkingLot()
         self._over = trio.Event()
         self.life = Life(dialler, self._outgoing, self._switch, flow=self._flow, progress=progress, on_end=self._end)
 
@@ -141,11 +123,13 @@ class Link:
             LocalProtocolError: the message is larger than ``limits.message_bytes``.
         """
         exchange = Exchange(lane, limit=self.limits.turn_buffer_bytes, flow=self._flow)
+        self._open.add(exchange)
         try:
             await self._send(exchange, message)
             yield exchange
         finally:
             self._leave(exchange)
+            self._close_one(exchange)
 
     async def _acquire(self, request: CreateRequest) -> Lane:
         try:
@@ -160,14 +144,25 @@ class Link:
                 "send less, or files by URL"
             )
         await self._outgoing.room(len(data))
-        if self._switch.retiring is not None:
-            end = ConnectionEnded(cause=f"the server takes no more requests on it: {self._switch.retiring.message}")
-            raise RequestLost(end, fate=Fate.NEVER_SENT)
+        if (refused := self._refuses()) is not None:
+            raise RequestLost(refused, fate=Fate.NEVER_SENT)
         if self.ended is not None:
             raise RequestLost(self.ended, fate=Fate.NEVER_SENT)
         exchange.lane.current = exchange
         self._outgoing.put(exchange, data)
         self.life.kick()
+
+    def _refuses(self) -> ConnectionEnded | None:
+        """Why it takes no more requests; one in a session goes on elsewhere instead."""
+        said = self._switch.retiring
+        if said is not None and not self.life.in_session:
+            return ConnectionEnded(cause=f"the server takes no more requests on it: {said.message}")
+        return ConnectionEnded(cause=self._retired) if self._retired else None
+
+    def _close_one(self, exchange: Exchange) -> None:
+        self._open.discard(exchange)
+        if not self._open:
+            self._empty.unpark_all()
 
     def _leave(self, exchange: Exchange) -> None:
         exchange.leave()
@@ -203,8 +198,19 @@ class Link:
 
     @property
     def retiring(self) -> bool:
-        """Whether the server has said that this connection is near its end: ask nothing more on it."""
-        return self._switch.retiring is not None or self._switch.goaway is not None
+        """Whether the server has said that this connection is near its end: ask nothing more on it.
+
+        Not where a session takes its place.
+        """
+        goaway = self._switch.goaway
+        if self.life.in_session:
+            return goaway is not None and goaway.reason != "connection_limit"
+        return self._switch.retiring is not None or goaway is not None
+
+    @property
+    def lost_since(self) -> float | None:
+        """Trio's time since when there has been no connection; None while there is one."""
+        return self.life.lost_since
 
     @property
     def slow(self) -> int:
@@ -228,6 +234,21 @@ class Link:
         assert self.ended is not None
         return self.ended
 
+    def retire(self, cause: str) -> None:
+        """Take no more requests; those that wait for a lane are told that they were never sent.
+
+        Args:
+            cause: what they are told.
+        """
+        self._retired = cause
+        self.lanes.close(ConnectionEnded(cause=cause))
+
+    async def drained(self) -> None:
+        """Wait until no request is open; those that were abandoned do not count."""
+        await trio.lowlevel.checkpoint()
+        while self._open:
+            await self._empty.park()
+
     async def close(self) -> None:
         """Say goodbye (1000) and close, within ``limits.close_grace``; requests that still run are told."""
         await self.life.close()
@@ -244,6 +265,7 @@ class Link:
         self._told()
 
     def _end(self, end: ConnectionEnded) -> None:
+        self.interrupted = any(exchange.fate is not Fate.FINISHED for exchange in self._open)
         for lane in self.lanes:
             if lane.current is not None:
                 lane.current.lose(end)
@@ -283,6 +305,7 @@ async def open_link(
     connector: Connector | None = None,
     relaying: bool = False,
     resume_within: float | None = None,
+    number: int = 1,
 ) -> AsyncGenerator[Link]:
     """Connect to a server's Responses WebSocket; the connection is closed when the context is left.
 
@@ -302,6 +325,7 @@ async def open_link(
             a server without lanes is found out by its first answer. For gateways.
         resume_within: ask for a session that outlives its connection for so many seconds. A server that has the
             extension grants it: then a lost connection, or one that gets old, is replaced, and no request notices.
+        number: counts the links of one line.
 
     Raises:
         ConnectFailed: nobody could be reached.
@@ -319,7 +343,7 @@ async def open_link(
         sources=sources or Sources.system(),
         connector=connector,
     )
-    link = Link(dialler, relaying=relaying, resume_within=resume_within)
+    link = Link(dialler, relaying=relaying, resume_within=resume_within, number=number)
     async with open_flat_nursery() as nursery:
         await nursery.start(link.life.run)
         try:

@@ -1,0 +1,275 @@
+"""A client's line to a server: where requests go, for hours; one way after the other, opened when it is needed.
+
+Whoever has a request asks for the way and sends it there. Many who ask at once share one attempt, so that a server that
+comes back is not met by a storm; an old way takes nothing new, and is closed when its last request has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from agentwire.link.dialling import Connector
+from agentwire.link.link import open_link
+from agentwire.link.reopening import Attempt, reopen
+from agentwire.link.way import LinkStatistics, Way
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.ids import Sources
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.groups import open_flat_nursery
+
+__all__ = ["Line", "LineStatistics", "open_line"]
+
+_log = logging.getLogger("agentwire.link")
+
+Opener = Callable[[int], AbstractAsyncContextManager[Way]]
+"""Opens the way of that number."""
+
+
+@attrs.frozen
+class LineStatistics:
+    """A snapshot of a line.
+
+    Attributes:
+        ways: how many there have been.
+        draining: old ones whose requests still run.
+        failed: attempts to open one that failed.
+        waiting: tasks that wait for a way.
+        current: of the latest way.
+    """
+
+    ways: int
+    draining: int
+    failed: int
+    waiting: int
+    current: LinkStatistics
+
+
+class Line:
+    """A line to a server; made by `open_line`, which also closes it. Safe to use from many tasks."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        nursery: trio.Nursery,
+        *,
+        limits: Limits,
+        sources: Sources,
+        within: float | None,
+        reopens: bool,
+    ) -> None:
+        self.limits = limits
+        self._opener = opener
+        self._nursery = nursery
+        self._sources = sources
+        self._within = within
+        self._reopens = reopens
+        self._current: Way | None = None
+        self._kept: dict[Way, trio.CancelScope] = {}
+        self._attempt: Attempt | None = None
+        self._gave_up = False
+        self._opened_at = 0.0
+        self._ways = 0
+        self._failed = 0
+        self._end: ConnectionEnded | None = None
+        self._over = trio.Event()
+
+    @property
+    def current(self) -> Way:
+        """The latest way, which may have ended by now."""
+        assert self._current is not None
+        return self._current
+
+    @property
+    def lost_since(self) -> float | None:
+        """Trio's time since when there has been no connection; None while there is one."""
+        return self.current.lost_since
+
+    @property
+    def ended(self) -> ConnectionEnded | None:
+        """How it ended: closed on this side, or lost and not to be reopened; None while requests may come."""
+        if self._end is None and not self._reopens and self._current is not None:
+            return self._current.ended
+        return self._end
+
+    async def way(self) -> Way:
+        """The way for the next request: the one that is open, or else a new one.
+
+        Waits for a connection as long as the line has patience, from when requests were lost or somebody asked; what
+        can never succeed is raised at once. Cancelled, nothing is left; the last one that waits ends the attempt. A
+        later call tries again.
+
+        Raises:
+            ConnectionEnded: the line has ended, or the server went away during the handshake.
+            ConnectFailed: nobody could be reached.
+            HandshakeRefused: the server wants no connection of this client.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self.ended is not None:
+                raise self.ended
+            way = self._current
+            if way is not None and (self._is_fit(way) or not self._reopens):
+                return way
+            await self._renew()
+
+    def _is_fit(self, way: Way) -> bool:
+        return way.ended is None and not way.retiring
+
+    async def _renew(self) -> None:
+        """Wait for the attempt that is being made, or make one."""
+        attempt = self._attempt
+        if attempt is None:
+            attempt = self._attempt = Attempt()
+            self._nursery.start_soon(self._open, attempt, name="line attempt")
+        try:
+            await attempt.wait()
+        finally:
+            if attempt.forsaken and self._attempt is attempt:
+                self._attempt = None
+
+    async def _open(self, attempt: Attempt) -> None:
+        attempt.error = ConnectionEnded(cause="closed on this side")
+        try:
+            with attempt.scope:
+                attempt.error = await reopen(
+                    self._open_once, limits=self.limits, sources=self._sources, until=self._patience()
+                )
+        finally:
+            self._gave_up = attempt.error is not None
+            if self._attempt is attempt:
+                self._attempt = None
+            attempt.done.set()
+
+    def _patience(self) -> float:
+        """Trio's time until which a connection is sought."""
+        now = trio.current_time()
+        way = self._current
+        if way is None:
+            return now
+        within = self._within if self._within is not None else float("inf")
+        lost = way.lost_since if way.interrupted and not self._gave_up else None
+        return (now if lost is None else lost) + within
+
+    async def _open_once(self) -> None:
+        """Open the next way, and let the last one end."""
+        try:
+            way: Way = await self._nursery.start(partial(self._keep, self._ways + 1), name="line way")
+        except Exception:
+            self._failed += 1
+            raise
+        self._ways = way.number
+        old, self._current = self._current, way
+        if old is not None and old.ended is None:
+            old.retire("the line goes on on another connection")
+            self._nursery.start_soon(self._drain, old, name="line drain")
+
+    async def _keep(self, number: int, *, task_status: trio.TaskStatus[Way]) -> None:  # noqa: ASYNC114 - called by `_open_once` alone
+        """Hold a way open until it ends or is not needed any more."""
+        async with self._opener(number) as way:
+            self._kept[way] = stay = trio.CancelScope()
+            try:
+                task_status.started(way)
+                with stay:
+                    end = await way.wait_ended()
+                    _log.info("way %d has ended: %s", number, end)
+            finally:
+                del self._kept[way]
+        if not self._reopens:
+            self._over.set()
+
+    async def _drain(self, way: Way) -> None:
+        await way.drained()
+        if way in self._kept:
+            self._kept[way].cancel(reason="its last request has ended")
+
+    async def wait_ended(self) -> ConnectionEnded:
+        """Wait until the line has ended; returns how."""
+        await self._over.wait()
+        assert self.ended is not None
+        return self.ended
+
+    async def close(self) -> None:
+        """Close all connections, each with a goodbye (1000) and within ``limits.close_grace``; requests are told."""
+        if self._end is None:
+            self._end = ConnectionEnded(cause="closed on this side")
+            self._over.set()
+        if self._attempt is not None:
+            self._attempt.scope.cancel(reason="the line is closed")
+        async with trio.open_nursery() as nursery:
+            for way in self._kept:
+                nursery.start_soon(way.close)
+
+    def statistics(self) -> LineStatistics:
+        """Counts at this moment."""
+        return LineStatistics(
+            ways=self._ways,
+            draining=len(self._kept) - (self.current in self._kept),
+            failed=self._failed,
+            waiting=self._attempt.waiting if self._attempt is not None else 0,
+            current=self.current.statistics(),
+        )
+
+
+@asynccontextmanager
+async def open_line(
+    url: str,
+    *,
+    key: str | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+    tls: ssl.SSLContext | None = None,
+    limits: Limits | None = None,
+    sources: Sources | None = None,
+    connector: Connector | None = None,
+    resume_within: float | None = None,
+    reopens: bool = True,
+) -> AsyncGenerator[Line]:
+    """Open a line to a server, its first connection included; everything is closed when the context is left.
+
+    Args:
+        url: see `Address.parse`.
+        key: API key; see `find_key` for what is taken from the environment instead.
+        headers: more headers for the upgrade request; an ``Authorization`` among them takes the place of the key.
+        tls: trust other than the system's, for ``wss://`` and ``https://``.
+        limits: bounds and deadlines.
+        sources: randomness.
+        connector: opens the byte stream instead of dialling; for tests.
+        resume_within: for so many seconds a lost connection is replaced; a session that outlives its connection is
+            asked for, too, and granted by a server that has the extension. None tries for ever, without a session.
+        reopens: False has a single connection, and the line ends with it.
+
+    Raises:
+        ConnectFailed: nobody could be reached.
+        HandshakeRefused: the server answered, but not with a WebSocket; the text says what it said.
+        ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
+        LocalProtocolError: the address or the key is not possible.
+    """
+    limits, sources = limits or Limits(), sources or Sources.system()
+
+    def opener(number: int) -> AbstractAsyncContextManager[Way]:
+        return open_link(
+            url,
+            key=key,
+            headers=headers,
+            tls=tls,
+            limits=limits,
+            sources=sources,
+            connector=connector,
+            resume_within=resume_within,
+            number=number,
+        )
+
+    async with open_flat_nursery() as nursery:
+        line = Line(opener, nursery, limits=limits, sources=sources, within=resume_within, reopens=reopens)
+        try:
+            await line.way()
+            yield line
+        finally:
+            await line.close()  # noqa: ASYNC102 - bounded; a cancellation cuts it short, and the sockets off
+            nursery.cancel_scope.cancel(reason="the line was left")

@@ -1,0 +1,233 @@
+"""A line: one connection after the other, one attempt for all who wait, and nothing new on what is old."""
+
+from __future__ import annotations
+
+import itertools
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from agentwire.link import Exchange, Fate, Line, RequestLost, Way, open_line
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.testing import MemoryStream, network, no_leaks
+from agentwire.transport.websocket import HandshakeRefused
+from tests.link.lines import ask, echo, follows, leaves, lined, refuses, say
+from tests.link.peer import LIMITS, URL, Peer, created, delta, error, text_turn
+
+
+async def breaks(peer: Peer) -> None:
+    """Take a request, begin an answer, and be gone."""
+    request = await peer.request()
+    peer.say(created("resp_x"), delta("half"), lane=request.get("stream_id"))
+    await trio.sleep(0.1)
+    peer.stream.reset()
+
+
+async def read_all(exchange: Exchange) -> None:
+    async for _ in exchange:
+        pass
+
+
+async def lose(line: Line) -> RequestLost:
+    way = await line.way()
+    async with way.exchange(ask()) as exchange:
+        with pytest.raises(RequestLost) as caught:
+            await read_all(exchange)
+    return caught.value
+
+
+# One way after the other
+
+
+async def test_a_lost_connection_is_replaced_when_somebody_asks(autojump_clock: MockClock) -> None:
+    async with no_leaks(), lined(follows(breaks), follows(echo)) as (line, servers):
+        lost = await lose(line)
+        assert lost.fate is Fate.STARTED
+        assert line.lost_since == trio.current_time()
+        await trio.sleep(100)
+        assert servers.served == 1  # nobody asked
+        assert await say(line, "again") == "<again>"
+        assert line.current.number == 2
+        assert not (line.lost_since or line.ended)
+
+
+async def test_the_same_way_is_used_as_long_as_it_is_open(autojump_clock: MockClock) -> None:
+    async with lined() as (line, servers):
+        assert [await say(line, text) for text in "ab"] == ["<a>", "<b>"]
+        assert await line.way() is line.current
+    assert servers.served == 1
+    assert line.ended is not None
+    assert line.ended.cause == "closed on this side"
+
+
+async def test_all_who_wait_share_one_attempt(autojump_clock: MockClock) -> None:
+    async with lined(follows(breaks), leaves, leaves, follows(echo), resume_within=60) as (line, servers):
+        await lose(line)
+        ways: list[Way] = []
+
+        async def one() -> None:
+            ways.append(await line.way())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(one)
+            await trio.testing.wait_all_tasks_blocked()
+            assert line.statistics().waiting == 50
+        assert servers.served == 4
+        assert set(ways) == {line.current}
+        assert (line.statistics().failed, line.statistics().ways) == (2, 2)
+
+
+async def test_attempts_are_ever_further_apart(autojump_clock: MockClock) -> None:
+    times: list[float] = []
+
+    async def refuse(stream: MemoryStream) -> None:
+        times.append(trio.current_time())
+        await leaves(stream)
+
+    async with lined(follows(breaks), refuse, resume_within=60) as (line, _):
+        await lose(line)
+        lost = trio.current_time()
+        with pytest.raises(ConnectionEnded):
+            await line.way()
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert times[0] == lost
+    assert 0.05 <= pauses[0] <= 0.1
+    assert all(2.5 <= pause <= 5 for pause in pauses[8:])
+    assert 55 <= times[-1] - lost <= 60
+
+
+# Errors
+
+
+async def test_after_giving_up_a_later_call_tries_again(autojump_clock: MockClock) -> None:
+    doomed = [leaves] * 5
+    async with lined(follows(breaks), *doomed, follows(echo), resume_within=0.5) as (line, _):
+        await lose(line)
+        with pytest.raises(ConnectionEnded):
+            await line.way()
+        assert line.ended is None
+        assert await say(line) == "<Hi>"
+
+
+async def test_a_final_refusal_is_raised_at_once(autojump_clock: MockClock) -> None:
+    async with lined(follows(breaks), refuses(401, body="no key"), resume_within=60) as (line, servers):
+        await lose(line)
+        before = trio.current_time()
+        with pytest.raises(HandshakeRefused, match="no key"):
+            await line.way()
+        assert trio.current_time() == before
+        assert servers.served == 2
+
+
+async def test_the_first_connection_is_tried_once(autojump_clock: MockClock) -> None:
+    net = network()
+    async with no_leaks(), trio.open_nursery() as nursery:
+        await nursery.start(net.serve, leaves)
+        with pytest.raises(ConnectionEnded):
+            async with open_line(URL, limits=LIMITS, connector=net.connect, resume_within=60):
+                raise AssertionError("it must not open")
+        assert len(net.links) == 1
+        nursery.cancel_scope.cancel(reason="the test is over")
+
+
+async def test_the_callers_scope_bounds_the_wait(autojump_clock: MockClock) -> None:
+    async with no_leaks(), lined(follows(breaks), leaves) as (line, servers):
+        await lose(line)
+        before = trio.current_time()
+        with trio.move_on_after(3) as scope:
+            await line.way()
+        assert scope.cancelled_caught
+        assert trio.current_time() == before + 3
+        served = servers.served
+        await trio.sleep(60)
+        assert servers.served == served  # with the last one who waited, the attempt ended
+
+
+async def test_one_who_leaves_does_not_end_the_attempt_of_the_others(autojump_clock: MockClock) -> None:
+    async with lined(follows(breaks), leaves, leaves, leaves, follows(echo)) as (line, _):
+        await lose(line)
+
+        async def impatient() -> None:
+            with trio.move_on_after(0.01):
+                await line.way()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(impatient)
+            assert await say(line) == "<Hi>"
+
+
+async def test_a_line_that_does_not_reopen_ends_with_its_connection(autojump_clock: MockClock) -> None:
+    async with lined(follows(breaks), follows(echo), reopens=False) as (line, servers):
+        await lose(line)
+        with pytest.raises(ConnectionEnded):
+            await line.way()
+        assert await line.wait_ended() is line.ended
+        assert servers.served == 1
+
+
+async def test_a_closed_line_takes_nothing_more(autojump_clock: MockClock) -> None:
+    async with lined() as (line, _):
+        await line.close()
+        with pytest.raises(ConnectionEnded, match="closed on this side"):
+            await line.way()
+        assert (await line.wait_ended()).cause == "closed on this side"
+
+
+async def test_closing_ends_an_attempt(autojump_clock: MockClock) -> None:
+    async with no_leaks(), lined(follows(breaks), leaves) as (line, _):
+        await lose(line)
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(ConnectionEnded, match="closed on this side"):
+                    await line.way()
+
+            nursery.start_soon(wait)
+            await trio.sleep(1)
+            await line.close()
+
+
+# Rotation
+
+
+@attrs.define
+class Old:
+    """A connection that says that it is near its end, while a request runs on it."""
+
+    finished: trio.Event = attrs.field(factory=trio.Event)
+    closed: float | None = None
+
+    async def __call__(self, peer: Peer) -> None:
+        request = await peer.request()
+        peer.say(created("resp_1"), lane=request.get("stream_id"))
+        peer.say(error("websocket_connection_limit_reached"))
+        await trio.sleep(10)
+        peer.say(*text_turn("resp_1", "late")[1:], lane=request.get("stream_id"))
+        try:
+            await peer.wire.receive()
+        except ConnectionEnded:
+            self.closed = trio.current_time()
+
+
+async def test_at_the_limit_new_requests_go_elsewhere_and_old_ones_end(autojump_clock: MockClock) -> None:
+    old = Old()
+    answers: list[str] = []
+
+    async def first(line: Line) -> None:
+        answers.append(await say(line, "first"))
+
+    async with no_leaks(), lined(follows(old), follows(echo)) as (line, servers):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first, line)
+            await trio.sleep(1)
+            assert line.current.retiring
+            answers.append(await say(line, "second"))
+            assert line.statistics().draining == 1
+        assert answers == ["<second>", "late"]
+        await trio.sleep(1)
+        assert (old.closed, servers.served) == (10, 2)
+        assert line.statistics().draining == 0

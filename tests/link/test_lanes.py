@@ -8,6 +8,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lanes
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.testing import run
@@ -80,3 +81,70 @@ async def test_a_free_lane_of_the_caller_is_not_given_to_others() -> None:
     lanes.release(await lanes.acquire("auto-1"))
     first, second = await lanes.acquire(), await lanes.acquire()
     assert (first.name, second.name) == (None, "auto-2")
+
+
+async def test_the_lane_that_is_forked_from_does_not_go_on_before_the_fork_has_begun() -> None:
+    lanes = Lanes(4, 4)
+    source, fork = await lanes.acquire("a"), await lanes.acquire("b")
+    source.latest = "resp_1"
+    assert lanes.remember("resp_1")
+    lanes.fork(fork, "resp_1")
+    gone: list[str] = []
+
+    async def go_on() -> None:
+        await lanes.quiet(source)
+        gone.append("on")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not gone
+        lanes.begun(fork)
+    assert gone == ["on"]
+    lanes.fork(source, "resp_1")  # a lane that goes on is no fork
+    await lanes.quiet(source)
+
+
+async def test_a_lane_that_is_forked_from_is_not_given_to_another_request() -> None:
+    lanes = Lanes(4, 4)
+    source, fork = await lanes.acquire(), await lanes.acquire("b")
+    source.latest = "resp_1"
+    lanes.release(source)
+    lanes.fork(fork, "resp_1")
+    other = await lanes.acquire(after="resp_1")
+    assert other not in (source, fork)
+    lanes.settle(fork)
+    assert await lanes.acquire(after="resp_1") is source
+
+
+async def test_a_holder_waits_for_what_it_abandoned() -> None:
+    lanes = Lanes(4, 4)
+    lane = await lanes.acquire("a")
+    lane.current = Exchange(lane, limit=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lanes.quiet, lane)
+        await trio.testing.wait_all_tasks_blocked()
+        lanes.settle(lane)
+
+
+async def test_a_holder_who_waits_is_told_of_the_end() -> None:
+    lanes = Lanes(4, 4)
+    lane = await lanes.acquire("a")
+    lane.current = Exchange(lane, limit=1)
+
+    async def go_on() -> None:
+        with pytest.raises(ConnectionEnded):
+            await lanes.quiet(lane)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+        await trio.testing.wait_all_tasks_blocked()
+        lanes.close(ConnectionEnded(cause="over"))
+
+
+async def test_runs_may_have_as_many_lanes_as_there_are_names() -> None:
+    lanes = Lanes(6, 3)
+    passing = [(await lanes.acquire()).name for _ in range(3)]
+    lasting = [(await lanes.acquire(lasting=True)).name for _ in range(4)]
+    assert passing == [None, "auto-1", "auto-2"]
+    assert lasting == ["auto-3", "auto-4", "auto-5", "auto-6"]

@@ -42,10 +42,14 @@ if TYPE_CHECKING:
     from agentwire.runtime.contracts import Summarized as Summarized
     from agentwire.runtime.policies import Cancel as Cancel
     from agentwire.runtime.policies import Resume as Resume
-    from agentwire.runtime.tools.local import ToolCall as ToolCall
+    from agentwire.runtime.tools.call import ToolCall as ToolCall
+    from agentwire.runtime.tools.call import ToolCancelled as ToolCancelled
+    from agentwire.runtime.tools.command import CommandResult as CommandResult
+    from agentwire.runtime.tools.command import run_command as run_command
     from agentwire.runtime.tools.local import ToolError as ToolError
     from agentwire.runtime.tools.local import tool as tool
     from agentwire.runtime.tools.source import McpServer as McpServer
+    from agentwire.runtime.tools.threads import tool_statistics as tool_statistics
     from agentwire.server.auth import Keys as Keys
     from agentwire.server.server import Server as Server
     from agentwire.server.server import serve as serve
@@ -88,9 +92,13 @@ EXPORTS: Final = {
     "McpServer": "agentwire.runtime.tools.source",
     "ApprovalRule": "agentwire.protocol.mcp",
     "ToolFilter": "agentwire.protocol.mcp",
-    "ToolCall": "agentwire.runtime.tools.local",
+    "ToolCall": "agentwire.runtime.tools.call",
+    "ToolCancelled": "agentwire.runtime.tools.call",
+    "CommandResult": "agentwire.runtime.tools.command",
+    "run_command": "agentwire.runtime.tools.command",
     "ToolError": "agentwire.runtime.tools.local",
     "tool": "agentwire.runtime.tools.local",
+    "tool_statistics": "agentwire.runtime.tools.threads",
     "ConnectFailed": "agentwire.transport.dial",
     "HandshakeRefused": "agentwire.transport.websocket",
     "__version__": "agentwire._version",

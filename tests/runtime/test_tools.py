@@ -20,7 +20,17 @@ from hypothesis import strategies as st
 from agentwire.protocol.content import InputImage, InputText
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.tools import LocalTool, Toolbox, ToolCall, ToolError, ToolResult, tool
+from agentwire.protocol.tools import CustomTool
+from agentwire.runtime.tools import (
+    LocalTool,
+    Toolbox,
+    ToolCall,
+    ToolCancelled,
+    ToolError,
+    ToolResult,
+    tool,
+    tool_statistics,
+)
 
 LIMITS = Limits(tool_seconds=10, cleanup=2, tool_output_bytes=100)
 
@@ -245,6 +255,14 @@ def _same(value: int) -> int:
     return value
 
 
+def _same_text(text: str) -> str:
+    return text
+
+
+def _two_texts(text: str, other: str) -> str:
+    return text + other
+
+
 def test_a_toolbox_has_each_name_once() -> None:
     box = Toolbox.of([_same, tool(name="other")(_same)])
     assert (box.names, len(box), "_same" in box, "missing" in box) == (("_same", "other"), 2, True, False)
@@ -333,6 +351,51 @@ def test_schema_and_decoding_agree(data: st.DataObject) -> None:
         assert run_tool(take, arguments).error
 
 
+# Free text
+
+LARK = {"type": "grammar", "syntax": "lark", "definition": 'start: "ls"'}
+
+
+@tool(free_text=LARK)
+def shell(command: Annotated[str, msgspec.Meta(max_length=10)], call: ToolCall) -> str:
+    """Run a command."""
+    return f"{call.arguments} in {call.id}: {command}"
+
+
+def test_a_free_text_tool_is_offered_with_its_format_and_gets_what_the_model_wrote() -> None:
+    assert shell.offer == CustomTool("shell", "Run a command.", LARK)
+    assert tool(free_text=True)(_same_text).offer == CustomTool("_same_text")
+    assert list(shell.spec.parameters or {}) == ["type", "properties", "required", "additionalProperties"]
+
+    async def main(text: str) -> ToolResult:
+        return await Toolbox.of([shell]).run("shell", text, call_id="c1", limits=LIMITS, free_text=True)
+
+    assert trio.run(main, 'ls "a"\n').output == 'ls "a"\n in c1: ls "a"\n'
+    result = trio.run(main, "ls" * 10)
+    assert result.error is not None
+    assert "Call shell again with a text that fits." in result.error
+
+
+def test_a_tool_that_takes_json_is_not_called_with_text() -> None:
+    async def main() -> ToolResult:
+        return await Toolbox.of([_same]).run("_same", "1", call_id="c1", limits=LIMITS, free_text=True)
+
+    assert trio.run(main).error == "_same is no free-text tool: call it with arguments that follow its schema"
+
+
+@pytest.mark.parametrize(
+    ("function", "free_text", "words"),
+    [
+        (_same, True, "needs one parameter of type str, and no more"),
+        (_two_texts, True, "needs one parameter of type str, and no more"),
+        (_same_text, {"type": "grammar", "syntax": "bnf"}, "cannot take free text of that format: syntax"),
+    ],
+)
+def test_what_cannot_take_free_text_is_refused(function: Callable[..., Any], free_text: Any, words: str) -> None:
+    with pytest.raises(LocalProtocolError, match=words):
+        tool(free_text=free_text)(function)
+
+
 # Output
 
 
@@ -397,6 +460,7 @@ def test_exceptions_become_output_and_go_to_the_log(caplog: pytest.LogCaptureFix
 
     result = run_tool(fail)
     assert result == ToolResult("ToolError: ValueError: bad path", "ValueError: bad path")
+    assert isinstance(result.exception, ValueError)
     assert "bad path" in str(caplog.records[0].exc_info)
     assert "fail (call_1) failed" in caplog.text
 
@@ -581,11 +645,21 @@ async def test_a_thread_is_left_to_itself_after_the_grace(caplog: pytest.LogCapt
         go_on.wait(30)
         ended.set()
 
-    result = await Toolbox.of([stubborn]).run("stubborn", "{}", call_id="c", limits=limits)
-    assert result.error == "stubborn did not finish within 0.01 s and was cancelled"
+    before = tool_statistics()
+    seen: list[str] = []
+    box = Toolbox.of([stubborn])
+    result = await box.run("stubborn", "{}", call_id="c", limits=limits, on_abandoned=lambda: seen.append("abandoned"))
+    assert result.error == "stubborn did not finish within 0.01 s and cannot be stopped; nobody knows what it has done"
+    assert result.unknown
     assert "runs on in its thread, left alone, 0.01 s after it was cancelled" in caplog.text
+    left = tool_statistics()
+    assert (left.abandoned - before.abandoned, left.still_running - before.still_running) == (1, 1)
+    assert seen == ["abandoned"]
     go_on.set()
     assert ended.wait(30)
+    with trio.fail_after(30):
+        while tool_statistics().still_running > before.still_running:  # noqa: ASYNC110 - a thread
+            await trio.sleep(0.001)
 
 
 async def test_a_thread_that_ends_within_the_grace_counts() -> None:
@@ -597,6 +671,36 @@ async def test_a_thread_that_ends_within_the_grace_counts() -> None:
         "brisk", "{}", call_id="c", limits=attrs.evolve(LIMITS, cleanup=30), seconds=0.01
     )
     assert result == ToolResult("done")
+
+
+async def test_a_plain_function_that_asks_ends_with_its_call() -> None:
+    said: list[str] = []
+    started = threading.Event()
+
+    def patient(call: ToolCall) -> None:
+        started.set()
+        try:
+            call.check()
+            while not call.cancelled:
+                time.sleep(0.001)
+            said.append("asked")
+            call.check()
+        except ToolCancelled as cancelled:
+            said.append(str(cancelled))
+            raise
+
+    before = tool_statistics()
+    async with trio.open_nursery() as nursery:
+        run = functools.partial(Toolbox.of([patient]).run, call_id="c", limits=attrs.evolve(LIMITS, cleanup=30))
+        nursery.start_soon(run, "patient", "{}")
+        while not started.is_set():  # noqa: ASYNC110 - a thread
+            await trio.sleep(0.001)
+        nursery.cancel_scope.cancel(reason="the plug was pulled")
+    assert said == ["asked", "the plug was pulled"]
+    result = await run("patient", "{}", seconds=0.01)
+    assert result == ToolResult.failed("patient did not finish within 0.01 s and was cancelled")
+    assert said[3:] == ["the call is out of time"]
+    assert tool_statistics() == before
 
 
 async def test_a_plain_function_may_return_an_awaitable() -> None:

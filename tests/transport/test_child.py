@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from agentwire.protocol.limits import Limits
+from agentwire.runtime.processes import INHERITED
 from agentwire.runtime.tools.source import SessionLost
-from agentwire.transport.child import INHERITED, Child, open_child
+from agentwire.transport.child import Child, open_child
 
 LIMITS = Limits(mcp_exit=0.2, mcp_stderr_bytes=10, message_bytes=200_000)
 IGNORING = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

@@ -55,7 +55,7 @@ class Offer:
             else:
                 functions.append(tool)
         toolbox = Toolbox.of(functions)
-        return cls(toolbox, (*(to_wire(spec) for spec in toolbox.specs), *others))
+        return cls(toolbox, (*(to_wire(offer) for offer in toolbox.offers), *others))
 
 
 def build_request(

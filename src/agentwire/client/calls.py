@@ -41,6 +41,9 @@ class Calls:
         limits: time and output of one call.
         concurrency: how many run at once.
         tell: takes each step, without waiting.
+
+    Attributes:
+        abandoned: plain functions that were left alone in their threads.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Calls:
         self._running = 0
         self._idle = trio.lowlevel.ParkingLot()
         self._cancelled: str | None = None
+        self.abandoned = 0
 
     @property
     def running(self) -> int:
@@ -120,10 +124,17 @@ class Calls:
             self._idle.unpark_all()
 
     async def _answer(self, call: Call) -> ToolResult:
-        if isinstance(call, CustomToolCall):
-            await trio.lowlevel.checkpoint()
-            return ToolResult.failed(f"there is no free-text tool {call.name!r}")
-        return await self._toolbox.run(call.name, call.arguments, call_id=call.call_id, limits=self._limits)
+        return await self._toolbox.run(
+            call.name,
+            _given(call),
+            call_id=call.call_id,
+            limits=self._limits,
+            free_text=isinstance(call, CustomToolCall),
+            on_abandoned=self._count_abandoned,
+        )
+
+    def _count_abandoned(self) -> None:
+        self.abandoned += 1
 
 
 def _same(one: Call, other: Call) -> bool:

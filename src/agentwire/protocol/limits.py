@@ -158,7 +158,9 @@ class Limits:
     tool_output_bytes: int = _count(MIB)
     """Output of one tool call; more is cut, and says so."""
     tool_seconds: float = _bound(600.0)
-    """Time that one server-run tool call may take."""
+    """Time that one tool call may take."""
+    command_exit: float = _bound(2.0)
+    """Time that a command, and all that it has started, has to leave after SIGTERM; then it is killed."""
 
     # A server of tools (MCP).
     mcp_connect: float = _bound(20.0)

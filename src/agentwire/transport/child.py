@@ -7,7 +7,6 @@ environment it sees little, so that no key leaks by accident.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -17,12 +16,10 @@ from typing import Final
 import trio
 
 from agentwire.protocol.limits import Limits
+from agentwire.runtime.processes import environment, signal_group
 from agentwire.runtime.tools.source import SessionLost
 
-__all__ = ["INHERITED", "Child", "open_child"]
-
-INHERITED: Final = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER")
-"""What a child sees of our environment: what programs need to be found and to run at all."""
+__all__ = ["Child", "open_child"]
 
 _log: Final = logging.getLogger("agentwire.child")
 _CHUNK: Final = 65_536
@@ -125,10 +122,10 @@ class Child:
         with trio.CancelScope(shield=True):
             await self._stdin.aclose()
             if not await self._gone():
-                self._signal(signal.SIGTERM)
+                signal_group(self.pid, signal.SIGTERM)
                 if not await self._gone():
                     _log.warning("%s (%d) did not leave, and is killed", self.name, self.pid)
-            self._signal(signal.SIGKILL)  # whom it started, too, and those who ignored the last one
+            signal_group(self.pid, signal.SIGKILL)  # whom it started, too, and those who ignored the last one
             await self._process.wait()
             await self._stdout.aclose()
             await self._stderr.aclose()
@@ -137,10 +134,6 @@ class Child:
         with trio.move_on_after(self._limits.mcp_exit):
             await self._process.wait()
         return self._process.returncode is not None
-
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # the group is empty
-            os.killpg(self.pid, number)
 
 
 @asynccontextmanager
@@ -152,17 +145,16 @@ async def open_child(
     Args:
         name: for the log.
         command: the program and its arguments.
-        env: its environment, besides `INHERITED`.
+        env: its environment, besides what every child sees of ours.
         cwd: its folder; ours if left out.
         limits: how long its lines may be, and how long it may take to leave.
 
     Raises:
         OSError: it cannot be started.
     """
-    inherited = {key: value for key in INHERITED if (value := os.environ.get(key)) is not None}
     process = await trio.lowlevel.open_process(
         list(command),
-        env={**inherited, **env},
+        env=environment(env),
         cwd=cwd,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -6,9 +6,25 @@ A `Toolbox` runs one by name and turns whatever happens into something the model
 
 from __future__ import annotations
 
-from agentwire.runtime.tools.local import LocalTool, ToolCall, ToolError, tool
+from agentwire.runtime.tools.call import ToolCall, ToolCancelled
+from agentwire.runtime.tools.command import CommandResult, run_command
+from agentwire.runtime.tools.local import LocalTool, ToolError, tool
 from agentwire.runtime.tools.output import ToolResult
 from agentwire.runtime.tools.signature import Signature
+from agentwire.runtime.tools.threads import ToolStatistics, tool_statistics
 from agentwire.runtime.tools.toolbox import Toolbox
 
-__all__ = ["LocalTool", "Signature", "ToolCall", "ToolError", "ToolResult", "Toolbox", "tool"]
+__all__ = [
+    "CommandResult",
+    "LocalTool",
+    "Signature",
+    "ToolCall",
+    "ToolCancelled",
+    "ToolError",
+    "ToolResult",
+    "ToolStatistics",
+    "Toolbox",
+    "run_command",
+    "tool",
+    "tool_statistics",
+]

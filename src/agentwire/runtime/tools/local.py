@@ -9,21 +9,26 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, Literal, ParamSpec, TypeVar, overload
 
 import attrs
 
+from agentwire.protocol.checks import Misfit
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
-from agentwire.protocol.tools import FunctionTool
-from agentwire.runtime.tools.signature import Signature, ToolCall
+from agentwire.protocol.settings import check_grammar
+from agentwire.protocol.tools import CustomTool, FunctionTool
+from agentwire.runtime.tools.signature import Signature
 
-__all__ = ["LocalTool", "Rerun", "ToolCall", "ToolError", "tool"]
+__all__ = ["FreeText", "LocalTool", "Rerun", "ToolError", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Rerun = Literal["never", "safe"]
+
+FreeText = bool | Mapping[str, Any]
+"""Whether a tool takes free text instead of JSON; or the text's format, as it is on the wire."""
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
@@ -38,13 +43,15 @@ class LocalTool(Generic[P, R]):
 
     Attributes:
         function: async, or plain: a plain one runs in a thread, which cannot be interrupted; cancelled, it is left
-            to itself after ``Limits.cleanup`` seconds, and its result is dropped.
+            to itself after ``Limits.cleanup`` seconds, and its result is dropped. One that takes long should take
+            a `ToolCall` and ask it whether it is still wanted.
         name: what the model calls it.
         description: what the model is told of it.
         signature: schema and reader of its arguments.
         timeout: seconds that one call may take; None is ``Limits.tool_seconds``.
         rerun: whether the same call may run a second time when nobody knows how the first one ended.
         output_bytes: most bytes of output that are passed on; None is ``Limits.tool_output_bytes``.
+        free_text: whether a client offers it as a free-text tool, or the text's format.
     """
 
     function: Callable[P, R]
@@ -54,6 +61,7 @@ class LocalTool(Generic[P, R]):
     timeout: float | None = None
     rerun: Rerun = "never"
     output_bytes: int | None = None
+    free_text: FreeText = False
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself, with no policy round it."""
@@ -69,8 +77,15 @@ class LocalTool(Generic[P, R]):
 
     @property
     def spec(self) -> FunctionTool:
-        """What a request offers to the model (Responses API, function tool)."""
+        """It as a function tool, with JSON arguments (Responses API)."""
         return FunctionTool(self.name, self.signature.schema, self.signature.strict, self.description)
+
+    @property
+    def offer(self) -> FunctionTool | CustomTool:
+        """What a client's request offers to the model: it as it is, with arguments or free text (Responses API)."""
+        if not self.free_text:
+            return self.spec
+        return CustomTool(self.name, self.description, self.free_text if isinstance(self.free_text, Mapping) else None)
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> LocalTool[..., Any]:
@@ -91,6 +106,7 @@ def make_tool(
     rerun: Rerun = "never",
     strict: bool | None = None,
     output_bytes: int | None = None,
+    free_text: FreeText = False,
 ) -> LocalTool[P, R]:
     """A function as a tool; see `tool` for the arguments and the errors."""
     given: object = function
@@ -109,8 +125,22 @@ def make_tool(
     if rerun not in ("never", "safe"):
         raise LocalProtocolError(f"tool {known!r}: rerun must be 'never' or 'safe', not {rerun!r}")
     signature = Signature.of(function, known, strict=strict)
+    if free_text:
+        _check_free_text(known, signature, free_text)
     told = description if description is not None else _first_paragraph(function)
-    return LocalTool(function, known, told, signature, timeout, rerun, output_bytes)
+    return LocalTool(function, known, told, signature, timeout, rerun, output_bytes, free_text)
+
+
+def _check_free_text(name: str, signature: Signature, free_text: FreeText) -> None:
+    if not signature.takes_text:
+        raise LocalProtocolError(f"tool {name!r} takes free text, so it needs one parameter of type str, and no more")
+    if isinstance(free_text, Mapping):
+        try:
+            check_grammar(free_text)
+        except Misfit as misfit:
+            raise LocalProtocolError(
+                f"tool {name!r} cannot take free text of that format: {misfit.param}: {misfit.expected}"
+            ) from None
 
 
 @overload
@@ -124,6 +154,7 @@ def tool(
     rerun: Rerun = "never",
     strict: bool | None = None,
     output_bytes: int | None = None,
+    free_text: FreeText = False,
 ) -> Callable[[Callable[P, R]], LocalTool[P, R]]: ...
 def tool(function: Callable[..., Any] | None = None, /, **policy: Any) -> Any:
     """Make a tool of a function: ``@tool``, or ``@tool(timeout=600)`` to say more than its signature does.
@@ -140,6 +171,9 @@ def tool(function: Callable[..., Any] | None = None, /, **policy: Any) -> Any:
         rerun: ``"never"``: it has effects, so a call whose outcome is unknown is not run again; ``"safe"``: it is.
         strict: whether the model must keep to the schema exactly; left out, wherever that loses nothing.
         output_bytes: most bytes of output that are passed on; the rest is cut, and the model is told so.
+        free_text: True: a client offers it as a tool that takes free text (Responses API, custom tool), which its one
+            ``str`` parameter receives; or the text's format, such as ``{"type": "grammar", "syntax": "lark",
+            "definition": ...}``. A server that runs it itself takes the text as an argument.
 
     Raises:
         LocalProtocolError: its signature, its name or its policy is not possible; the text says why.

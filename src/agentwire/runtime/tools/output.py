@@ -11,6 +11,7 @@ import attrs
 
 from agentwire.protocol.content import PARTS, InputText, OpaquePart, Part, text_of
 from agentwire.protocol.writing import encode_json
+from agentwire.runtime.tools.command import CommandResult
 
 __all__ = ["ToolResult", "render"]
 
@@ -24,10 +25,14 @@ class ToolResult:
     Attributes:
         output: what the model is told.
         error: why the call failed, or None if it did not; the output then says the same.
+        unknown: whether nobody knows what the call did, as it was cut off and may even go on.
+        exception: what the tool raised, if that is why it failed and it was not meant for the model.
     """
 
     output: str | tuple[Part, ...]
     error: str | None = None
+    unknown: bool = False
+    exception: BaseException | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -35,9 +40,9 @@ class ToolResult:
         return text_of(self.output)
 
     @classmethod
-    def failed(cls, reason: str) -> ToolResult:
+    def failed(cls, reason: str, *, unknown: bool = False, exception: BaseException | None = None) -> ToolResult:
         """A call that failed, for this reason."""
-        return cls(f"ToolError: {reason}", reason)
+        return cls(f"ToolError: {reason}", reason, unknown, exception)
 
 
 def render(value: Any, limit: int) -> str | tuple[Part, ...]:
@@ -46,6 +51,8 @@ def render(value: Any, limit: int) -> str | tuple[Part, ...]:
     Raises:
         TypeError: the value has no JSON.
     """
+    if isinstance(value, CommandResult):
+        value = value.text
     if isinstance(value, str):
         return _cut(value, limit)
     parts = (value,) if isinstance(value, _PART_TYPES) else value

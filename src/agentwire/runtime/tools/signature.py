@@ -16,9 +16,10 @@ import attrs
 import msgspec
 
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
+from agentwire.runtime.tools.call import ToolCall
 from agentwire.runtime.tools.schemas import name_types, note_default, obstacle, to_strict
 
-__all__ = ["ArgumentsError", "Signature", "ToolCall"]
+__all__ = ["ArgumentsError", "Signature"]
 
 _KINDS_REFUSED: Final[Mapping[object, str]] = {
     inspect.Parameter.VAR_POSITIONAL: "takes *{name}, which has no JSON schema; take a list instead",
@@ -29,21 +30,6 @@ _KINDS_REFUSED: Final[Mapping[object, str]] = {
 
 class ArgumentsError(AgentwireError):
     """The arguments of a call do not fit the tool's signature; the text says where, for the model to read."""
-
-
-@attrs.frozen
-class ToolCall:
-    """The call that a tool is answering; a parameter annotated with this class receives it.
-
-    Attributes:
-        id: the call id: one side effect, one id, so it serves as an idempotency key.
-        name: the tool's name.
-        arguments: the arguments as the model wrote them, JSON.
-    """
-
-    id: str
-    name: str
-    arguments: str
 
 
 @attrs.frozen
@@ -102,6 +88,19 @@ class Signature:
             raise ArgumentsError(f"the arguments are not valid JSON: {error}") from None
         given = ((field, getattr(value, f"p{index}")) for index, field in enumerate(self._fields))
         return {field: argument for field, argument in given if argument is not msgspec.UNSET}
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a single text is all that it takes."""
+        return len(self._fields) == 1 and self.schema["properties"][self._fields[0]].get("type") == "string"
+
+    def decode_text(self, text: str) -> dict[str, Any]:
+        """The keyword arguments for a free text; of use where `takes_text`.
+
+        Raises:
+            ArgumentsError: the text does not fit.
+        """
+        return self.decode(msgspec.json.encode({self._fields[0]: text}).decode())
 
 
 _Parameters = list[tuple[inspect.Parameter, Any]]

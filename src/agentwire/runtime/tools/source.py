@@ -92,7 +92,7 @@ class McpServer:
     Attributes:
         label: how requests and items name it; begins with a letter, and has letters, digits, ``-`` and ``_``.
         command: the program and its arguments; it speaks on stdin and stdout.
-        env: its environment, besides `agentwire.transport.child.INHERITED`.
+        env: its environment, besides `agentwire.runtime.processes.INHERITED`.
         cwd: its folder.
         url: of a server that is reached by HTTP.
         headers: for each request to it.

@@ -181,9 +181,7 @@ def openai_http_async(port: int, count: int) -> None:
         client = _sdk(port, "AsyncOpenAI")
 
         async def read(wanted: int) -> None:
-            async with await client.responses.create(
-                model=str(wanted), input="go", store=False, stream=True
-            ) as stream:
+            async with await client.responses.create(model=str(wanted), input="go", store=False, stream=True) as stream:
                 check(await counted_async(aiter(stream)), wanted)
 
         await rounds(read, count)

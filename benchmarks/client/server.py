@@ -86,8 +86,8 @@ def frame(payload: bytes) -> bytes:
 
 def line(payload: bytes) -> bytes:
     """An event of an SSE stream."""
-    kind = json.loads(payload[:80].partition(b",")[0] + b"}")["type"]
-    return b"event: " + kind.encode() + b"\ndata: " + payload + b"\n\n"
+    kind = payload.split(b'"', 4)[3]
+    return b"event: " + kind + b"\ndata: " + payload + b"\n\n"
 
 
 @lru_cache

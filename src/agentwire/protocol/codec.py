@@ -20,6 +20,7 @@ from agentwire.protocol.events import Event
 from agentwire.protocol.items import Item, Message
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.parsing import ANY, decode_object, parse_json, parse_object, request_error, strictly
+from agentwire.protocol.pieces import read_piece
 from agentwire.protocol.reading import Reader, request_reader, served_reader
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
@@ -237,6 +238,9 @@ def decode_event(frame: bytes | str) -> Event:
     Raises:
         RemoteProtocolError: no JSON object with a ``type``, or a member is missing that its type cannot do without.
     """
+    piece = read_piece(frame)
+    if piece is not None:
+        return piece
     event: Event = _served(_EVENT, frame, "event")
     return event
 

@@ -17,7 +17,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.testing import Fault, MemoryStream, cut_points, network, no_leaks, run
 from agentwire.testing.network import Network
 from agentwire.transport.filter import FilterStream
-from agentwire.transport.frames import FrameParser, Message, client_frame, server_frame, server_framing
+from agentwire.transport.frames import FrameParser, client_frame, server_frame, server_framing
 from tests.transport.test_frames import frame
 from tests.transport.wires import QUICK, Letters, client_wire, server_wire
 
@@ -52,7 +52,7 @@ async def library(filtered: FilterStream) -> None:
 def parsed(data: bytes) -> list[bytes]:
     """The messages in a server's bytes."""
     found = FrameParser(masked=False, max_message=1 << 30).feed(data)
-    return [one.payload for one in found if isinstance(one, Message)]
+    return [one for one in found if isinstance(one, bytes)]
 
 
 # Coming in

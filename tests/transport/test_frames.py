@@ -14,7 +14,6 @@ from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.transport.frames import (
     Control,
     FrameParser,
-    Message,
     client_frame,
     server_frame,
     server_header,
@@ -72,7 +71,7 @@ def test_our_frames_are_read_by_wsproto(size: int) -> None:
 @pytest.mark.parametrize("chunks", [None, 1, 1000])
 def test_frames_of_every_size_are_read(size: int, masked: bool, chunks: int | None) -> None:
     payload = bytes(place % 251 for place in range(size))
-    assert parse(frame(2, payload, masked=masked), masked=masked, chunks=chunks) == [Message(payload)]
+    assert parse(frame(2, payload, masked=masked), masked=masked, chunks=chunks) == [payload]
 
 
 @given(st.binary(max_size=2000), st.binary(min_size=4, max_size=4))
@@ -98,7 +97,7 @@ def test_fragments_are_joined_with_control_frames_between(chunks: int | None) ->
         )
     )
     ping, pong = Control(frame(9, b"ping"), 9, b"ping"), Control(frame(10), 10, b"")
-    expected = [ping, pong, Message(b"one two three"), Message(b"next"), Message(b"")]
+    expected = [ping, pong, b"one two three", b"next", b""]
     assert parse(data, chunks=chunks) == expected
 
 
@@ -158,7 +157,7 @@ def test_close_codes_that_may_be_sent(code: int) -> None:
 
 def test_servers_frames_must_not_be_masked() -> None:
     assert parse(frame(1, b"x"), masked=False) == [(1002, "server frames must not be masked")]
-    assert parse(frame(1, b"x", masked=False), masked=False) == [Message(b"x")]
+    assert parse(frame(1, b"x", masked=False), masked=False) == [b"x"]
 
 
 @pytest.mark.parametrize("chunks", [None, 1, 7])
@@ -182,13 +181,13 @@ def test_a_message_that_is_too_large_is_refused_and_its_end_is_found(data: bytes
     found.extend(parser.feed(b""))
     kinds = [one if isinstance(one, int) else one.opcode for one in found if isinstance(one, int | Control)]
     assert [kind for kind in kinds if kind != 9] == [1009, 8]
-    assert not any(isinstance(one, Message) for one in found)
+    assert not any(isinstance(one, bytes) for one in found)
 
 
 def test_a_large_message_is_refused_by_its_header_alone() -> None:
     assert parse(b"\x81\xff" + struct.pack("!Q", 1 << 40) + KEY, most=100) == [(1009, "message larger than 100 bytes")]
-    assert parse(frame(1, bytes(100)), most=100) == [Message(bytes(100))]
-    assert parse(frame(1, bytes(50), final=False) + frame(0, bytes(50)), most=100) == [Message(bytes(100))]
+    assert parse(frame(1, bytes(100)), most=100) == [bytes(100)]
+    assert parse(frame(1, bytes(50), final=False) + frame(0, bytes(50)), most=100) == [bytes(100)]
 
 
 def test_what_is_discarded_is_not_kept_but_its_end_is_found() -> None:
@@ -220,7 +219,7 @@ def test_any_chunking_of_any_legal_frames_gives_the_same_messages(
     found = [
         one for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True) for one in parser.feed(wire[start:end])
     ]
-    assert [one.payload for one in found if isinstance(one, Message)] == [b"".join(parts) for parts, _ in messages]
+    assert [one for one in found if isinstance(one, bytes)] == [b"".join(parts) for parts, _ in messages]
     assert b"".join(one.raw for one in found if isinstance(one, Control)) == b"".join(
         raw for raw in frames if raw[0] == 0x89
     )
@@ -229,4 +228,4 @@ def test_any_chunking_of_any_legal_frames_gives_the_same_messages(
 @given(st.binary(max_size=400), st.integers(1, 50))
 def test_any_bytes_are_messages_or_a_violation(data: bytes, chunks: int) -> None:
     for one in parse(data, most=50, chunks=chunks):
-        assert isinstance(one, Message | Control) or one[0] in (1002, 1007, 1009)  # type: ignore[index]
+        assert isinstance(one, bytes | Control) or one[0] in (1002, 1007, 1009)  # type: ignore[index]

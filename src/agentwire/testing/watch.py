@@ -21,7 +21,7 @@ from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.grammar import Checker, GrammarError
 from agentwire.server import server as served
 from agentwire.testing.telling import Telling
-from agentwire.transport.frames import FrameParser, Message
+from agentwire.transport.frames import FrameParser
 from agentwire.transport.http11 import Headers, HttpConnection
 from agentwire.transport.sse import SseParser
 from agentwire.transport.streams import Data, NetworkStream
@@ -186,8 +186,8 @@ class _WatchedStream(NetworkStream):
             data, self._head = bytes(self._head[end + len(_HEAD_END) :]), None
         try:
             for found in self._parser.feed(bytes(data)):
-                if isinstance(found, Message):
-                    self._follower.take(found.payload, self._judge)
+                if isinstance(found, bytes):
+                    self._follower.take(found, self._judge)
         except RemoteProtocolError as error:
             if not self._follower.silent:
                 self._follower.tell("frame", str(error))

@@ -17,7 +17,7 @@ from agentwire.protocol.errors import CloseFrame, ConnectionEnded, RemoteProtoco
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import ByteStream
 from agentwire.runtime.window import Framing
-from agentwire.transport.frames import CLOSE, PING, FrameParser, Message
+from agentwire.transport.frames import CLOSE, PING, Control, FrameParser
 from agentwire.transport.outgoing import Outgoing
 from agentwire.transport.refusal import AnswerReader
 from agentwire.transport.streams import close_now
@@ -201,11 +201,11 @@ class FilterStream(Outgoing, trio.abc.Stream):
         """
         try:
             for found in self._parser.feed(data):
-                if not isinstance(found, Message):
+                if isinstance(found, Control):
                     self._pass_control(found.raw, found.opcode, found.payload)
                     continue
                 self._messages_in += 1
-                self._inbox.append(found.payload)
+                self._inbox.append(found)
                 self._arrived.set()
                 if len(self._inbox) >= _INBOX:
                     self._taken = trio.Event()
@@ -234,6 +234,17 @@ class FilterStream(Outgoing, trio.abc.Stream):
             ConnectionEnded: the connection is over, or the peer has said goodbye.
             RemoteProtocolError: the peer broke the framing rules; close with its code.
         """
+        await self._have()
+        return self._inbox.popleft()
+
+    async def receive_ready(self) -> list[bytes]:
+        """The messages that are here, or the next one; raises as `receive`."""
+        await self._have()
+        ready = [*self._inbox]
+        self._inbox.clear()
+        return ready
+
+    async def _have(self) -> None:
         while not self._inbox:
             self._taken.set()
             if self.ended is not None or (self.received is not None and self.sent is None):
@@ -242,7 +253,6 @@ class FilterStream(Outgoing, trio.abc.Stream):
                 raise self.violation
             self._arrived = trio.Event()
             await self._arrived.wait()
-        return self._inbox.popleft()
 
     # Going out
 

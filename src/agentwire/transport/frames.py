@@ -12,7 +12,7 @@ from typing import NamedTuple, NoReturn
 
 from agentwire.protocol.errors import RemoteProtocolError
 
-__all__ = ["Control", "FrameParser", "Message", "client_frame", "server_frame", "server_framing", "server_header"]
+__all__ = ["Control", "FrameParser", "client_frame", "server_frame", "server_framing", "server_header"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _DATA = frozenset((CONTINUATION, TEXT, BINARY))
@@ -25,12 +25,6 @@ _HEADERS = [bytes((_FIN | TEXT, length)) for length in range(126)]
 _HEADERS += [struct.pack("!BBH", _FIN | TEXT, 126, length) for length in range(126, 1024)]
 _XOR = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
 _SHORT = 512  # up to here one big integer is faster than four translations (measured)
-
-
-class Message(NamedTuple):
-    """One whole message, fragments joined and unmasked."""
-
-    payload: bytes
 
 
 class Control(NamedTuple):
@@ -82,7 +76,7 @@ def unmask(payload: bytes, key: bytes) -> bytes:
 
 
 class FrameParser:
-    """Bytes in, whole messages and raw control frames out.
+    """Bytes in, whole messages (their payload, fragments joined and unmasked) and control frames out.
 
     Memory is bounded by ``max_message`` plus what one `feed` brings: a longer message is refused by its header,
     before its body is kept. After a fault of the framing itself nothing more can be read; after one of the size
@@ -111,7 +105,7 @@ class FrameParser:
         self._key = b""
         self._final = False
 
-    def feed(self, data: bytes) -> Iterator[Message | Control]:
+    def feed(self, data: bytes) -> Iterator[bytes | Control]:
         """Take bytes as they come.
 
         Yields:
@@ -126,7 +120,7 @@ class FrameParser:
         while self._buffer:
             before = len(self._buffer)
             found = self._continue_frame() if self._left else self._next_frame()
-            if found is not None and not (self._discarding and type(found) is Message):
+            if found is not None and not (self._discarding and type(found) is bytes):
                 yield found
             elif len(self._buffer) == before:
                 return
@@ -136,7 +130,7 @@ class FrameParser:
         self._discarding = True
         self._partial.clear()
 
-    def _next_frame(self) -> Message | Control | None:
+    def _next_frame(self) -> bytes | Control | None:
         """What the start of the buffer completes; None if nothing, or if its header is not all here yet."""
         buffer = self._buffer
         if len(buffer) < 2:
@@ -207,13 +201,13 @@ class FrameParser:
         except UnicodeDecodeError:
             self._fail("the reason of a close frame must be UTF-8", 1007)
 
-    def _data(self, final: bool, start: int, length: int) -> Message | None:
+    def _data(self, final: bool, start: int, length: int) -> bytes | None:
         buffer = self._buffer
         key = bytes(buffer[start - 4 : start]) if self._masked else b""
         if final and not self._fragmented and len(buffer) >= start + length and length <= self._max_message:
             payload = bytes(buffer[start : start + length])
             del buffer[: start + length]
-            return Message(unmask(payload, key) if self._masked else payload)
+            return unmask(payload, key) if self._masked else payload
         del buffer[:start]
         self._final, self._fragmented, self._left, self._key = final, not final, length, key
         self._size += length
@@ -222,7 +216,7 @@ class FrameParser:
             raise RemoteProtocolError(f"message larger than {self._max_message} bytes", close_code=1009)
         return self._finish() if final and not length else None
 
-    def _continue_frame(self) -> Message | None:
+    def _continue_frame(self) -> bytes | None:
         """Take what is here of a frame that comes in parts; unmasking as it comes keeps each step short."""
         chunk = bytes(self._buffer[: self._left])
         del self._buffer[: self._left]
@@ -233,8 +227,8 @@ class FrameParser:
             self._key = self._key[turn:] + self._key[:turn]
         return self._finish() if self._final and not self._left else None
 
-    def _finish(self) -> Message:
-        message = Message(bytes(self._partial))
+    def _finish(self) -> bytes:
+        message = bytes(self._partial)
         self._partial.clear()
         self._size = 0
         return message

@@ -100,6 +100,10 @@ class WebSocketWire:
         """The next message; raises `ConnectionEnded` at the end and `RemoteProtocolError` for the peer's faults."""
         return await self._filter.receive()
 
+    async def receive_ready(self) -> list[bytes]:
+        """The messages that are here, or the next one; raises as `receive`."""
+        return await self._filter.receive_ready()
+
     async def send_many(self, source: ByteSource) -> None:
         """The writer task; see `Wire.send_many`."""
         await self._filter.send_many(source)

@@ -47,7 +47,7 @@ def measure(name: str, port: int, count: int) -> dict[str, float]:
         stdout=subprocess.PIPE,
         check=True,
         timeout=DEADLINE,
-        preexec_fn=lambda: os.sched_setaffinity(0, [core]),  # noqa: PLW1509 - this process has one thread
+        preexec_fn=lambda: os.sched_setaffinity(0, [core]),
     )
     figures: dict[str, float] = json.loads(done.stdout)
     return figures

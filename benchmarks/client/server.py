@@ -121,7 +121,7 @@ class Peer:
         headers = dict(each.split(b": ", 1) for each in head.split(b"\r\n")[1:])
         headers = {name.lower(): value for name, value in headers.items()}
         if b"sec-websocket-key" in headers:
-            accept = base64.b64encode(hashlib.sha1(headers[b"sec-websocket-key"] + GUID).digest())  # noqa: S324
+            accept = base64.b64encode(hashlib.sha1(headers[b"sec-websocket-key"] + GUID).digest())
             self.sock.sendall(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"

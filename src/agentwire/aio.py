@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -21,9 +20,10 @@ from agentwire.client import client as trio_client
 from agentwire.client import run as trio_run
 from agentwire.client import turn as trio_turn
 from agentwire.client.loop_tools import tools_on
-from agentwire.client.portal import Held, Portal, Work
+from agentwire.client.portal import Held, Portal
 from agentwire.client.steps import Step
 from agentwire.client.views import ClientView, Ended, Pulled, RunView, TurnView, like
+from agentwire.client.waiting import async_result, until
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import Event
 from agentwire.protocol.response import Response
@@ -32,8 +32,6 @@ __all__ = ["Client", "Run", "Turn", "connect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-CANCELLED = "the task that waited for it was cancelled"
 
 
 class _AsyncIterator(Pulled[T]):
@@ -45,7 +43,7 @@ class _AsyncIterator(Pulled[T]):
     async def __anext__(self) -> T:
         """The next one; cancelled, it is the next one still."""
         work = self._ask()
-        await _until(work.future)
+        await until(work.future)
         value = self._take(work)
         if isinstance(value, Ended):
             raise StopAsyncIteration
@@ -134,41 +132,15 @@ connect = _opening(trio_client.connect)
 
 async def _call(portal: Portal, async_fn: Callable[[], Awaitable[T]]) -> T:
     work = portal.submit(async_fn)
-    return await _result(work.future, work)
-
-
-async def _result(future: Future[T], work: Work[Any]) -> T:
-    """Wait for a future; cancelled, cancel the work behind it and wait until it has ended."""
-    try:
-        await _until(future)
-    except asyncio.CancelledError:
-        work.cancel(CANCELLED)
-        while not work.future.done():
-            with suppress(asyncio.CancelledError):  # it ends by itself, and must not be left behind
-                await _until(work.future)
-        raise
-    return future.result()
-
-
-async def _until(future: Future[Any]) -> None:
-    """Wait until it is done; cancelled, leave it alone."""
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def tell(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(done.set)
-
-    future.add_done_callback(tell)
-    await done.wait()
+    return await async_result(work.future, work)
 
 
 @asynccontextmanager
 async def _holding(portal: Portal, opening: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncGenerator[T]:
     held = Held(portal, opening)
-    value = await _result(held.entered, held.work)
+    value = await async_result(held.entered, held.work)
     try:
         yield value
     finally:
         held.leave()
-        await _result(held.work.future, held.work)
+        await async_result(held.work.future, held.work)

@@ -10,7 +10,7 @@ interrupts a waiting call, such as Ctrl-C, cancels what it waits for, and waits 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar
@@ -18,9 +18,10 @@ from typing import Any, ParamSpec, Self, TypeVar
 from agentwire.client import client as trio_client
 from agentwire.client import run as trio_run
 from agentwire.client import turn as trio_turn
-from agentwire.client.portal import Held, Portal, Work
+from agentwire.client.portal import Held, Portal
 from agentwire.client.steps import Step
 from agentwire.client.views import ClientView, Ended, Pulled, RunView, TurnView, like
+from agentwire.client.waiting import result
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import Event
 from agentwire.protocol.response import Response
@@ -29,8 +30,6 @@ __all__ = ["Client", "Run", "Turn", "connect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-INTERRUPTED = "the call that waited for it was interrupted"
 
 
 class _Iterator(Pulled[T]):
@@ -124,26 +123,15 @@ connect = _opening(trio_client.connect)
 
 def _call(portal: Portal, async_fn: Callable[[], Awaitable[T]]) -> T:
     work = portal.submit(async_fn)
-    return _result(work.future, work)
-
-
-def _result(future: Future[T], work: Work[Any]) -> T:
-    """Wait for a future; interrupted, cancel the work behind it and wait until it has ended."""
-    try:
-        return future.result()
-    except BaseException:
-        if not future.done():
-            work.cancel(INTERRUPTED)
-            wait([work.future])
-        raise
+    return result(work.future, work)
 
 
 @contextmanager
 def _holding(portal: Portal, opening: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
     held = Held(portal, opening)
-    value = _result(held.entered, held.work)
+    value = result(held.entered, held.work)
     try:
         yield value
     finally:
         held.leave()
-        _result(held.work.future, held.work)
+        result(held.work.future, held.work)

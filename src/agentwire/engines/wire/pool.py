@@ -156,6 +156,17 @@ class Pool:
         home = self._homes.get(response_id)
         return home is not None and home.lane.latest == response_id and home.upstream.usable(lanes=self.lanes)
 
+    @property
+    def open(self) -> bool:
+        """Whether some connection takes turns."""
+        return any(not upstream.retired and upstream.link.ended is None for upstream in self._upstreams)
+
+    def retire(self) -> None:
+        """Open nothing more, and let each connection end with the last turn on it."""
+        self._most = 0
+        for upstream in tuple(self._upstreams):
+            upstream.retire()
+
     def learn(self, *, lanes: bool) -> None:
         """An answer has shown whether the upstream has lanes."""
         if self.lanes is None:
@@ -252,6 +263,8 @@ class Pool:
                 self._opening -= 1
                 self._opened += 1
                 link.listen(partial(self._hear, upstream))
+                if not self._most:
+                    upstream.retire()
                 self._hand_out()
                 try:
                     await upstream.live(age=self._age)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import attrs
-import msgspec
 import trio
 
 from agentwire.engines.faults import answer_fault, broken_off, rubbish, unreachable
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.wire.conversation import Conversation
 from agentwire.engines.wire.pool import Pool, Unreachable
+from agentwire.engines.wire.refusal import Refusal, runs_tools
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link import Exchange, Fate, RequestLost
 from agentwire.protocol.errors import ConnectionEnded, EngineError, LocalProtocolError, RemoteProtocolError
@@ -29,21 +29,6 @@ from agentwire.transport.websocket import HandshakeRefused
 __all__ = ["Attempts", "Step"]
 
 _log = logging.getLogger("agentwire.engine")
-
-NOT_FOUND: Final = "previous_response_not_found"
-_WORN_OUT: Final = frozenset(("websocket_connection_limit_reached", "websocket_stream_limit_reached"))
-_RUN_BY_CLIENTS: Final = frozenset(("function", "custom", "namespace", "local_shell", "apply_patch"))
-
-
-class _Told(msgspec.Struct):
-    code: str | None = None
-    param: str | None = None
-
-
-class _Refusal(msgspec.Struct):
-    type: str
-    error: _Told | None = None
-    code: str | None = None
 
 
 class _NotRun(Exception):
@@ -164,7 +149,8 @@ class Step:
         try:
             async with seat.upstream.link.relay(message, lane=seat.lane) as exchange:
                 frames = await self._receive(exchange, self._limits.upstream_first_event)
-                if _answers(exchange, frames) and self._refused(seat, frames[-1], continues):
+                refusal = Refusal.of(exchange, frames)
+                if refusal is not None and self._refused(seat, refusal, continues):
                     return None
                 while frames and not relay.ended:
                     await relay.take_all(frames)
@@ -192,22 +178,20 @@ class Step:
 
     # What went wrong
 
-    def _refused(self, seat: Seat, frame: bytes, continues: str | None) -> bool:
+    def _refused(self, seat: Seat, refusal: Refusal, continues: str | None) -> bool:
         """An error instead of a response; True if what is continued is not known.
 
         Raises:
             _NotRun: it has to do with this connection, and not with what was asked.
         """
-        refusal = msgspec.json.decode(frame, type=_Refusal)
-        told = refusal.error or _Told(refusal.code)
         if continues is not None:
             seat.forget()  # the protocol evicts what was continued
-            if told.code == NOT_FOUND:
+            if refusal.forgotten:
                 return True
-        if told.code in _WORN_OUT:
+        if refusal.worn_out:
             seat.upstream.retire()
-            raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {told.code}")))
-        if told.param == "stream_id" and seat.lane.name is not None and not self._pool.lanes:
+            raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {refusal.code}")))
+        if refusal.no_lanes and seat.lane.name is not None and not self._pool.lanes:
             self._pool.learn(lanes=False)
             seat.upstream.retire()
             raise _NotRun(rubbish(self._server, "it has no lanes"))
@@ -225,7 +209,7 @@ class Step:
     def _runs_tools(self) -> bool:
         """Whether the upstream itself may run tools for this request."""
         tools: Any = self._conversation.asking.settings.get("tools", ())
-        return any(tool.get("type") not in _RUN_BY_CLIENTS for tool in tools)
+        return runs_tools(tools)
 
     def _unreachable(self, cause: Exception) -> EngineError:
         if isinstance(cause, HandshakeRefused) and cause.status:
@@ -233,8 +217,3 @@ class Step:
         if isinstance(cause, ConnectionEnded):
             return unreachable(self._server, cause)
         return unreachable(self._server, ConnectionEnded(cause=str(cause)))
-
-
-def _answers(exchange: Exchange, frames: list[bytes]) -> bool:
-    """Whether these are an error that answers the request instead of a response."""
-    return bool(frames) and exchange.response_id is None and exchange.fate is Fate.FINISHED

@@ -7,6 +7,9 @@ from agentwire.link.dialling import Connector as Connector
 from agentwire.link.exchange import Exchange as Exchange
 from agentwire.link.lanes import Lane as Lane
 from agentwire.link.lanes import Lanes as Lanes
+from agentwire.link.lease import Lease as Lease
+from agentwire.link.lease import Reserved as Reserved
+from agentwire.link.lease import lease_lane as lease_lane
 from agentwire.link.line import Line as Line
 from agentwire.link.line import LineStatistics as LineStatistics
 from agentwire.link.line import open_line as open_line
@@ -17,6 +20,10 @@ from agentwire.link.outcome import RequestLost as RequestLost
 from agentwire.link.outcome import ResponseError as ResponseError
 from agentwire.link.outcome import TurnOverflow as TurnOverflow
 from agentwire.link.progress import Progress as Progress
+from agentwire.link.steering import Steer as Steer
+from agentwire.link.steering import SteerFate as SteerFate
+from agentwire.link.steering import SteerLost as SteerLost
+from agentwire.link.steering import SteerRefused as SteerRefused
 from agentwire.link.way import LinkStatistics as LinkStatistics
 from agentwire.link.way import Way as Way
 
@@ -27,15 +34,22 @@ __all__ = [
     "Fate",
     "Lane",
     "Lanes",
+    "Lease",
     "Line",
     "LineStatistics",
     "Link",
     "LinkStatistics",
     "Progress",
     "RequestLost",
+    "Reserved",
     "ResponseError",
+    "Steer",
+    "SteerFate",
+    "SteerLost",
+    "SteerRefused",
     "TurnOverflow",
     "Way",
+    "lease_lane",
     "open_line",
     "open_link",
 ]

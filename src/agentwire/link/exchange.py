@@ -32,6 +32,7 @@ class Exchange:
         fate: how far it has come.
         response_id: of the response, once it has begun.
         heard: Trio's time of the last event, a ``keepalive`` included.
+        between_since: Trio's time since when the successor of a steered response is awaited.
         on_begin: told that it has begun.
         on_end: told that nothing of it will come any more.
     """
@@ -41,6 +42,7 @@ class Exchange:
         self.fate = Fate.NEVER_SENT
         self.response_id: str | None = None
         self.failing_since: float | None = None
+        self.between_since: float | None = None
         self.heard = trio.current_time()
         self.on_begin: Callable[[Exchange], None] | None = None
         self.on_end: Callable[[], None] | None = None
@@ -106,6 +108,17 @@ class Exchange:
         self.heard = trio.current_time()
         if not self._inbox.put(frame):
             self._inbox.close(TurnOverflow(self._limit, self.response_id), drop=True)
+
+    def wait_for_successor(self, frame: bytes) -> None:
+        """The response has ended with this event, and another one takes its place: it was steered."""
+        self.between_since = trio.current_time()
+        self.deliver(frame)
+
+    def succeed(self, response_id: str | None) -> None:
+        """The successor of a steered response has begun."""
+        self.between_since = None
+        self.response_id = None
+        self.begin(response_id)
 
     def fail_soon(self, frame: bytes) -> None:
         """The server has said that the response broke; ``response.failed`` should follow."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -22,9 +22,10 @@ from agentwire.link.life import Life
 from agentwire.link.outcome import Fate, RequestLost
 from agentwire.link.outgoing import Outgoing
 from agentwire.link.progress import Progress
+from agentwire.link.steering import Steer, SteerFate, SteerLost, SteerRefused
 from agentwire.link.switch import Switch
 from agentwire.link.way import LinkStatistics
-from agentwire.protocol.codec import encode_create
+from agentwire.protocol.codec import encode_create, encode_json
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
 from agentwire.protocol.hello import CANCEL_EXTENSION, Goaway, encode_cancel
 from agentwire.protocol.ids import Sources
@@ -104,19 +105,20 @@ class Link:
         held = await self._acquire(request) if lane is None else lane
         try:
             request = attrs.evolve(request, stream_id=held.name)
-            async with self.relay(encode_create(request), lane=held) as exchange:
+            async with self.relay(encode_create(request), lane=held, after=request.previous_response_id) as exchange:
                 yield exchange
         finally:
             if lane is None:
                 self.lanes.release(held)
 
     @asynccontextmanager
-    async def relay(self, message: bytes, *, lane: Lane) -> AsyncGenerator[Exchange]:
+    async def relay(self, message: bytes, *, lane: Lane, after: str | None = None) -> AsyncGenerator[Exchange]:
         """Send a request that is made already, and have its events; otherwise like `exchange`.
 
         Args:
             message: a ``response.create`` that names the lane.
             lane: a lane that the caller holds.
+            after: the response that it continues: where that is another lane's latest one, that lane waits for it.
 
         Raises:
             RequestLost: the connection has ended, or the server has announced its end: never sent.
@@ -125,7 +127,7 @@ class Link:
         exchange = Exchange(lane, limit=self.limits.turn_buffer_bytes, flow=self._flow)
         self._open.add(exchange)
         try:
-            await self._send(exchange, message)
+            await self._send(exchange, message, after)
             yield exchange
         finally:
             self._leave(exchange)
@@ -137,20 +139,55 @@ class Link:
         except ConnectionEnded as end:
             raise RequestLost(end, fate=Fate.NEVER_SENT) from None
 
-    async def _send(self, exchange: Exchange, data: bytes) -> None:
+    async def _send(self, exchange: Exchange, data: bytes, after: str | None) -> None:
+        await self._room(data)
+        try:
+            await self.lanes.quiet(exchange.lane)
+        except ConnectionEnded as end:
+            raise RequestLost(end, fate=Fate.NEVER_SENT) from None
+        if (refused := self._refuses()) is not None:
+            raise RequestLost(refused, fate=Fate.NEVER_SENT)
+        if self.ended is not None:
+            raise RequestLost(self.ended, fate=Fate.NEVER_SENT)
+        exchange.lane.current = exchange
+        self.lanes.fork(exchange.lane, after)
+        self._outgoing.put(exchange, data)
+        self.life.kick()
+
+    async def _room(self, data: bytes) -> None:
+        """Wait until a message may be sent."""
         if len(data) > self.limits.message_bytes:
             raise LocalProtocolError(
                 f"the request has {len(data)} bytes, and a message may have {self.limits.message_bytes}; "
                 "send less, or files by URL"
             )
         await self._outgoing.room(len(data))
-        if (refused := self._refuses()) is not None:
-            raise RequestLost(refused, fate=Fate.NEVER_SENT)
+
+    async def steer(self, exchange: Exchange, given: Any, wire: Any) -> Steer:
+        """Send input for the response of an exchange, and return at once: `Steer.accepted` waits for the answer.
+
+        Args:
+            exchange: whose response has begun.
+            given: the input, to be handed back if it is refused.
+            wire: the same, as JSON.
+
+        Raises:
+            SteerRefused: the response has not begun, or has ended.
+            SteerLost: the connection has ended.
+            LocalProtocolError: it is larger than ``limits.message_bytes``.
+        """
+        await self._room(_steer_message(exchange.response_id, wire))
+        if exchange.fate is not Fate.STARTED or exchange.response_id is None:
+            early = exchange.fate in (Fate.NEVER_SENT, Fate.UNKNOWN)
+            code = "response_not_active" if early else "response_already_completed"
+            raise SteerRefused(code, f"The response has {'not begun' if early else 'ended'}.", given=given)
         if self.ended is not None:
-            raise RequestLost(self.ended, fate=Fate.NEVER_SENT)
-        exchange.lane.current = exchange
-        self._outgoing.put(exchange, data)
+            raise SteerLost(self.ended, fate=SteerFate.NEVER_SENT, given=given)
+        steer = Steer(exchange.response_id, given, wire)
+        self._switch.steers.add(steer)
+        self._outgoing.put(steer, _steer_message(steer.response_id, wire))
         self.life.kick()
+        return steer
 
     def _refuses(self) -> ConnectionEnded | None:
         """Why it takes no more requests; one in a session goes on elsewhere instead."""
@@ -170,10 +207,10 @@ class Link:
             self._outgoing.withdraw(exchange)
             if exchange.lane.current is exchange:
                 self.lanes.settle(exchange.lane)
-        elif exchange.fate is Fate.STARTED and exchange.failing_since is None:
+            return
+        exchange.on_begin = self.cancel  # what has not begun yet, the successor of a steered response too
+        if exchange.failing_since is None:
             self.cancel(exchange)
-        elif exchange.fate is Fate.UNKNOWN:
-            exchange.on_begin = self.cancel
 
     def cancel(self, exchange: Exchange) -> None:
         """Ask the server to cancel a response that has begun; it then ends as failed, unless it has ended by then.
@@ -269,6 +306,7 @@ class Link:
         for lane in self.lanes:
             if lane.current is not None:
                 lane.current.lose(end)
+        self._switch.steers.lose(end)
         self.lanes.close(end)
         self._outgoing.close()
         self._over.set()
@@ -351,6 +389,10 @@ async def open_link(
         finally:
             await link.close()  # noqa: ASYNC102 - bounded; a cancellation cuts it short, and the socket off
         nursery.cancel_scope.cancel(reason="the link was left")
+
+
+def _steer_message(response_id: str | None, wire: Any) -> bytes:
+    return encode_json({"type": "response.steer", "previous_response_id": response_id, "input": wire})
 
 
 def _nothing() -> None:

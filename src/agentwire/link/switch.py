@@ -1,7 +1,8 @@
 """Where an event belongs: by its lane to the request that runs there, without ever waiting.
 
 Pure: no I/O. What fits no request is counted and dropped where it can do no harm; a response that nobody asked for is
-the server's fault and ends the connection, because everything after it would be guesswork.
+the server's fault and ends the connection, because everything after it would be guesswork. The successor of a steered
+response is asked for by the steer, and belongs to the same request.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import trio
 from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lane, Lanes
 from agentwire.link.outcome import Fate
+from agentwire.link.outgoing import Sender
 from agentwire.link.progress import Progress
+from agentwire.link.steering import Steers
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from agentwire.protocol.events import ErrorEvent
@@ -31,6 +34,7 @@ from agentwire.protocol.hello import (
     decode_goaway,
     decode_welcome,
 )
+from agentwire.protocol.items import CLIENT_CALLS
 
 __all__ = ["Switch"]
 
@@ -44,6 +48,17 @@ _STEER: Final = "response.steer."
 
 class _Response(msgspec.Struct):
     id: str | None = None
+    previous_response_id: str | None = None
+
+
+class _Output(msgspec.Struct):
+    output: list[Any] = []
+
+
+class _Body(msgspec.Struct):
+    """What is read of the end of a steered response."""
+
+    response: _Output
 
 
 class _Head(msgspec.Struct):
@@ -63,8 +78,17 @@ class _Head(msgspec.Struct):
         code = self.error.get("code") if isinstance(self.error, dict) else self.code
         return code if isinstance(code, str) else None
 
+    @property
+    def refuses_type(self) -> bool:
+        """Whether an ``error`` event says that the server does not know a message's type."""
+        told = self.error if isinstance(self.error, dict) else {}
+        about = told.get("param") == "type" or "response.steer" in str(told.get("message"))
+        return about or self.error_code == "unknown_event_type"
+
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
+_BODY: Final = msgspec.json.Decoder(_Body)
+_ANY: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def _nothing() -> None:
@@ -78,9 +102,10 @@ class Switch:
         lanes: the connection's lanes; told when a request ends.
         probing: the first request over a lane is alone, so that its answer tells whether the server has any.
         progress: counts what comes in a session; None without one.
-        arrived: told when a request is known to have arrived.
+        arrived: told when a request, or a steer, is known to have arrived.
 
     Attributes:
+        steers: those of which something may still be heard.
         retiring: the server's word that this connection is near its end, once it was given.
         welcome: what the server grants beyond the protocol, once it has said so.
         goaway: its word that the connection will end soon, the latest one.
@@ -97,8 +122,9 @@ class Switch:
         *,
         probing: bool = False,
         progress: Progress | None = None,
-        arrived: Callable[[Exchange], None] | None = None,
+        arrived: Callable[[Sender], None] | None = None,
     ) -> None:
+        self.steers = Steers()
         self.retiring: RequestError | None = None
         self.welcome = Welcome()
         self.goaway: Goaway | None = None
@@ -136,6 +162,8 @@ class Switch:
         current = lane.current if lane is not None else None
         if head.type == "error":
             self._error(head, frame, current)
+        elif head.type.startswith(_STEER):
+            self._steer(head, frame, lane, current)
         elif lane is None or current is None or current.fate is Fate.NEVER_SENT:
             self._unexpected(head, lane)
         else:
@@ -187,28 +215,60 @@ class Switch:
         self.has_lanes = True
 
     def _event(self, head: _Head, frame: bytes, lane: Lane, current: Exchange) -> None:
-        response_id = head.response.id if head.response is not None else None
+        shown = head.response or _Response()
         if head.type in _TERMINAL:
-            if response_id is not None and response_id == lane.expired:
-                lane.expired = None
-                return
-            self._begin(current, response_id)
-            lane.latest = response_id if head.type in _ENDED_WELL else None
-            self._finish(current, frame)
+            self._terminal(head.type, shown, frame, lane, current)
             return
         if head.type == "response.created" and current.fate is Fate.STARTED:
-            raise RemoteProtocolError("the server began a second response for one request")
-        if head.type.startswith("response.") and current.fate is not Fate.STARTED:
-            if head.type.startswith(_STEER):
-                self._unexpected(head, lane)
-                return
-            self._begin(current, response_id)
+            self._succeed(shown, current)
+        elif head.type.startswith("response.") and current.fate is not Fate.STARTED:
+            self._begin(current, shown)
+        elif lane.source is not None and head.type != "response.created":
+            self._lanes.begun(lane)
         current.deliver(frame)
 
-    def _begin(self, current: Exchange, response_id: str | None) -> None:
-        current.begin(response_id)
+    def _terminal(self, kind: str, shown: _Response, frame: bytes, lane: Lane, current: Exchange) -> None:
+        if shown.id is not None and shown.id == lane.expired:
+            lane.expired = None
+            return
+        if current.fate is not Fate.STARTED:
+            self._begin(current, shown)
+        ended_well = kind in _ENDED_WELL
+        lane.latest = shown.id if ended_well else None
+        if ended_well and self.steers.follow(current.response_id) and not _owes(frame):
+            current.wait_for_successor(frame)
+        else:
+            self._finish(current, frame)
+
+    def _begin(self, current: Exchange, shown: _Response) -> None:
+        current.begin(shown.id)
+        self.steers.begin(shown.previous_response_id, shown.id)
         if self._arrived is not None:
             self._arrived(current)
+
+    def _succeed(self, shown: _Response, current: Exchange) -> None:
+        """A response that nobody sent a request for: what was steered has a successor."""
+        parent, named = current.response_id, shown.previous_response_id
+        if current.between_since is None or (named is not None and named != parent):
+            raise RemoteProtocolError("the server began a second response for one request")
+        self.steers.begin(parent, shown.id)
+        current.succeed(shown.id)
+
+    def _steer(self, head: _Head, frame: bytes, lane: Lane | None, current: Exchange | None) -> None:
+        """Something about a steer: for whoever sent it, and among the events of the response that it was sent to."""
+        event = _ANY.decode(frame)
+        steer = self.steers.tell(head.type, event)
+        if steer is not None and self._arrived is not None:
+            self._arrived(steer)
+        about = event.get("steer")
+        parent = about.get("previous_response_id") if isinstance(about, dict) else None
+        if current is None or current.fate is not Fate.STARTED or parent not in (None, "", current.response_id):
+            if steer is None:
+                self._unexpected(head, lane)
+            return
+        current.deliver(frame)
+        if current.between_since is not None and not self.steers.follow(current.response_id):
+            self._finish(current)
 
     def _error(self, head: _Head, frame: bytes, current: Exchange | None) -> None:
         """An error answers a request that has not begun, or breaks a response that has.
@@ -218,6 +278,8 @@ class Switch:
         if head.error_code == NOT_RUNNING:
             return  # it had ended before it could be cancelled
         notice = head.error_code == _LIMIT_REACHED and head.stream_id is None
+        if self.steers and not notice and self._refuses_steer(head, current):
+            return
         if notice:
             event = decode_event(frame)
             assert isinstance(event, ErrorEvent)
@@ -233,6 +295,18 @@ class Switch:
             self.unexpected += 1
             _log.warning("the server sent an error that answers no request: %.500s", frame.decode(errors="replace"))
 
+    def _refuses_steer(self, head: _Head, current: Exchange | None) -> bool:
+        """Whether an error is the answer to a steer, of a server that knows none, and refuse it then.
+
+        An error without a lane and a number that no request waits for is no part of a response.
+        """
+        waited_for = current is not None and current.fate is Fate.UNKNOWN
+        loose = head.stream_id is None and head.sequence_number is None and not waited_for
+        if not (loose or head.refuses_type):
+            return False
+        told = head.error if isinstance(head.error, dict) else {}
+        return self.steers.refuse(str(told.get("message") or head.error_code or ""))
+
     def _unexpected(self, head: _Head, lane: Lane | None) -> None:
         self.unexpected += 1
         if head.type != "response.created":
@@ -245,14 +319,33 @@ class Switch:
         raise RemoteProtocolError("the server began a response that nobody asked for")
 
     def expire(self, before: float) -> None:
-        """Give up the responses that said before this time (Trio's) that they broke, and then nothing more."""
+        """Give up what said before this time (Trio's) that it broke or ended, and then nothing more."""
         for lane in self._lanes:
             current = lane.current
-            if current is not None and current.failing_since is not None and current.failing_since <= before:
+            if current is None:
+                continue
+            if current.failing_since is not None and current.failing_since <= before:
                 lane.expired = current.response_id
                 lane.latest = None
                 self._finish(current)
+            elif current.between_since is not None and current.between_since <= before:
+                self._pass_over(current)
+
+    def _pass_over(self, current: Exchange) -> None:
+        """The server has not said a word of the steer: it will have no successor."""
+        if not self.steers.promised(current.response_id):
+            self._finish(current)
 
     def _finish(self, exchange: Exchange, frame: bytes | None = None) -> None:
         exchange.finish(frame)
         self._lanes.settle(exchange.lane)
+
+
+def _owes(frame: bytes) -> bool:
+    """Whether a response ends with calls that the client must answer before anything follows it."""
+    try:
+        output = _BODY.decode(frame).response.output
+    except msgspec.ValidationError:
+        return False
+    kinds = {item.get("type") for item in output if isinstance(item, dict)}
+    return not kinds.isdisjoint(CLIENT_CALLS)

@@ -52,7 +52,6 @@ class Rollout:
     """One conversation: two client tools side by side, a server tool, another client tool, and an answer."""
 
     policy: Policy
-    extensions: tuple[str, ...] = EXTENSIONS
     client: Witness = attrs.field(factory=Witness)
     server: Witness = attrs.field(factory=Witness)
     summary: RunSummary | None = None
@@ -90,7 +89,7 @@ class Rollout:
                     limits=LIMITS,
                     sources=Sources.seeded(2),
                     allowed_hosts=["test"],
-                    extensions=self.extensions,
+                    extensions=EXTENSIONS,
                     task_status=task_status,
                 )
 
@@ -114,8 +113,8 @@ class Rollout:
                 self.summary = rollout.summary()
 
 
-async def play(policy: Policy, fault: Fault | None, extensions: tuple[str, ...] = EXTENSIONS) -> Rollout:
-    rollout = Rollout(policy, extensions)
+async def play(policy: Policy, fault: Fault | None) -> Rollout:
+    rollout = Rollout(policy)
     async with no_leaks():
         await rollout.play(network(faults=[] if fault is None else [fault]))
     return rollout
@@ -197,25 +196,6 @@ def test_under_resume_nobody_notices(kind: Kind) -> None:
         assert set(rollout.client.ended.values()) == set(rollout.server.ended.values()) == {"finished"}, fault
         assert (len(rollout.engine.asks), rollout.engine.cancelled) == (4, []), fault
     assert done > 50
-
-
-@pytest.mark.parametrize("kind", ["cut", "reset"])
-def test_under_resume_tools_finish_though_the_server_has_no_sessions(kind: Kind) -> None:
-    for fault in faults([kind]):
-        rollout = run(play, Resume(within=60), fault, ())
-        check(rollout, fault)
-        assert set(rollout.client.ended.values()) <= {"finished"}, fault
-        if rollout.client.started:
-            assert rollout.summary is not None
-            assert not rollout.summary.unfinished
-
-
-def test_under_resume_what_is_not_done_in_time_is_cancelled() -> None:
-    fault = Fault("reset", at_time=2)
-    rollout = run(play, Resume(within=2), fault, ())
-    check(rollout, fault)
-    assert rollout.client.ended["a"] == "finished"
-    assert rollout.client.ended["b"].startswith("cancelled: not resumed within 2 s: connection ended: ")
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

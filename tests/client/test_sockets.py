@@ -15,6 +15,7 @@ import trustme
 from agentwire.client import RunLost, connect
 from agentwire.engines import Call, Text, Turn, scripted
 from agentwire.protocol.limits import Limits
+from agentwire.runtime.policies import Cancel
 from agentwire.server import Server, serve
 from agentwire.testing import no_leaks
 from agentwire.transport.dial import ConnectFailed
@@ -107,7 +108,10 @@ async def test_a_server_that_vanishes_cancels_the_tools() -> None:
         async with no_leaks(), trio.open_nursery() as nursery:
             scope = trio.CancelScope()
             server: Server = await nursery.start(server_until, scope)
-            async with connect(server.url, limits=LIMITS) as wire, wire.run("Go.", tools=[wait]) as run:
+            async with (
+                connect(server.url, limits=LIMITS, on_disconnect=Cancel()) as wire,
+                wire.run("Go.", tools=[wait]) as run,
+            ):
                 await vanish.wait()
                 scope.cancel(reason="the server vanishes")
                 with pytest.raises(RunLost):

@@ -12,6 +12,7 @@ from agentwire.link import Fate, RequestLost, ResponseError
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
 from agentwire.protocol.events import OutputTextDelta, ResponseFailed
 from agentwire.protocol.items import Message
+from agentwire.runtime.policies import Cancel
 from agentwire.testing import Fault, network, no_leaks
 from tests.client.kit import connected
 from tests.link.peer import Json, Peer, created, delta, done, ended, error, message, text_turn
@@ -142,7 +143,7 @@ async def test_a_lost_connection_raises_with_what_had_come(autojump_clock: MockC
         await trio.sleep(1)
         net.arm(Fault("cut"))
 
-    async with connected(serve, net=net) as wire:
+    async with connected(serve, net=net, on_disconnect=Cancel()) as wire:
         with pytest.raises(RequestLost, match="the request: started") as caught:
             await wire.respond("Hi")
         lost = caught.value

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from agentwire.client.asking import Input as Input
 from agentwire.client.asking import ToolLike as ToolLike
+from agentwire.client.client import PATIENT as PATIENT
 from agentwire.client.client import Client as Client
 from agentwire.client.client import connect as connect
+from agentwire.client.memory import Memory as Memory
+from agentwire.client.memory import MemoryStatistics as MemoryStatistics
 from agentwire.client.outcomes import CallUnanswerable as CallUnanswerable
 from agentwire.client.outcomes import RunLost as RunLost
 from agentwire.client.outcomes import RunSummary as RunSummary
 from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
+from agentwire.client.repeating import Repeat as Repeat
 from agentwire.client.run import Run as Run
 from agentwire.client.run import RunStatistics as RunStatistics
 from agentwire.client.steps import ReasoningDelta as ReasoningDelta
@@ -19,14 +23,19 @@ from agentwire.client.steps import TextDelta as TextDelta
 from agentwire.client.steps import ToolFinished as ToolFinished
 from agentwire.client.steps import ToolStarted as ToolStarted
 from agentwire.client.steps import TurnFinished as TurnFinished
+from agentwire.client.steps import TurnLost as TurnLost
 from agentwire.client.steps import TurnStarted as TurnStarted
 from agentwire.client.turn import Turn as Turn
 
 __all__ = [
+    "PATIENT",
     "CallUnanswerable",
     "Client",
     "Input",
+    "Memory",
+    "MemoryStatistics",
     "ReasoningDelta",
+    "Repeat",
     "Run",
     "RunLost",
     "RunStatistics",
@@ -39,6 +48,7 @@ __all__ = [
     "ToolStarted",
     "Turn",
     "TurnFinished",
+    "TurnLost",
     "TurnStarted",
     "TurnsExhausted",
     "connect",

@@ -31,6 +31,8 @@ class RunSummary:
         usage: of all turns together.
         results: by call id, what came of the tool calls that ended by themselves.
         unfinished: calls that were started and cut off.
+        lost: turns whose answer was lost with its connection, each as often as it was.
+        repeated: how often such a turn was asked again.
     """
 
     turns: int
@@ -39,14 +41,16 @@ class RunSummary:
     usage: Usage
     results: Mapping[str, ToolResult]
     unfinished: tuple[Call, ...]
+    lost: int = 0
+    repeated: int = 0
 
 
 class RunLost(RequestLost):
-    """The connection ended before the run did; under its policy, its tools were cancelled or had their time.
+    """A turn of the run was lost for good; its tools were cancelled or have finished, as the client's policy says.
 
     Args:
         end: how the connection ended.
-        fate: how far the last request had come.
+        fate: how far the last turn had come.
         response_id: of the last response that had begun.
         summary: what the run had reached, completed tool results among it.
     """

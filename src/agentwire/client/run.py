@@ -1,111 +1,60 @@
-"""A run: the model's turns and the tools between them, until the model is done.
+"""A run, as whoever started it sees it: its steps, what it has reached, and its end.
 
-Only new items go out, each turn continuing the last by its id, all on one lane of one connection. The tools belong to
-the run, not to the socket: what a lost connection means for them is the policy's to say.
+The model works in turns, and its tools between them and beside them, in the run's own nursery: they belong to the run
+and not to the socket, and leaving the run ends them. `agentwire.client.driving` drives it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
 
 import attrs
-import trio
 
 from agentwire.client.calls import Calls
-from agentwire.client.outcomes import CallUnanswerable, RunLost, RunSummary, TurnsExhausted
-from agentwire.client.steps import (
-    ReasoningDelta,
-    ServerToolFinished,
-    Step,
-    Steps,
-    TextDelta,
-    TurnFinished,
-    TurnStarted,
-)
-from agentwire.client.turn import Turn
-from agentwire.link import Fate, Lane, Link, RequestLost
-from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
-from agentwire.protocol.events import (
-    Event,
-    OutputItemDone,
-    OutputTextDelta,
-    ReasoningSummaryTextDelta,
-    ReasoningTextDelta,
-    ResponseCreated,
-)
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, OpaqueItem, client_call
-from agentwire.protocol.request import CreateRequest
+from agentwire.client.driving import Driver
+from agentwire.client.means import Means
+from agentwire.client.outcomes import RunSummary
+from agentwire.client.plan import Plan
+from agentwire.client.steps import Step, Steps
+from agentwire.link import Fate, Lease, RequestLost
 from agentwire.protocol.response import Response, Usage
-from agentwire.protocol.tools import AUTO
 from agentwire.runtime.groups import open_flat_nursery
-from agentwire.runtime.policies import Policy, Resume
-from agentwire.runtime.tools import Toolbox, ToolResult
+from agentwire.runtime.tools import ToolResult
 
-__all__ = ["Plan", "Run", "RunStatistics", "open_run"]
+__all__ = ["Run", "RunStatistics", "open_run"]
 
 
 @attrs.frozen
 class RunStatistics:
-    """A snapshot of one run: turns begun, tools that run and that ended, steps that wait to be read."""
+    """A snapshot of one run.
+
+    Attributes:
+        turns: model turns that have begun.
+        turns_lost: those whose answer was lost with its connection, each as often as it was.
+        turns_repeated: how often such a turn was asked again.
+        tools_running: calls that run, or wait until they may.
+        tools_finished: calls that have ended by themselves.
+        steps_waiting: steps that wait to be read.
+    """
 
     turns: int
+    turns_lost: int
+    turns_repeated: int
     tools_running: int
     tools_finished: int
     steps_waiting: int
 
 
-def _at_least_one(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if value < 1:
-        raise LocalProtocolError(f"{attribute.name} must be at least 1, not {value}")
-
-
-@attrs.frozen(kw_only=True)
-class Plan:
-    """What a run is to do.
-
-    Attributes:
-        request: the first turn's request; the others have the same settings.
-        toolbox: the functions that are run here.
-        policy: what a lost connection means for them.
-        max_turns: most turns of the model.
-        concurrency: most functions that run at once.
-
-    Raises:
-        LocalProtocolError: a bound is less than 1.
-    """
-
-    request: CreateRequest
-    toolbox: Toolbox
-    policy: Policy
-    max_turns: int = attrs.field(validator=_at_least_one)
-    concurrency: int = attrs.field(validator=_at_least_one)
-
-
 class Run:
-    """A run; made by `Client.run`. Iterate it for its steps, from one task, or `finish` it.
+    """A run; made by `Client.run`. Iterate it for its steps, from one task, or `finish` it."""
 
-    Attributes:
-        text: what the model has written in its latest turn.
-        response: the latest response that ended.
-        usage: of all turns so far.
-        turns: model turns that have begun.
-    """
-
-    def __init__(self, link: Link, lane: Lane, plan: Plan, nursery: trio.Nursery) -> None:
-        self.text = ""
-        self.response: Response | None = None
-        self.usage = Usage()
-        self.turns = 0
-        self._link = link
-        self._lane = lane
-        self._plan = plan
-        self._steps = Steps(link.limits.run_steps)
-        self._calls = Calls(nursery, plan.toolbox, link.limits, plan.concurrency, self._steps.put_nowait)
-        self._error: Exception | None = None
-
-    # For whoever started it
+    def __init__(self, driver: Driver, calls: Calls, steps: Steps) -> None:
+        self._driver = driver
+        self._reached = driver.reached
+        self._calls = calls
+        self._steps = steps
 
     def __aiter__(self) -> Self:
         return self
@@ -115,16 +64,17 @@ class Run:
 
         Raises:
             RequestError: a request was refused, or a response failed (then it is a `ResponseError`).
-            RunLost: the connection ended; what was reached is in it.
+            RunLost: a turn was lost and cannot be had again; what was reached is in it.
             TurnsExhausted: the model was not done after ``max_turns`` turns.
             CallUnanswerable: the model asks for what no function can answer.
             TurnOverflow: steps were not read fast enough for too long.
+            LocalProtocolError: a request is too large, or names one lane too many.
         """
         step = await self._steps.get()
         if step is not None:
             return step
-        if self._error is not None:
-            raise self._error
+        if self._driver.error is not None:
+            raise self._driver.error
         raise StopAsyncIteration
 
     async def finish(self) -> Response:
@@ -138,10 +88,31 @@ class Run:
         """
         self._steps.unwatch()
         await self._steps.ended()
-        if self._error is not None:
-            raise self._error
+        if self._driver.error is not None:
+            raise self._driver.error
         assert self.response is not None
         return self.response
+
+    @property
+    def text(self) -> str:
+        """What the model has written in its latest turn."""
+        turn = self._reached.turn
+        return turn.text if turn is not None else ""
+
+    @property
+    def response(self) -> Response | None:
+        """The latest response that ended."""
+        return self._reached.response
+
+    @property
+    def usage(self) -> Usage:
+        """Of all turns so far."""
+        return self._reached.usage
+
+    @property
+    def turns(self) -> int:
+        """Model turns that have begun."""
+        return self._reached.turns
 
     @property
     def results(self) -> dict[str, ToolResult]:
@@ -150,154 +121,44 @@ class Run:
 
     def summary(self) -> RunSummary:
         """What the run has reached so far."""
-        return RunSummary(
-            turns=self.turns,
-            text=self.text,
-            response=self.response,
-            usage=self.usage,
-            results=self._calls.results,
-            unfinished=self._calls.unfinished,
-        )
+        return self._driver.summary()
 
     def statistics(self) -> RunStatistics:
         """Counts at this moment."""
-        return RunStatistics(self.turns, self._calls.running, len(self._calls.results), len(self._steps))
-
-    # The run's own task
-
-    async def drive(self) -> None:
-        """Run it; `Client.run` starts this. Whatever goes wrong is kept for whoever reads the steps."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._guard, name="run guard")
-                await self._drive()
-                nursery.cancel_scope.cancel(reason="the run is done")
-        finally:
-            self._steps.close()
-
-    async def _drive(self) -> None:
-        try:
-            await self._turns()
-        except Exception as error:  # noqa: BLE001 - raised again to the reader of the steps
-            self._calls.cancel(f"the run failed: {error}")
-            await self._calls.idle()
-            self._error = error
-
-    async def _guard(self) -> None:
-        """When the connection is lost, do with the tools what the policy says."""
-        end = await self._link.wait_ended()
-        reason = f"the connection was lost: {end}"
-        if isinstance(self._plan.policy, Resume):
-            since = self._link.life.lost_since or trio.current_time()
-            await trio.sleep_until(since + self._plan.policy.within)
-            reason = f"not resumed within {self._plan.policy.within:g} s: {end}"
-        self._calls.cancel(reason)
-
-    async def _turns(self) -> None:
-        request = self._plan.request
-        while True:
-            response = await self._turn(request)
-            await self._calls.idle()
-            if not (calls := _calls_of(response)):
-                return
-            outputs = [output for call in calls if (output := self._calls.output(call)) is not None]
-            if len(outputs) < len(calls):
-                raise self._lost(await self._link.wait_ended(), Fate.FINISHED, response.id)
-            if self.turns >= self._plan.max_turns:
-                raise TurnsExhausted(self._plan.max_turns, self.summary())
-            request = _continue(self._plan.request, response.id, outputs)
-
-    async def _turn(self, request: CreateRequest) -> Response:
-        """One turn of the model; tools that it calls run on after it."""
-        self.turns += 1
-        self.text = ""
-        lost: RequestLost | None = None
-        try:
-            async with self._link.exchange(request, lane=self._lane) as exchange:
-                turn = Turn(exchange)
-                async for event in turn:
-                    await self._take(event, turn)
-                response = await turn.response()
-        except RequestLost as end:
-            lost = end
-        if lost is not None:
-            await self._calls.idle()
-            raise self._lost(lost, lost.fate, lost.response_id) from lost
-        self._start_calls(response)
-        self.response = response
-        self.usage += response.usage or Usage()
-        await self._steps.put(TurnFinished(response))
-        return response
-
-    async def _take(self, event: Event, turn: Turn) -> None:
-        match event:
-            case ResponseCreated():
-                await self._steps.put(TurnStarted(self.turns, event.response.id))
-            case OutputTextDelta():
-                self.text = turn.text
-                await self._steps.put(TextDelta(event.delta))
-            case ReasoningTextDelta() | ReasoningSummaryTextDelta():
-                await self._steps.put(ReasoningDelta(event.delta))
-            case OutputItemDone(item=FunctionCall() | CustomToolCall() as call) if _is_whole(call):
-                self._calls.start(call)
-            case OutputItemDone(item=McpCall() as call):
-                await self._steps.put(ServerToolFinished(call))
-            case _:
-                pass
-
-    def _start_calls(self, response: Response) -> None:
-        """Start the calls that the terminal event alone has told of; refuse what no function can answer."""
-        for item in response.output:
-            if isinstance(item, FunctionCall | CustomToolCall):
-                if _is_whole(item):
-                    self._calls.start(item)
-            elif isinstance(item, OpaqueItem) and client_call(item) is not None:
-                self.response = response
-                raise CallUnanswerable(item, self.summary())
-
-    def _lost(self, end: ConnectionEnded, fate: Fate, response_id: str | None) -> RunLost:
-        return RunLost(end, fate=fate, response_id=response_id, summary=self.summary())
+        return RunStatistics(
+            turns=self.turns,
+            turns_lost=self._reached.lost,
+            turns_repeated=self._reached.repeated,
+            tools_running=self._calls.running,
+            tools_finished=len(self._calls.results),
+            steps_waiting=len(self._steps),
+        )
 
 
 @asynccontextmanager
-async def open_run(link: Link, plan: Plan) -> AsyncGenerator[Run]:
-    """Start a run on a lane of its own; `Client.run` says what leaving it means.
+async def open_run(means: Means, plan: Plan, *, lease: Lease | None = None) -> AsyncGenerator[Run]:
+    """Start a run; `Client.run` says what leaving it means.
+
+    Args:
+        means: what its client asks with.
+        plan: what it is to do.
+        lease: a lane that the caller holds; None takes one for the run, and gives it back.
 
     Raises:
-        RequestLost: the connection has ended; nothing was sent.
-        LocalProtocolError: the request names one lane too many.
+        RequestLost: the client's line has ended; nothing was sent.
     """
-    request = plan.request
-    try:
-        lane = await link.lanes.acquire(request.stream_id, after=request.previous_response_id)
-    except ConnectionEnded as end:
-        raise RequestLost(end, fate=Fate.NEVER_SENT) from None
+    if means.line.ended is not None:
+        raise RequestLost(means.line.ended, fate=Fate.NEVER_SENT)
+    own = Lease(plan.request.stream_id)
     try:
         async with open_flat_nursery() as nursery:
-            run = Run(link, lane, plan, nursery)
-            nursery.start_soon(run.drive, name="run")
+            steps = Steps(means.limits.run_steps)
+            calls = Calls(nursery, plan.toolbox, means.limits, plan.concurrency, steps.put_nowait)
+            driver = Driver(means, plan, calls, steps, lease if lease is not None else own)
+            nursery.start_soon(driver.drive, name="run")
             try:
-                yield run
+                yield Run(driver, calls, steps)
             finally:
                 nursery.cancel_scope.cancel(reason="the run was left")
     finally:
-        link.lanes.release(lane)
-
-
-def _is_whole(call: FunctionCall | CustomToolCall) -> bool:
-    """A call that was cut off by a limit has no arguments to run with."""
-    return call.status != "incomplete"
-
-
-def _calls_of(response: Response) -> list[FunctionCall | CustomToolCall]:
-    """The calls to be answered, each id once; none if the response stops short, for it ends the run."""
-    if response.status != "completed":
-        return []
-    calls = {item.call_id: item for item in response.output if isinstance(item, FunctionCall | CustomToolCall)}
-    return list(calls.values())
-
-
-def _continue(request: CreateRequest, response_id: str, outputs: Sequence[Item]) -> CreateRequest:
-    """The next turn's request: what is new, and the same settings, but for a forced choice of tools."""
-    choice = AUTO if request.tool_choice.mode == "required" else request.tool_choice
-    return attrs.evolve(request, input=tuple(outputs), previous_response_id=response_id, tool_choice=choice)
+        own.release()

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from agentwire.link import Fate
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
 from agentwire.protocol.response import Response
 from agentwire.runtime.tools import ToolResult
@@ -24,6 +25,7 @@ __all__ = [
     "ToolFinished",
     "ToolStarted",
     "TurnFinished",
+    "TurnLost",
     "TurnStarted",
 ]
 
@@ -83,8 +85,24 @@ class TurnFinished:
     response: Response
 
 
+@attrs.frozen
+class TurnLost:
+    """The model's turn ``number`` was lost with its connection: its text is void.
+
+    Attributes:
+        number: of the turn.
+        fate: how far it had come.
+        repeated: whether it is asked again, from the start and under the same number; otherwise the calls that it had
+            made stand, and the next turn goes on from them.
+    """
+
+    number: int
+    fate: Fate
+    repeated: bool
+
+
 Step: TypeAlias = (
-    TurnStarted | TextDelta | ReasoningDelta | ToolStarted | ToolFinished | ServerToolFinished | TurnFinished
+    TurnStarted | TextDelta | ReasoningDelta | ToolStarted | ToolFinished | ServerToolFinished | TurnFinished | TurnLost
 )
 """Anything that happens in a run."""
 

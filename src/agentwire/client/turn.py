@@ -1,21 +1,27 @@
 """A turn as the client sees it: typed events, the text so far, and in the end the response.
 
 What goes wrong is raised where the caller is: a refused request and a failed response as their errors, a lost
-connection with what had come before it.
+connection with what had come before it. A caller who has seen nothing of a lost answer need not know of it.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Self
 
 import attrs
 
-from agentwire.link import Exchange, Fate, RequestLost, ResponseError
+from agentwire.client.context import is_server_work
+from agentwire.client.recovery import Asking
+from agentwire.link import Exchange, Fate, RequestLost, ResponseError, Way
+from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.events import (
     TERMINAL,
     ErrorEvent,
     Event,
+    OutputItemAdded,
     OutputItemDone,
     OutputTextDelta,
     ResponseCreated,
@@ -27,42 +33,74 @@ from agentwire.protocol.response import Response
 __all__ = ["Turn"]
 
 
+@attrs.define(eq=False)
+class _Heard:
+    """What has come of one attempt to have the turn."""
+
+    pieces: list[str] = attrs.field(factory=list)
+    items: dict[int, Item] = attrs.field(factory=dict)
+    working: set[int] = attrs.field(factory=set)
+    began: bool = False
+    broke: ErrorEvent | None = None
+    final: Response | None = None
+
+
 class Turn:
-    """One turn; made by `Client.turn`. Iterate it for its events, from one task.
+    """One turn; made by `Client.turn`. Iterate it for its events, from one task."""
 
-    Attributes:
-        text: what the model has written so far.
-    """
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.text = ""
-        self._exchange = exchange
-        self._items: dict[int, Item] = {}
-        self._began = False
-        self._broke: ErrorEvent | None = None
-        self._final: Response | None = None
+    def __init__(self, asking: Asking, *, on_end: Callable[[Turn, Response], None]) -> None:
+        self._asking = asking
+        self._on_end = on_end
+        self._heard = _Heard()
+        self._frames: deque[bytes] = deque()
         self._failure: AgentwireError | None = None
         self._over = False
+        self._shown = False
+
+    @property
+    def text(self) -> str:
+        """What the model has written so far."""
+        return "".join(self._heard.pieces)
 
     @property
     def fate(self) -> Fate:
         """How far the request has come."""
-        return self._exchange.fate
+        return self._asking.fate
 
     @property
     def response_id(self) -> str | None:
         """The response's id, once it has begun."""
-        return self._exchange.response_id
+        return self._asking.exchange.response_id
 
     @property
     def stream_id(self) -> str | None:
         """The lane that it runs on; None is the default lane."""
-        return self._exchange.lane.name
+        return self._asking.exchange.lane.name
 
     @property
     def items(self) -> tuple[Item, ...]:
         """The output items that are finished, in order."""
-        return tuple(item for _, item in sorted(self._items.items(), key=lambda pair: pair[0]))
+        return tuple(item for _, item in sorted(self._heard.items.items(), key=lambda pair: pair[0]))
+
+    @property
+    def repeated(self) -> int:
+        """How often it was asked again, after it had been sent and lost."""
+        return self._asking.repeated
+
+    @property
+    def exchange(self) -> Exchange:
+        """The request and what comes back, as it is on the wire."""
+        return self._asking.exchange
+
+    @property
+    def way(self) -> Way:
+        """The way that it takes to the server."""
+        return self._asking.way
+
+    @property
+    def server_is_working(self) -> bool:
+        """Whether the server has begun to run a tool of its own, and not said what came of it."""
+        return bool(self._heard.working)
 
     def __aiter__(self) -> Self:
         return self
@@ -74,27 +112,22 @@ class Turn:
 
         Raises:
             RequestError: the server refused the request, or the response failed (then it is a `ResponseError`).
-            RequestLost: the connection ended first.
+            RequestLost: the connection ended first, and the turn could not be asked again; ``items`` and ``text`` are
+                what had come.
             TurnOverflow: the events were not read fast enough.
             RemoteProtocolError: an event cannot be read, or the response ended without saying how.
         """
-        if self._over:
-            if self._failure is not None:
-                raise self._failure
-            raise StopAsyncIteration
-        try:
-            event = await self._exchange.receive()
-        except AgentwireError as error:
-            raise self._fail(error) from error.__cause__
+        event = await self._next()
         if event is None:
-            raise self._fail(self._unfinished())
-        self._take(event)
-        if isinstance(event, ErrorEvent) and not self._began:
-            raise self._fail(event.to_error())
+            raise StopAsyncIteration
+        self._shown = True
         return event
 
     async def response(self) -> Response:
         """Wait for the end; what was not read by then is skipped.
+
+        If no event of the turn was read before, a lost answer is asked for again where that can do no harm (``repeat``
+        of `agentwire.connect`).
 
         Returns:
             The final response: ``completed``, or ``incomplete`` if it stops short.
@@ -102,49 +135,120 @@ class Turn:
         Raises:
             What reading an event raises.
         """
-        async for _ in self:
-            pass
-        assert self._final is not None
-        return self._final
+        while True:
+            try:
+                while await self._next() is not None:
+                    pass
+            except RequestLost as lost:
+                if self._shown or not self.may_ask_again(lost):
+                    raise
+                await self.ask_again(lost)
+            else:
+                assert self._heard.final is not None
+                return self._heard.final
+
+    def may_ask_again(self, lost: RequestLost) -> bool:
+        """Whether `ask_again` is permitted by the client's ``repeat``, and of use."""
+        return self._asking.may_repeat(lost)
+
+    async def ask_again(self, lost: RequestLost) -> None:
+        """Ask for the same turn from the start, after it was lost in this way: what had come is void.
+
+        Raises:
+            RequestLost: the server cannot be reached.
+        """
+        self._heard = _Heard()
+        self._frames.clear()
+        self._over, self._failure = False, None
+        try:
+            await self._asking.ask_again(lost)
+        except RequestLost as error:
+            self._fail(error)
+            error.items, error.text = lost.items, lost.text
+            raise
+
+    # Events
+
+    async def _next(self) -> Event | None:
+        if not self._frames:
+            await self._fetch()
+            if self._over:
+                return None
+        try:
+            event = decode_event(self._frames.popleft())
+        except AgentwireError as error:
+            raise self._fail(error) from error.__cause__
+        self._take(event)
+        if isinstance(event, ErrorEvent) and not self._heard.began:
+            raise self._fail(event.to_error())
+        return event
+
+    async def _fetch(self) -> None:
+        """Wait for more; at the end, raise what went wrong."""
+        if not self._over:
+            try:
+                self._frames.extend(await self._asking.receive_frames())
+            except AgentwireError as error:
+                raise self._fail(error) from error.__cause__
+            if self._frames:
+                return
+            self._over = True
+            if self._heard.final is None:
+                self._failure = self._unfinished()
+        if self._failure is not None:
+            raise self._failure
 
     def _take(self, event: Event) -> None:
+        heard = self._heard
         if isinstance(event, OutputTextDelta):
-            self.text += event.delta
-        elif isinstance(event, OutputItemDone):
-            self._items[event.output_index] = event.item
+            heard.pieces.append(event.delta)
+        elif isinstance(event, OutputItemAdded | OutputItemDone):
+            self._take_item(event)
         elif isinstance(event, ResponseCreated):
-            self._began = True
+            heard.began = True
         elif isinstance(event, ErrorEvent):
-            self._broke = event
+            heard.broke = event
         elif isinstance(event, TERMINAL):
             self._end(event.response)
             if isinstance(event, ResponseFailed):
                 self._failure = self._response_error()
         else:
-            self._began = True
+            heard.began = True
+
+    def _take_item(self, event: OutputItemAdded | OutputItemDone) -> None:
+        heard, index = self._heard, event.output_index
+        heard.began = True
+        done = isinstance(event, OutputItemDone)
+        if is_server_work(event.item):
+            self._asking.server_worked()
+            heard.working.discard(index) if done else heard.working.add(index)
+        if done:
+            heard.items[index] = event.item
 
     def _end(self, response: Response) -> None:
-        self._over = True
-        if not response.output and self._items:  # some servers list the output in its own events only
+        if not response.output and self._heard.items:  # some servers list the output in its own events only
             response = attrs.evolve(response, output=self.items)
-        self._final = response
+        self._heard.final = response
+        if response.status in ("completed", "incomplete"):
+            self._on_end(self, response)
 
     def _response_error(self) -> ResponseError:
         """The failure as an exception: the code is the response's, the status the error event's."""
-        assert self._final is not None
-        told, broke = self._final.error or {}, self._broke
+        final, broke = self._heard.final, self._heard.broke
+        assert final is not None
+        told = final.error or {}
         return ResponseError(
             broke.status if broke is not None and broke.status is not None else 500,
             str(told.get("code") or (broke and broke.code) or "server_error"),
             str(told.get("message") or (broke and broke.message) or "The response failed."),
             param=broke.param if broke is not None else None,
             headers=broke.headers if broke is not None else None,
-            response=self._final,
+            response=final,
         )
 
     def _unfinished(self) -> AgentwireError:
-        if self._broke is not None:
-            error = self._broke.to_error()
+        if self._heard.broke is not None:
+            error = self._heard.broke.to_error()
             return ResponseError(error.status, error.code, error.message, param=error.param, headers=error.headers)
         return RemoteProtocolError("the server ended a response without saying how")
 

@@ -192,6 +192,11 @@ class Limits:
     beside faster turns on the same connection, ``turn_buffer_bytes`` of all of them together."""
     run_steps: int = _count(64)
     """Steps of a run that may wait to be read; then the model's text waits (its tools do not)."""
+    remembered_bytes: int = _count(64 * MIB)
+    """Conversations that a client remembers, to say them again where a server has forgotten them; those that were
+    continued longest ago are forgotten first."""
+    request_attempts: int = _count(5)
+    """How often a client asks for one turn, over one connection after the other."""
 
     reconnect_pause: float = _bound(0.1)
     """Pause before the second attempt to reconnect; each further one is twice as long. The first comes at once."""

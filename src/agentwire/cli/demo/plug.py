@@ -22,6 +22,7 @@ from agentwire.cli.failures import CommandFailed
 from agentwire.client import connect
 from agentwire.engines.builtin import builtin
 from agentwire.protocol.errors import AgentwireError
+from agentwire.runtime.policies import Cancel
 from agentwire.server import Server, serve
 from agentwire.testing.relay import Relay, open_relay
 
@@ -131,7 +132,7 @@ class _Play:
         """Do the task as far as it goes; returns what was raised."""
         url = self.relay.through(self.server.url)
         try:
-            async with connect(url) as wire, wire.run(TASK, model=MODEL, tools=tools) as run:
+            async with connect(url, on_disconnect=Cancel()) as wire, wire.run(TASK, model=MODEL, tools=tools) as run:
                 await run.finish()
         except AgentwireError as error:
             return f"{type(error).__name__}: {error}"

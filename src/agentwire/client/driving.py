@@ -1,0 +1,279 @@
+"""How a run gets on: the model's turns and the tools between them, whatever becomes of the connection.
+
+The run's history is its own, so a turn that was lost costs that turn alone: the calls that it had finished saying
+stand, and what they are answered with; if there are none, it is asked again. So no tool runs twice for a connection's
+sake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from agentwire.client.calls import Call, Calls
+from agentwire.client.context import said_in_full
+from agentwire.client.history import History
+from agentwire.client.means import Means
+from agentwire.client.outcomes import CallUnanswerable, RunLost, RunSummary, TurnsExhausted
+from agentwire.client.plan import Plan
+from agentwire.client.steps import (
+    ReasoningDelta,
+    ServerToolFinished,
+    Steps,
+    TextDelta,
+    TurnFinished,
+    TurnLost,
+    TurnStarted,
+)
+from agentwire.client.turn import Turn
+from agentwire.link import Fate, Lease, RequestLost
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.events import (
+    Event,
+    OutputItemDone,
+    OutputTextDelta,
+    ReasoningSummaryTextDelta,
+    ReasoningTextDelta,
+    ResponseCreated,
+)
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, McpCall, OpaqueItem, client_call
+from agentwire.protocol.request import CreateRequest
+from agentwire.protocol.response import Response, Usage
+from agentwire.protocol.tools import AUTO
+from agentwire.runtime.policies import Cancel
+
+__all__ = ["Driver", "Reached"]
+
+
+@attrs.define(eq=False)
+class Reached:
+    """What a run has reached.
+
+    Attributes:
+        turns: model turns that have begun.
+        lost: those whose answer was lost, each as often as it was.
+        repeated: how often one of them was asked again.
+        turn: the latest one.
+        response: the latest response that ended.
+        usage: of all turns.
+    """
+
+    turns: int = 0
+    lost: int = 0
+    repeated: int = 0
+    turn: Turn | None = None
+    response: Response | None = None
+    usage: Usage = attrs.field(factory=Usage)
+
+    def summary(self, calls: Calls) -> RunSummary:
+        """The same, and what the calls came to."""
+        return RunSummary(
+            turns=self.turns,
+            text=self.turn.text if self.turn is not None else "",
+            response=self.response,
+            usage=self.usage,
+            results=calls.results,
+            unfinished=calls.unfinished,
+            lost=self.lost,
+            repeated=self.repeated,
+        )
+
+
+class Driver:
+    """Drives one run, in a task of its own.
+
+    Args:
+        means: what its client asks with.
+        plan: what is to be done.
+        calls: its tool calls.
+        steps: takes what happens.
+        lease: its lane.
+
+    Attributes:
+        reached: what there is so far.
+        error: how it went wrong, once it has.
+    """
+
+    def __init__(self, means: Means, plan: Plan, calls: Calls, steps: Steps, lease: Lease) -> None:
+        self.reached = Reached()
+        self.error: Exception | None = None
+        self._means = means
+        self._plan = plan
+        self._calls = calls
+        self._steps = steps
+        self._lease = lease
+        parent_id = plan.request.previous_response_id
+        self._history = History(means.memory.find(parent_id), parent_id)
+
+    async def drive(self) -> None:
+        """Drive it to its end. Whatever goes wrong is kept for whoever reads the steps."""
+        try:
+            async with trio.open_nursery() as nursery:
+                if isinstance(self._means.policy, Cancel):
+                    nursery.start_soon(self._guard, name="run guard")
+                await self._drive()
+                nursery.cancel_scope.cancel(reason="the run is done")
+        finally:
+            self._steps.close()
+
+    async def _drive(self) -> None:
+        try:
+            await self._history.said(self._plan.request.input)
+            await self._turns()
+        except Exception as error:  # noqa: BLE001 - raised again to the reader of the steps
+            self._calls.cancel(f"the run failed: {error}")
+            await self._calls.idle()
+            self.error = error
+
+    async def _guard(self) -> None:
+        """No connection, no tools."""
+        end = await self._means.line.wait_ended()
+        self._calls.cancel(f"the connection was lost: {end}")
+
+    # Turns
+
+    async def _turns(self) -> None:
+        settings = self._plan.request
+        while True:
+            calls = await self._turn(settings)
+            await self._calls.idle()
+            if not calls:
+                return
+            outputs = [output for call in calls if (output := self._calls.output(call)) is not None]
+            if len(outputs) < len(calls):
+                raise self._lost(await self._means.line.wait_ended())
+            await self._history.said(outputs)
+            if self.reached.turns >= self._plan.max_turns:
+                raise TurnsExhausted(self._plan.max_turns, self.summary())
+            settings = _without_force(settings)
+
+    async def _turn(self, settings: CreateRequest) -> Sequence[Call]:
+        """One turn of the model; returns the calls to be answered, which may still run."""
+        self.reached.turns += 1
+        self.reached.turn = None
+        try:
+            async with self._means.ask(self._history.prompt(settings), lease=self._lease) as turn:
+                self.reached.turn = turn
+                response = await self._listen(turn)
+        except RequestLost as error:
+            lost = error
+        else:
+            return await self._keep(turn, response, stored=settings.store)
+        self.reached.lost += lost.fate is not Fate.NEVER_SENT
+        await self._calls.idle()
+        raise self._lost(lost) from lost
+
+    async def _keep(self, turn: Turn, response: Response | None, *, stored: bool) -> Sequence[Call]:
+        """What came of a turn is said for good; of one that was lost, the items that it had finished."""
+        if response is None:
+            self.reached.lost += 1
+            items = said_in_full(turn.items)
+            await self._history.said(items)
+            return _calls_of(items)
+        await self._history.answered(response, way=turn.way.number, stored=stored)
+        self.reached.usage += response.usage or Usage()
+        await self._steps.put(TurnFinished(response))
+        return _calls_of(response.output) if response.status == "completed" else ()
+
+    async def _listen(self, turn: Turn) -> Response | None:
+        """Hear a turn to its end, however often it takes; None if it was lost, and yet had said what to do."""
+        try:
+            while (lost := await self._hear(turn)) is not None:
+                if self._stands(turn, lost):
+                    return None
+                await turn.ask_again(lost)
+        finally:
+            self.reached.lost += turn.repeated
+            self.reached.repeated += turn.repeated
+        response = await turn.response()
+        self._start_calls(response)
+        self.reached.response = response
+        return response
+
+    async def _hear(self, turn: Turn) -> RequestLost | None:
+        """Take a turn's events to the end; returns how it was lost, if it was."""
+        try:
+            async for event in turn:
+                await self._take(event)
+        except RequestLost as lost:
+            return lost
+        return None
+
+    def _stands(self, turn: Turn, lost: RequestLost) -> bool:
+        """Whether what a lost turn has said is enough to go on with; if not, it is to be asked again.
+
+        Raises:
+            RequestLost: neither: then it is said by whoever asked.
+        """
+        stands = bool(_calls_of(turn.items))  # they have been started
+        if not (self._may_go_on(turn) if stands else turn.may_ask_again(lost)):
+            raise lost
+        self._steps.put_nowait(TurnLost(self.reached.turns, lost.fate, repeated=not stands))
+        return stands
+
+    def _may_go_on(self, turn: Turn) -> bool:
+        """Whether a turn that was lost can be left as it is: nothing that the server did is unknown."""
+        if isinstance(self._means.policy, Cancel) or _unanswerable(turn.items) is not None:
+            return False
+        return not turn.server_is_working or self._means.repeats.policy == "always"
+
+    # What a turn says
+
+    async def _take(self, event: Event) -> None:
+        match event:
+            case OutputTextDelta():
+                await self._steps.put(TextDelta(event.delta))
+            case ResponseCreated():
+                await self._steps.put(TurnStarted(self.reached.turns, event.response.id))
+            case ReasoningTextDelta() | ReasoningSummaryTextDelta():
+                await self._steps.put(ReasoningDelta(event.delta))
+            case OutputItemDone(item=FunctionCall() | CustomToolCall() as call) if _is_whole(call):
+                self._calls.start(call)
+            case OutputItemDone(item=McpCall() as call):
+                await self._steps.put(ServerToolFinished(call))
+            case _:
+                pass
+
+    def _start_calls(self, response: Response) -> None:
+        """Start the calls that the terminal event alone has told of; refuse what no function can answer."""
+        for call in _calls_of(response.output):
+            self._calls.start(call)
+        if (item := _unanswerable(response.output)) is not None:
+            self.reached.response = response
+            raise CallUnanswerable(item, self.summary())
+
+    def summary(self) -> RunSummary:
+        """What the run has reached so far."""
+        return self.reached.summary(self._calls)
+
+    def _lost(self, end: ConnectionEnded) -> RunLost:
+        fate, response_id = Fate.FINISHED, self.reached.response.id if self.reached.response is not None else None
+        if isinstance(end, RequestLost):
+            fate, response_id = end.fate, end.response_id
+        return RunLost(end, fate=fate, response_id=response_id, summary=self.summary())
+
+
+def _is_whole(call: Call) -> bool:
+    """A call that was cut off by a limit has no arguments to run with."""
+    return call.status != "incomplete"
+
+
+def _calls_of(items: Sequence[Item]) -> list[Call]:
+    """The calls to be answered, each id once."""
+    calls = {item.call_id: item for item in items if isinstance(item, FunctionCall | CustomToolCall)}
+    return [call for call in calls.values() if _is_whole(call)]
+
+
+def _unanswerable(items: Sequence[Item]) -> OpaqueItem | None:
+    """What the client must answer, and no function can."""
+    for item in items:
+        if isinstance(item, OpaqueItem) and client_call(item) is not None:
+            return item
+    return None
+
+
+def _without_force(settings: CreateRequest) -> CreateRequest:
+    """A forced choice of tools counts for the first turn: otherwise it would never end."""
+    return attrs.evolve(settings, tool_choice=AUTO) if settings.tool_choice.mode == "required" else settings

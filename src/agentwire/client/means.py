@@ -1,0 +1,61 @@
+"""What a client asks with: its line, what it remembers, and what may be asked again.
+
+Turns and runs, on whatever lane, have the same means; whatever ends well over them can be continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
+
+from agentwire.client.memory import Memory
+from agentwire.client.recovery import Asking, Prompt
+from agentwire.client.repeating import Repeats
+from agentwire.client.turn import Turn
+from agentwire.link import Lease, Line
+from agentwire.protocol.limits import Limits
+from agentwire.protocol.request import CreateRequest
+from agentwire.protocol.response import Response
+from agentwire.runtime.policies import Policy
+
+__all__ = ["Means"]
+
+
+@attrs.frozen
+class Means:
+    """The means of one client.
+
+    Attributes:
+        line: to its server.
+        memory: its conversations.
+        repeats: what may be asked again.
+        policy: what a lost connection means for the tools of a run.
+    """
+
+    line: Line
+    memory: Memory
+    repeats: Repeats
+    policy: Policy
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds in force."""
+        return self.line.limits
+
+    def prompt(self, request: CreateRequest) -> Prompt:
+        """The request and what it continues, as far as that is remembered."""
+        return Prompt(request=request, parent=self.memory.find(request.previous_response_id))
+
+    @asynccontextmanager
+    async def ask(self, prompt: Prompt, *, lease: Lease | None = None) -> AsyncGenerator[Turn]:
+        """Ask for a turn; how it ends is remembered. Raises as `Asking.open` does."""
+
+        def remember(turn: Turn, response: Response) -> None:
+            self.memory.remember(
+                response.id, prompt.request, response.output, parent=prompt.parent, way=turn.way.number
+            )
+
+        async with Asking.open(self.line, prompt, repeats=self.repeats, lease=lease) as asking:
+            yield Turn(asking, on_end=remember)

@@ -17,7 +17,7 @@ from agentwire.client.plan import Plan
 from agentwire.client.recovery import Prompt
 from agentwire.client.run import Run, open_run
 from agentwire.client.turn import Turn
-from agentwire.link import Lease
+from agentwire.link.lease import Lease
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 

@@ -28,7 +28,8 @@ from agentwire.client.steps import (
     TurnStarted,
 )
 from agentwire.client.turn import Turn
-from agentwire.link import Fate, Lease, RequestLost
+from agentwire.link import Fate, RequestLost
+from agentwire.link.lease import Lease
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import (
     Event,
@@ -138,6 +139,7 @@ class Driver:
         settings = self._plan.request
         while True:
             calls = await self._turn(settings)
+            self._lease.rest()
             await self._calls.idle()
             if not calls:
                 return

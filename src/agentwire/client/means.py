@@ -14,7 +14,8 @@ from agentwire.client.memory import Memory
 from agentwire.client.recovery import Asking, Prompt
 from agentwire.client.repeating import Repeats
 from agentwire.client.turn import Turn
-from agentwire.link import Lease, Line
+from agentwire.link import Line
+from agentwire.link.lease import Lease
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response

@@ -16,7 +16,8 @@ import trio
 from agentwire.client.context import said_in_full
 from agentwire.client.memory import Parent
 from agentwire.client.repeating import Repeats
-from agentwire.link import Exchange, Fate, Lane, Lease, Line, RequestLost, Way
+from agentwire.link import Exchange, Fate, Lane, Line, RequestLost, Way
+from agentwire.link.lease import Lease
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
 from agentwire.protocol.events import ErrorEvent

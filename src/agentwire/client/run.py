@@ -18,7 +18,8 @@ from agentwire.client.means import Means
 from agentwire.client.outcomes import RunSummary
 from agentwire.client.plan import Plan
 from agentwire.client.steps import Step, Steps
-from agentwire.link import Fate, Lease, RequestLost
+from agentwire.link import Fate, RequestLost
+from agentwire.link.lease import Lease
 from agentwire.protocol.response import Response, Usage
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import ToolResult

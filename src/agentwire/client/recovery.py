@@ -45,9 +45,10 @@ class Prompt:
     def over(self, way: Way) -> CreateRequest:
         """The request as the server at the other end of this way can answer it."""
         parent = self.parent
-        if parent is None or parent.stored or (way.remembers and parent.way == way.number):
+        if parent is None or parent.stored:
             return self.request
-        return self.in_full()
+        is_there = way.remembers and parent.way == way.number and way.lanes.remember(parent.response_id)
+        return self.request if is_there else self.in_full()
 
     def in_full(self) -> CreateRequest:
         """The request with the whole conversation in it; the same one if that is not known."""

@@ -87,7 +87,7 @@ class Repeats:
 
 
 def _leaves_traces(request: CreateRequest) -> bool:
-    if request.store or request.background or "conversation" in request.extra:
+    if request.store:
         return True
     brought = (item.raw for item in request.input if isinstance(item, OpaqueItem) and item.type in TOOL_ITEMS)
     return any(map(_runs_on_server, request.tools)) or any(map(_holds_server_tools, brought))

@@ -1,7 +1,7 @@
 """What happens to a session's work when its connection is lost: it ends at once, or it waits to be resumed.
 
-`Cancel` is the default, on both ends of the wire: no connection, no work. `Resume` lets turns and tools go on for a
-while, held back only by their own windows.
+`Cancel` is a server's default: no connection, no work. `Resume` lets turns and tools go on for a while, held back only
+by their own windows; it is a client's default.
 """
 
 from __future__ import annotations

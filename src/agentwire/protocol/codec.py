@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Final, Literal
 
-import attrs
-
 from agentwire.protocol.checks import EMPTY, Misfit, shorten
 from agentwire.protocol.compaction import read_compactions
 from agentwire.protocol.cost import cost_steps
@@ -21,7 +19,7 @@ from agentwire.protocol.items import Item, Message
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.parsing import ANY, decode_object, parse_json, parse_object, request_error, strictly
 from agentwire.protocol.pieces import read_piece
-from agentwire.protocol.reading import Reader, request_reader, served_reader
+from agentwire.protocol.reading import Reader, members_reader, request_reader, served_reader
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.tools import Tool
@@ -91,11 +89,12 @@ def decode_create_steps(
     if partial and body.get("model") is None:
         body["model"] = UNNAMED
     given, tools = body.pop("input", None), body.pop("tools", None)
-    request: CreateRequest = strictly(_CREATE, body)
-    items = yield from read_compactions((yield from _read_input(given, limits)), limits)
-    offered = yield from _read_list(_TOOL, tools, "tools", limits)
-    warm_up = not request.generate or (request.prompt_cache_options or EMPTY).get("prewarm") is True
-    request = attrs.evolve(request, input=items, tools=offered, generate=not warm_up)
+    members = strictly(_CREATE, body)
+    members["input"] = yield from read_compactions((yield from _read_input(given, limits)), limits)
+    members["tools"] = yield from _read_list(_TOOL, tools, "tools", limits)
+    if members.get("prompt_cache_options", EMPTY).get("prewarm") is True:
+        members["generate"] = False
+    request = CreateRequest(**members)
     if request.background and not request.store:
         raise RequestError.invalid("A response in the background must be stored: set 'store' to true.", param="store")
     if not partial:
@@ -103,7 +102,7 @@ def decode_create_steps(
     return request
 
 
-_CREATE: Final = request_reader(CreateRequest)
+_CREATE: Final = members_reader(CreateRequest)
 _ITEM: Final = request_reader(Item)
 _TOOL: Final = request_reader(Tool)
 

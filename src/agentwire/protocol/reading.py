@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Union
 
 import attrs
@@ -22,7 +22,7 @@ from agentwire.protocol.items import ITEMS, Item, OpaqueItem
 from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, Tool, ToolChoice, parse_tool_choice
 
-__all__ = ["Reader", "request_reader", "served_reader"]
+__all__ = ["Reader", "members_reader", "request_reader", "served_reader"]
 
 Reader = Callable[[Any], Any]
 """Makes a value of a wire type from a JSON value, or raises `Misfit` with the path from there."""
@@ -31,6 +31,11 @@ Reader = Callable[[Any], Any]
 def request_reader(kind: Any) -> Reader:
     """The strict reader for ``kind``: a wire class, a union of them, or any other type of their fields."""
     return _reader(_STRICT, kind)
+
+
+def members_reader(cls: type) -> Callable[[Any], dict[str, Any]]:
+    """The strict reader for the members of ``cls``, for somebody who adds some before making the object."""
+    return _members_hook(_STRICT, cls, strict=True)
 
 
 def served_reader(kind: Any) -> Reader:
@@ -116,45 +121,73 @@ def _tuple_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[A
 
 
 def _class_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[[Any, Any], Any]:
-    members = tuple(_members(converter, cls, strict=strict))
-    known = {name for name, *_ in members} | {tag for tag in ("type", "object") if hasattr(cls, tag)}
-    whole = WHOLE_CHECKS.get(cls, _pass) if strict else _pass
+    read_members = _members_hook(converter, cls, strict=strict)
 
     def read(value: Any, _: Any = None) -> Any:
-        if not isinstance(value, dict | Mapping):
-            raise Misfit.kind("an object", value)
-        found: dict[str, Any] = {}
-        for name, plain, convert, required, null in members:
-            given = value.get(name)
-            if given.__class__ is plain:
-                found[name] = given
-            elif given is not None:
-                found[name] = convert(given)
-            elif required:
-                raise Misfit.missing(name)
-            elif null and name in value:
-                found[name] = None
-        if len(value) > len(found) + ("type" in value) and (extra := _without(value, known)):
-            found["extra"] = extra
-        whole(found)
-        return cls(**found)
+        return cls(**read_members(value))
 
     return read
 
 
-def _without(value: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
-    """What is left of an object; a copy and a few removals, for there may be very many members."""
+def _members_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[[Any], dict[str, Any]]:
+    """What an object says, as arguments for its class; of many members that there could be, most say few."""
+    members = dict(_members(converter, cls, strict=strict))
+    tags = tuple(tag for tag in ("type", "object") if hasattr(cls, tag))
+    whole = _whole_check(cls, strict=strict)
+    most = len(members) + len(tags)
+
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict | Mapping):
+            raise Misfit.kind("an object", value)
+        found: dict[str, Any] = {}
+        told, extra = _split(value, members) if len(value) > most else (value, {})
+        for name, given in told.items():
+            member = members.get(name)
+            if member is None:
+                extra[name] = given
+            elif given.__class__ is member.plain:
+                found[name] = given
+            elif given is not None:
+                found[name] = member.convert(given)
+            elif member.null:
+                found[name] = None
+        if extra and (more := {name: given for name, given in extra.items() if name not in tags}):
+            found["extra"] = more
+        whole(found)
+        return found
+
+    return read
+
+
+def _whole_check(cls: type, *, strict: bool) -> Check:
+    """What all members of an object must satisfy together: the required ones are there, and what `WHOLE_CHECKS` has."""
+    required = tuple(field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING)
+    more = WHOLE_CHECKS.get(cls, _pass) if strict else _pass
+
+    def check(found: Mapping[str, Any]) -> None:
+        for name in required:
+            if name not in found:
+                raise Misfit.missing(name)
+        more(found)
+
+    return check
+
+
+def _split(value: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The members of these names, and the others, of which there may be very many."""
     rest = dict(value)
-    for name in names:
-        rest.pop(name, None)
-    return rest
+    return {name: rest.pop(name) for name in names if name in rest}, rest
 
 
-_Member = tuple[str, type | None, Callable[[Any], Any], bool, bool]
-"""How one field is read: name, the class that needs no conversion, conversion, required, whether null counts."""
+class _Member(typing.NamedTuple):
+    """How one field is read: the class that needs no conversion, the conversion, whether null counts."""
+
+    plain: type | None
+    convert: Callable[[Any], Any]
+    null: bool
 
 
-def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterator[_Member]:
+def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterator[tuple[str, _Member]]:
     hints = typing.get_type_hints(cls)
     for field in attrs.fields(cls):
         if field.name == "extra":
@@ -163,8 +196,7 @@ def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterato
         check = field.metadata.get("check", _pass) if strict else _pass
         plain = kind if kind in _PLAIN and check is _pass else None
         convert = _conversion(converter, kind, field.name, check)
-        null = optional and field.metadata.get("keep", False)
-        yield field.name, plain, convert, field.default is attrs.NOTHING, null
+        yield field.name, _Member(plain, convert, optional and field.metadata.get("keep", False))
 
 
 _PLAIN: Final = (str, int, float, bool)

@@ -7,7 +7,8 @@ whole seconds; what other servers add is kept in ``extra``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from operator import attrgetter
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -126,12 +127,18 @@ class Response:
                 texts += [part.text for part in item.content if isinstance(part, OutputText)]
         return "".join(texts)
 
-    def told(self, members: Mapping[str, Any]) -> Response:
-        """The same, with what whoever answered says of it: ``model``, ``service_tier``, and members unknown here."""
-        known = {name: members[name] for name in ("model", "service_tier") if isinstance(members.get(name), str)}
-        own = {field.name for field in attrs.fields(Response)} | {"object"}
-        more = {name: value for name, value in members.items() if name not in own and name not in self.extra}
-        return attrs.evolve(self, **known, extra={**self.extra, **more}) if known or more else self
+    def ended(self, members: Mapping[str, Any], **changes: Any) -> Response:
+        """The same with these changes, and with what whoever answered says of it.
+
+        Args:
+            members: ``model``, ``service_tier``, and members unknown here; others are not for it to say.
+            changes: status, output and what else is known now.
+        """
+        if members:
+            known = {name: members[name] for name in ("model", "service_tier") if isinstance(members.get(name), str)}
+            more = {name: value for name, value in members.items() if name not in _OWN and name not in self.extra}
+            changes |= {**known, "extra": {**self.extra, **more}}
+        return attrs.evolve(self, **changes)
 
     @classmethod
     def begin(
@@ -155,10 +162,15 @@ class Response:
         return cls(id=id, created_at=created_at, status=status, model=model or request.model, **_echo(request))
 
 
+_OWN: Final = frozenset((*(field.name for field in attrs.fields(Response)), "object"))
+
+
 def _echo(request: CreateRequest) -> dict[str, Any]:
     """The settings of a request as its response shows them; what was left out is left to the defaults."""
-    told: dict[str, Any] = {name: value for name in _OPTIONAL_ECHOES if (value := getattr(request, name)) is not None}
-    told["tools"] = tuple(map(redacted, request.tools))
+    echoes = zip(_OPTIONAL_ECHOES, _GET_ECHOES(request), strict=True)
+    told: dict[str, Any] = {name: value for name, value in echoes if value is not None}
+    if request.tools:
+        told["tools"] = tuple(map(redacted, request.tools))
     told["text"] = {
         "format": request.text.format,
         "verbosity": request.text.verbosity or "medium",
@@ -195,3 +207,4 @@ _OPTIONAL_ECHOES = (
     "top_logprobs",
     "truncation",
 )
+_GET_ECHOES: Final = attrgetter(*_OPTIONAL_ECHOES)

@@ -69,13 +69,25 @@ class Node:
     tokens: Memo = attrs.field(factory=Memo, repr=False, init=False)
 
     @classmethod
-    def root(cls, response_id: str, input: Sequence[Item], output: Sequence[Item]) -> Node:  # noqa: A002
+    def root(
+        cls,
+        response_id: str,
+        input: Sequence[Item],  # noqa: A002
+        output: Sequence[Item],
+        memo: Memo | None = None,
+    ) -> Node:
         """The first response of a conversation."""
-        return _grow(None, response_id, tuple(input), tuple(output))
+        return _grow(None, response_id, tuple(input), tuple(output), memo)
 
-    def extend(self, response_id: str, input: Sequence[Item], output: Sequence[Item]) -> Node:  # noqa: A002
+    def extend(
+        self,
+        response_id: str,
+        input: Sequence[Item],  # noqa: A002
+        output: Sequence[Item],
+        memo: Memo | None = None,
+    ) -> Node:
         """A response that continues this one; this one stays as it is, and others may continue it too."""
-        return _grow(self, response_id, tuple(input), tuple(output))
+        return _grow(self, response_id, tuple(input), tuple(output), memo)
 
     @property
     def owed(self) -> Mapping[str, Item]:
@@ -114,7 +126,9 @@ class Node:
                 return
 
 
-def _grow(parent: Node | None, response_id: str, given: tuple[Item, ...], made: tuple[Item, ...]) -> Node:
+def _grow(
+    parent: Node | None, response_id: str, given: tuple[Item, ...], made: tuple[Item, ...], memo: Memo | None
+) -> Node:
     given, made = open_compactions(given), open_compactions(made)
     waiting = parent.unanswered if parent is not None else EMPTY
     new = (*given, *made)
@@ -130,6 +144,7 @@ def _grow(parent: Node | None, response_id: str, given: tuple[Item, ...], made: 
         size=before + len(new if cut is None else cut),
         unanswered=_still_waiting(waiting, new) if cut is None else _still_waiting(EMPTY, cut),
         cut=cut,
+        memo=memo or Memo(),
     )
 
 

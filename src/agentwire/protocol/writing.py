@@ -70,19 +70,18 @@ def _repair(value: Any) -> Any:
 
 
 def _class_writer(cls: type) -> Writer:
-    tags = {tag: getattr(cls, tag) for tag in ("type", "object") if isinstance(getattr(cls, tag, None), str)}
+    tags = [tag for tag in ("type", "object") if isinstance(getattr(cls, tag, None), str)]
     fields = [field for field in attrs.fields(cls) if field.name != "extra"]
-    names = tuple(field.name for field in fields)
+    names = (*tags, *(field.name for field in fields))
     values = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
     droppable = tuple(field.name for field in fields if field.default is not attrs.NOTHING and not _is_kept(field))
     structured = tuple(field.name for field in fields if str(field.type) not in _PLAIN)
 
     def write(value: Any) -> dict[str, Any]:
-        out: dict[str, Any] = tags.copy()
-        out.update(zip(names, values(value), strict=True))
+        out: dict[str, Any] = dict(zip(names, values(value), strict=True))
         for name in structured:
             inner = out[name]
-            if inner.__class__ not in _LEAVES:
+            if inner is not None:
                 out[name] = _write_member(inner)
         for name in droppable:
             if out[name] is None:
@@ -102,27 +101,33 @@ _PLAIN: Final = frozenset(kind + suffix for kind in ("str", "int", "float", "boo
 
 def _write_member(value: Any) -> Any:
     cls = value.__class__
+    if cls is dict or cls in _LEAVES:
+        return value
+    if cls is tuple or cls is list:
+        return [_write_member(inner) for inner in value] if value else []
     writer = _WRITERS.get(cls)
     if writer is not None:
         return writer(value)
-    if cls is dict or cls in _LEAVES:
-        return value
     if isinstance(value, tuple | list):
         return [_write_member(inner) for inner in value]
     return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
 
 
-_write_all: Final = _class_writer(CreateRequest)
-_BARE: Final = CreateRequest(model="")
+_USUAL: Final = {
+    field.name: getattr(CreateRequest(model=""), field.name)
+    for field in attrs.fields(CreateRequest)
+    if field.name not in ("model", "extra")
+}
 
 
 def _write_request(request: CreateRequest) -> dict[str, Any]:
     """A request says only what differs from the defaults, which are the server's own."""
-    wire: dict[str, Any] = _write_all(request)
-    for name in wire.keys() - {"type", "model"} - request.extra.keys():
-        if getattr(request, name) == getattr(_BARE, name):
-            del wire[name]
-    return wire
+    wire: dict[str, Any] = {"type": request.type, "model": request.model}
+    for name, usual in _USUAL.items():
+        value = getattr(request, name)
+        if value is not None and value is not usual and value != usual:
+            wire[name] = _write_member(value)
+    return {**wire, **request.extra}
 
 
 def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> dict[str, Any]:

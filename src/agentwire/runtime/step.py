@@ -135,7 +135,9 @@ class Step:
         complete = self._error is None and not self._overflowed and self._finish.incomplete is None
         await out.close(complete=complete)
         await out.abandon("The turn ended before this tool did.")
-        finish = attrs.evolve(self._finish, usage=self.used)
+        finish = self._finish
+        if finish.usage is not self.used:
+            finish = attrs.evolve(finish, usage=self.used)
         if self._overflowed:
             return StepEnd(finish=attrs.evolve(finish, incomplete="max_output_tokens"))
         waits = any(client_call(item) is not None for item in self._output.items())

@@ -328,7 +328,7 @@ class Turn:
         node = None
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
-            node = attrs.evolve(grow(final.id, request.input, final.output), memo=self._memo)
+            node = grow(final.id, request.input, final.output, self._memo)
         if request.store:
             await self._keep(node, final, shown)
         self.ending = ending
@@ -355,8 +355,8 @@ class Turn:
 
     def _final(self, response: Response, ending: Ending) -> Response:
         error = ending.error
-        return attrs.evolve(
-            response.told(self._members),
+        return response.ended(
+            self._members,
             status="failed" if error is not None else ending.outcome.value,
             output=self._output.items(),
             usage=ending.usage,

@@ -61,9 +61,9 @@ def agentic_api(folder: Path, behind: Upstream) -> Iterator[Upstream]:
 
 
 @contextmanager
-def agentwire_server(folder: Path) -> Iterator[Upstream]:
+def agentwire_server(folder: Path, engine: str = "tests.peers.behind:behind") -> Iterator[Upstream]:
     """A second agentwire, as a process of its own."""
-    command = ("-m", "agentwire", "serve", "--port", "0", "--engine", "tests.peers.behind:behind")
+    command = ("-m", "agentwire", "serve", "--port", "0", "--engine", engine)
     with _running(folder / "behind", Path(sys.executable), *command) as process:
         url = next(part for part in _first_line(process).split() if part.startswith("http="))
         yield Upstream(url.removeprefix("http="), "builtin", folder / "behind")

@@ -1,0 +1,180 @@
+"""A rollout of 20 tools, cut wherever it can be cut: it is done in the end, and no tool has run twice.
+
+In a session once at each border of two frames and one byte before and after it; on a server that has no sessions, and
+so forgets everything with the connection, at some of these. With HYPOTHESIS_PROFILE=campaign at every byte of both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+import attrs
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentwire.client import connect
+from agentwire.engines.script import Call, Delay, Text, Turn
+from agentwire.engines.scripted import scripted
+from agentwire.link import Fate, RequestLost
+from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.events import OutputTextDelta
+from agentwire.protocol.hello import EXTENSIONS
+from agentwire.testing import Fault, Network, every_byte, every_frame, network, no_leaks, run
+from agentwire.testing.faults import KINDS, SIDES, Kind
+from tests.client.rollouts import LIMITS, Played, play
+from tests.link.peer import URL
+from tests.server.kit import serving
+from tests.server.test_cut_everywhere import borders
+
+SERVERS: tuple[tuple[str, ...], ...] = (EXTENSIONS, ())
+UNCUT = {extensions: play((), extensions, seed=0) for extensions in SERVERS}
+"""Seeded, so that every process that runs a part of the tests knows the same ones."""
+BORDERS = {extensions: list(borders(uncut.net.trace)) for extensions, uncut in UNCUT.items()}
+HEADS = {side: next(fault.at_byte or 0 for fault in BORDERS[EXTENSIONS] if fault.side == side) + 1 for side in SIDES}
+"""Bytes of the handshake."""
+
+
+def positions(extensions: tuple[str, ...], step: int) -> list[Fault]:
+    if os.environ.get("HYPOTHESIS_PROFILE") == "campaign":
+        return list(every_byte(UNCUT[extensions].net.trace, kinds=("cut", "reset")))
+    return BORDERS[extensions][::step]
+
+
+def check(played: Played, faults: Sequence[Fault]) -> None:
+    """All is done, but where there was no connection to begin with."""
+    if played.error is not None and any(fault.connection == 0 and _early(fault) for fault in faults):
+        assert played.engine.asks == []
+    else:
+        played.check()
+
+
+def _early(fault: Fault) -> bool:
+    return fault.at_byte is not None and fault.at_byte <= HEADS[fault.side]
+
+
+def test_the_rollout_as_it_is_without_a_cut() -> None:
+    for extensions, played in UNCUT.items():
+        played.check()
+        turns = [len(watched.turns) for watched in played.runs]
+        assert (turns, len(played.engine.asks)) == ([7, 2], 10)
+        assert len(played.net.links) == 1
+        assert len(BORDERS[extensions]) > 500
+
+
+@pytest.mark.parametrize("fault", positions(EXTENSIONS, 1), ids=str)
+def test_cut_anywhere_in_a_session(fault: Fault) -> None:
+    played = play([fault])
+    check(played, [fault])
+    assert len(played.engine.asks) in (0, 10)
+    assert not any(watched.lost for watched in played.runs)
+
+
+@pytest.mark.parametrize("fault", positions((), 4), ids=str)
+def test_cut_anywhere_where_the_server_forgets(fault: Fault) -> None:
+    check(play([fault], ()), [fault])
+
+
+LAST = {side: UNCUT[EXTENSIONS].net.trace.bytes(side) for side in SIDES}
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Fault]:
+    """Up to three faults, each perhaps the end of a connection; those that are opened on the way back have theirs."""
+    faults: list[Fault] = []
+    for number, kind in enumerate(draw(st.lists(st.sampled_from(KINDS), max_size=3))):
+        side = draw(st.sampled_from(SIDES))
+        faults.append(
+            Fault(
+                kind,
+                side,
+                at_byte=draw(st.integers(0 if number else HEADS[side], LAST[side])),
+                seconds=draw(st.sampled_from((1.0, 30.0, 90.0))),
+                size=draw(st.integers(1, 300)),
+                rate=2_000.0,
+                connection=draw(st.integers(min(number, 1), number)),
+            )
+        )
+    return faults
+
+
+@settings(max_examples=25)
+@given(plans(), st.sampled_from(SERVERS))
+def test_whatever_goes_wrong_up_to_three_times(faults: list[Fault], extensions: tuple[str, ...]) -> None:
+    check(play(faults, extensions), faults)
+
+
+@settings(max_examples=15)
+@given(plans(), st.sampled_from(SERVERS), st.floats(0, 20))
+def test_a_run_that_is_left_meanwhile_takes_nothing_with_it(
+    faults: list[Fault], extensions: tuple[str, ...], patience: float
+) -> None:
+    check(play(faults, extensions, patience=patience), faults)
+
+
+@pytest.mark.parametrize("extensions", SERVERS, ids=["session", "none"])
+def test_a_seed_replays_a_run_to_the_byte(extensions: tuple[str, ...]) -> None:
+    plan = [Fault("reset", "server", at_byte=9_000), Fault("stall", "client", at_byte=1_000, connection=1)]
+    plan.append(Fault("split", "server", size=7, connection=2))
+    one, other = (play(plan, extensions, seed=4) for _ in range(2))
+    check(one, plan)
+    assert one.net.trace.timeline() == other.net.trace.timeline()
+    assert len(one.net.links) > 1
+
+
+# A turn that somebody watches: what was seen cannot be taken back
+
+
+@attrs.define
+class Seen:
+    """What somebody saw of a turn, and how it ended."""
+
+    net: Network
+    asks: int = 0
+    kinds: list[str] = attrs.field(factory=list)
+    text: str = ""
+    lost: RequestLost | None = None
+
+
+async def watch(faults: Sequence[Fault]) -> Seen:
+    seen = Seen(network(faults=faults))
+    engine = scripted(Turn(Text("one ", pieces=2), Delay(1), Text("two"), Call("look", {"at": "it"})))
+    async with no_leaks(), serving(engine, net=seen.net, extensions=(), limits=LIMITS):
+        with suppress(ConnectionEnded):
+            async with connect(URL, limits=LIMITS, connector=seen.net.connect) as wire, wire.turn("Go.") as turn:
+                try:
+                    async for event in turn:
+                        seen.kinds.append(event.type)
+                        seen.text += event.delta if isinstance(event, OutputTextDelta) else ""
+                except RequestLost as lost:
+                    seen.lost = lost
+        await trio.sleep(LIMITS.ping_timeout + 1)
+    assert engine.running == 0
+    seen.asks = len(engine.asks)
+    return seen
+
+
+WATCHED = run(partial(watch, ()), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["cut", "reset"])
+def test_a_turn_that_is_watched_comes_whole_or_says_how_far_it_came(kind: Kind) -> None:
+    assert WATCHED.text == "one two"
+    ends = set()
+    for fault in every_frame(WATCHED.net.trace, kinds=[kind]):
+        seen = run(partial(watch, [fault]))
+        assert seen.kinds == WATCHED.kinds[: len(seen.kinds)], fault
+        assert seen.asks <= 2, fault
+        if seen.lost is None:
+            assert seen.kinds == WATCHED.kinds or seen.asks == 0, fault
+        else:
+            assert seen.kinds, fault
+            assert seen.lost.fate is Fate.STARTED, fault
+            assert (seen.lost.text, bool(seen.lost.response_id)) == (seen.text, True), fault
+            assert len(seen.lost.items) == seen.kinds.count("response.output_item.done"), fault
+        ends.add((seen.asks, seen.lost is not None))
+    assert {(1, False), (1, True), (2, False)} <= ends

@@ -62,18 +62,21 @@ async def drops(peer: Peer) -> None:
 
 
 async def test_a_conversation_is_continued_by_its_own_last_response(autojump_clock: MockClock) -> None:
-    asked: list[tuple[str, Any]] = []
+    """By its id, where that lane still has it, and otherwise by saying all of it."""
+    contexts: dict[str | None, list[Any]] = {None: []}
 
     async def serve(peer: Peer) -> None:
         for number in range(4):
             request = await peer.answer(*text_turn(f"resp_{number}", "ok"))
-            asked.append((request["input"][0]["content"], request.get("previous_response_id")))
+            said = [item["content"] for item in request["input"] if item["role"] == "user"]
+            contexts[f"resp_{number}"] = [*contexts[request.get("previous_response_id")], *said]
 
     async with connected(follows(serve)) as (wire, _):
         one, other = await wire.respond("one"), await wire.respond("other")
         await wire.respond("one goes on", previous_response_id=one.id)
         await wire.respond("other goes on", previous_response_id=other.id)
-    assert asked == [("one", None), ("other", None), ("one goes on", "resp_0"), ("other goes on", "resp_1")]
+    assert contexts["resp_2"] == ["one", "one goes on"]
+    assert contexts["resp_3"] == ["other", "other goes on"]
 
 
 def said(ask: Ask) -> list[str]:

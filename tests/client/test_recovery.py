@@ -219,6 +219,18 @@ async def test_turns_side_by_side_are_lost_and_asked_again_each_for_itself(autoj
             nursery.start_soon(ask, text)
 
 
+async def test_what_waited_for_its_lane_was_never_sent(autojump_clock: MockClock) -> None:
+    asked = Asked()
+    async with (
+        no_leaks(),
+        connected(asked.lose(created("resp_1")), asked.answer(text_turn("resp_2", "ok")), repeat="never") as wire,
+        wire.turn("first", stream_id="x") as first,
+    ):
+        assert (await wire.respond("second", stream_id="x")).output_text == "ok"
+        with pytest.raises(RequestLost):
+            await first.response()
+
+
 # Refused
 
 

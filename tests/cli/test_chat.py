@@ -16,9 +16,11 @@ import pytest
 import trio
 from rich.console import Console
 
-from agentwire.cli.chat import Settings, Talk
+from agentwire.cli.chat import Talk
 from agentwire.cli.failures import CommandFailed
+from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.lines import Lines
+from agentwire.cli.reaching import Settings
 from agentwire.cli.terminal import Screen
 from agentwire.engines import builtin
 from agentwire.protocol.errors import EngineError
@@ -53,8 +55,9 @@ class Seat:
         self.out, self.err = StringIO(), StringIO()
         screen = Screen(Console(file=self.out, width=200), Console(file=self.err, width=200))
         settings = Settings(url, None, None, None, tuple(LocalTool.of(tool) for tool in tools))
-        self.talk = Talk(settings, message, screen, Lines(reading))
+        self.talk = Talk(settings, message, screen, Lines(reading), Interrupts(screen.note, leave=self._leave))
         self.code: int | None = None
+        self.left_at_once = 0
         self._reading = reading
 
     def type(self, text: str) -> None:
@@ -62,6 +65,9 @@ class Seat:
 
     def leave(self) -> None:
         os.close(self.keyboard)
+
+    def _leave(self) -> None:
+        self.left_at_once += 1
 
     async def run(self) -> None:
         self.code = await self.talk.run()
@@ -159,13 +165,42 @@ async def test_ctrl_c_cancels_the_answer_and_the_conversation_goes_on() -> None:
             await seat.shows("3 items.")
             signal.raise_signal(signal.SIGINT)
             await seat.shows("cancelled")
-            assert server.statistics().running == 0
+            await wait_until(lambda: not server.statistics().running)
             seat.type("last\n")
             await seat.shows("4 items.")
             seat.leave()
         assert seat.code == 0
         assert server.statistics().sessions_total == 2
     assert seat.out.getvalue().split("\n") == ["1 items. ", "3 items. ", "4 items. ", ""]
+
+
+async def test_ctrl_c_again_while_a_tool_still_cleans_up_leaves_at_once() -> None:
+    cleaning = trio.Event()
+
+    async def stubborn() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cleaning.set()
+            with trio.CancelScope(shield=True):
+                await gone.wait()
+
+    gone = trio.Event()
+    with trio.fail_after(30):
+        async with server_of(builtin()) as server, trio.open_nursery() as nursery:
+            seat = Seat(server.url, tools=(stubborn,))
+            nursery.start_soon(seat.run)
+            seat.type("call stubborn\n")
+            await seat.shows("stubborn {}")
+            signal.raise_signal(signal.SIGINT)
+            await cleaning.wait()
+            assert seat.left_at_once == 0
+            signal.raise_signal(signal.SIGINT)
+            assert seat.left_at_once == 1
+            gone.set()
+            await seat.shows("cancelled")
+            seat.leave()
+        assert seat.code == 0
 
 
 async def test_ctrl_c_between_answers_ends_it() -> None:

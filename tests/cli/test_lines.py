@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from agentwire.cli.lines import Lines
+from agentwire.cli.lines import Lines, LineWriter
 
 
 async def everything(lines: Lines) -> list[str]:
@@ -52,3 +53,26 @@ async def test_waiting_can_be_cancelled_and_loses_nothing(autojump_clock: MockCl
     assert await lines.next() == "one"
     os.close(reading)
     os.close(writing)
+
+
+async def test_a_line_is_never_torn(autojump_clock: MockClock, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    writer = LineWriter(writing)
+    long = b"x" * 300_000
+    with trio.move_on_after(1) as scope:
+        await writer.put(long)
+    assert scope.cancelled_caught
+    said = b""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.put, b"short")
+        while not said.endswith(b"short\n"):
+            await trio.lowlevel.wait_readable(reading)
+            said += os.read(reading, 65_536)
+    assert said == long + b"\nshort\n"
+    os.close(reading)
+    with pytest.raises(BrokenPipeError):
+        await writer.put(b"to nobody")
+    os.close(writing)
+    with (tmp_path / "file").open("wb") as file:
+        await LineWriter(file.fileno()).put(b"in a file")
+    assert (tmp_path / "file").read_bytes() == b"in a file\n"

@@ -43,6 +43,16 @@ Watch an agent at work, its plug pulled, and what the wire saves.
 Nothing but this machine is needed: the server, the engine (fixed rules, no language model), the agent, its tools and
 the link between them run in this process. It takes less than a minute.
 """
+RUN: Final = """\
+Let one agent do a task with tools of yours, over one WebSocket.
+
+agentwire run [URL] TASK...: the model works until it is done, and its answer goes to stdout. A word - in the task is
+what is on stdin. Without a URL, a server of its own is started on this machine, with the built-in engine, which is
+no language model.
+
+stderr shows turns and tool calls as they come. --json tells everything on stdout instead, one JSON object a line.
+Ctrl-C cancels the run and lets its tools clean up; once more leaves at once.
+"""
 SERVE: Final = """\
 Serve the Responses API, over WebSocket and HTTP on one port.
 
@@ -66,6 +76,7 @@ app: Final = App(
 """The command; `main` runs it."""
 
 app.command("agentwire.cli.serve:serve", name="serve", help=SERVE)
+app.command("agentwire.cli.run:run", name="run", help=RUN)
 app.command("agentwire.cli.chat:chat", name="chat", help=CHAT)
 app.command("agentwire.cli.demo:demo", name="demo", help=DEMO)
 app.command("agentwire.cli.version:version", name="version", help=VERSION)

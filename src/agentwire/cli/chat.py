@@ -6,22 +6,21 @@ Answers go to stdout and everything else to stderr, so that an answer can be pip
 
 from __future__ import annotations
 
-import re
-import signal
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Annotated, Any, Final
+from contextlib import AsyncExitStack
+from typing import Annotated
 
 import attrs
 import trio
 from cyclopts import Parameter
 
 from agentwire.cli.conversation import Conversation
-from agentwire.cli.failures import INTERRUPTED, OK, CommandFailed, UserError
+from agentwire.cli.failures import INTERRUPTED, OK, CommandFailed
+from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.lines import Lines
 from agentwire.cli.loading import load_tools
+from agentwire.cli.reaching import Settings, open_client, open_server, read_key, split_url
+from agentwire.cli.run_view import name_of, short
 from agentwire.cli.terminal import Screen
 from agentwire.client import (
     Client,
@@ -31,19 +30,10 @@ from agentwire.client import (
     TextDelta,
     ToolFinished,
     ToolStarted,
-    connect,
 )
-from agentwire.protocol.errors import AgentwireError, LocalProtocolError
-from agentwire.protocol.items import FunctionCall
-from agentwire.runtime.groups import open_flat_nursery
-from agentwire.runtime.tools import LocalTool
+from agentwire.protocol.errors import AgentwireError
 
 __all__ = ["chat"]
-
-SHOWN: Final = 100
-"""Characters of a tool's arguments, and of its output, that are shown."""
-
-_URL: Final = re.compile(r"(wss?|https?|(ws|http)\+unix)://", re.IGNORECASE)
 
 
 def chat(
@@ -63,35 +53,11 @@ def chat(
             OpenAI's own servers, is the other way.
         tools: module:name of functions that the model may have run here.
     """
-    url = words[0] if words and _URL.match(words[0]) else None
-    message = " ".join(words if url is None else words[1:])
-    settings = Settings(url, model, instructions, _read_key(key_file), load_tools(tools))
-    talk = Talk(settings, message or None, Screen.of_process(), Lines(sys.stdin.fileno()))
-    return trio.run(talk.run)
-
-
-def _read_key(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--key-file: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    key = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), None)
-    if key is None:
-        raise UserError(f"--key-file: there is no API key in {path}")
-    return key
-
-
-@attrs.frozen
-class Settings:
-    """What was said on the command line."""
-
-    url: str | None
-    model: str | None
-    instructions: str | None
-    key: str | None = attrs.field(repr=False)
-    tools: tuple[LocalTool[..., Any], ...]
+    url, rest = split_url(words)
+    settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
+    screen = Screen.of_process()
+    lines = Lines(sys.stdin.fileno())
+    return trio.run(Talk(settings, " ".join(rest) or None, screen, lines, Interrupts(screen.note)).run)
 
 
 @attrs.define
@@ -103,6 +69,7 @@ class Talk:
         message: the only message; None if they come line by line.
         screen: where it is shown.
         lines: where messages come from.
+        interrupts: what Ctrl-C does.
         conversation: what was said.
     """
 
@@ -110,9 +77,8 @@ class Talk:
     message: str | None
     screen: Screen
     lines: Lines
+    interrupts: Interrupts
     conversation: Conversation = attrs.field(factory=Conversation)
-    _answering: trio.CancelScope | None = None
-    _interrupted: bool = False
     _begun: bool = False
 
     async def run(self) -> int:
@@ -122,33 +88,10 @@ class Talk:
             UserError: the address or a tool is not possible.
             CommandFailed: nobody can be reached, or the only message could not be answered.
         """
-        with trio.open_signal_receiver(signal.SIGINT) as signals:
-            async with open_flat_nursery() as nursery:
-                nursery.start_soon(self._obey, signals, nursery.cancel_scope)
-                async with self._server() as url:
-                    await self._converse(url)
-                nursery.cancel_scope.cancel(reason="the conversation is over")
-        return INTERRUPTED if self._interrupted else OK
-
-    async def _obey(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-        async for _ in signals:
-            self._interrupted = True
-            (self._answering or scope).cancel(reason="interrupted from the keyboard")
-
-    @asynccontextmanager
-    async def _server(self) -> AsyncGenerator[str]:
-        """Where to connect: the server that was named, or one of our own."""
-        if self.settings.url is not None:
-            yield self.settings.url
-            return
-        from agentwire.engines.builtin import NOTICE, builtin
-        from agentwire.server import serve
-
-        self.screen.note(f"no URL was given, so a server runs here, with {NOTICE}")
-        async with open_flat_nursery() as nursery:
-            server = await nursery.start(serve, builtin())
-            yield server.url
-            nursery.cancel_scope.cancel(reason="the conversation is over")
+        with self.interrupts.listening():
+            async with open_server(self.settings.url, self.screen.note) as url:
+                await self._converse(url)
+        return INTERRUPTED if self.interrupts.pressed else OK
 
     async def _converse(self, url: str) -> None:
         text = await self._listen()
@@ -165,7 +108,7 @@ class Talk:
         if self.message is not None:
             first, self._begun = not self._begun, True
             return self.message if first else None
-        self._interrupted = False
+        self.interrupts.settle()
         while True:
             self.screen.prompt()
             line = await self.lines.next()
@@ -173,26 +116,17 @@ class Talk:
                 return line
 
     async def _connect(self, connection: AsyncExitStack, url: str) -> Client:
-        settings = self.settings
         self.conversation.previous = None
-        opening = connect(url, key=settings.key, model=settings.model, tools=settings.tools)
-        try:
-            return await connection.enter_async_context(opening)
-        except LocalProtocolError as error:
-            raise UserError(str(error)) from error
-        except AgentwireError as error:
-            raise CommandFailed(f"cannot connect to {url}: {error}") from error
+        return await open_client(connection, url, self.settings)
 
     async def _answer(self, wire: Client, text: str) -> bool:
         """Have one message answered, and show it; False if the connection is of no more use."""
-        with trio.CancelScope() as self._answering:
+        with self.interrupts.cancelling() as scope:
             await self._run(wire, text)
-        cancelled = self._answering.cancelled_caught
-        self._answering = None
         self.screen.end()
-        if cancelled:
+        if scope.cancelled_caught:
             self.screen.note("cancelled")
-        usable = not cancelled and wire.ended is None
+        usable = not scope.cancelled_caught and wire.ended is None
         self.conversation.settle(connected=usable)
         return usable
 
@@ -219,16 +153,11 @@ class Talk:
                 self.screen.text(step.text)
             case ReasoningDelta():
                 self.screen.thought(step.text)
-            case ToolStarted(call=FunctionCall() as call):
-                self.screen.note(f"{call.name} {_short(call.arguments)}")
+            case ToolStarted(call=call):
+                self.screen.note(name_of(call))
             case ToolFinished():
-                self.screen.note(f"  {step.call.name}: {_short(step.result.text)} ({step.seconds * 1000:.0f} ms)")
+                self.screen.note(f"  {step.call.name}: {short(step.result.text)} ({step.seconds * 1000:.0f} ms)")
             case ServerToolFinished(call=call):
-                self.screen.note(f"{call.name} {_short(call.arguments)}: {_short(call.output or str(call.error))}")
+                self.screen.note(f"{call.name} {short(call.arguments)}: {short(call.output or str(call.error))}")
             case _:
                 pass
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."

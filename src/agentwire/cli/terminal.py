@@ -42,6 +42,11 @@ class Screen:
         """The process's own stdout and stderr; plain where they are no terminal."""
         return cls(Console(highlight=False), Console(stderr=True, highlight=False))
 
+    @property
+    def writing(self) -> bool:
+        """Whether a line of an answer or of a thought is not at its end."""
+        return self._open_line or self._thinking
+
     def text(self, piece: str) -> None:
         """A piece of the model's text, at once."""
         shown = clean(piece)

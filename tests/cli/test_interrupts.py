@@ -1,0 +1,57 @@
+"""Ctrl-C: the first one cancels what is innermost, with a reason; one more leaves; and afterwards all is as before."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+
+from agentwire.cli.interrupts import REASON, Interrupts
+
+
+class Left(Exception):
+    """Instead of the end of this process."""
+
+
+def leave() -> None:
+    raise Left
+
+
+async def test_the_innermost_block_is_cancelled() -> None:
+    notes: list[str] = []
+    never = trio.Event()
+    before = signal.getsignal(signal.SIGINT)
+    keys = Interrupts(notes.append, leave=leave)
+    with keys.listening() as outer:
+        with keys.cancelling() as inner:
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(trio.Cancelled) as cancelled:
+                await never.wait()
+            assert cancelled.value.reason == REASON
+        assert not outer.cancel_called
+        assert inner.cancel_called
+        assert keys.pressed
+        keys.settle()
+        signal.raise_signal(signal.SIGINT)
+        await never.wait()
+    assert outer.cancelled_caught
+    assert len(notes) == 2
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+async def test_the_next_one_leaves_even_if_the_loop_is_blocked() -> None:
+    keys = Interrupts(lambda _: None, leave=leave)
+    with keys.listening() as scope:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Left):
+            signal.raise_signal(signal.SIGINT)
+        assert not scope.cancel_called  # there was no chance to
+        await trio.lowlevel.checkpoint()
+
+
+async def test_one_that_comes_too_late_is_nothing() -> None:
+    keys = Interrupts(lambda _: pytest.fail("nothing is cancelled"), leave=leave)
+    with keys.listening():
+        signal.raise_signal(signal.SIGINT)
+    await trio.lowlevel.checkpoint()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from io import StringIO
@@ -24,10 +24,12 @@ from agentwire.cli.reaching import Settings
 from agentwire.cli.terminal import Screen
 from agentwire.engines import builtin
 from agentwire.protocol.errors import EngineError
+from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out
 from agentwire.runtime.tools import LocalTool
 from agentwire.server import Server, serve
+from agentwire.testing.relay import open_relay
 from tests.cli.kit import COMMAND, environment, run_command, wait_until
 
 pytestmark = pytest.mark.socket
@@ -170,7 +172,7 @@ async def test_ctrl_c_cancels_the_answer_and_the_conversation_goes_on() -> None:
             await seat.shows("4 items.")
             seat.leave()
         assert seat.code == 0
-        assert server.statistics().sessions_total == 2
+        assert server.statistics().sessions_total == 1
     assert seat.out.getvalue().split("\n") == ["1 items. ", "3 items. ", "4 items. ", ""]
 
 
@@ -228,6 +230,36 @@ async def test_a_connection_that_ended_in_between_is_opened_again() -> None:
             await seat.shows("3 items.")
             seat.leave()
         assert seat.code == 0
+
+
+@pytest.mark.parametrize("extensions", [(), EXTENSIONS], ids=["forgetful", "sessions"])
+async def test_a_plug_that_is_pulled_in_the_middle_of_an_answer(extensions: Sequence[str]) -> None:
+    go_on = trio.Event()
+
+    async def engine(ask: Ask, out: Out) -> None:
+        await out.text(f"{len(ask.items)} it")
+        await go_on.wait()
+        await out.text("ems.")
+
+    with trio.fail_after(30):
+        async with server_of(engine, extensions=extensions) as server, trio.open_nursery() as nursery:
+            assert server.port is not None
+            async with open_relay("127.0.0.1", server.port) as relay:
+                seat = Seat(relay.through(server.url))
+                nursery.start_soon(seat.run)
+                seat.type("first\n")
+                await seat.shows("1 it")
+                relay.cut()
+                await seat.shows("the connection was")
+                go_on.set()
+                await seat.shows("ems.")
+                seat.type("second\n")
+                await seat.shows("3 items.")
+                seat.leave()
+                await wait_until(lambda: seat.code == 0)
+    whole = ["1 items."] if extensions else ["1 it", "1 items."]
+    assert seat.out.getvalue().splitlines() == [*whole, "3 items."]
+    assert ("what it wrote is void" in seat.err.getvalue()) == (not extensions)
 
 
 async def test_a_refusal_is_told_and_the_conversation_goes_on() -> None:

@@ -30,6 +30,7 @@ from agentwire.engines import builtin
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out
 from agentwire.runtime.tools import LocalTool
 from agentwire.server import Server, serve
+from agentwire.testing.relay import open_relay
 from tests.cli.kit import COMMAND, environment, run_command, wait_until
 
 pytestmark = pytest.mark.socket
@@ -72,7 +73,9 @@ class Seat:
     ) -> int:
         settings = Settings(url, tools=tuple(LocalTool.of(tool) for tool in tools))
         interrupts = Interrupts(self.screen.note, leave=lambda: pytest.fail("nobody asked for that"))
-        return await Job(settings, words, 5, report or RunView(self.screen), interrupts, Lines(0)).run()
+        return await Job(
+            settings, words, 5, report or RunView(self.screen), interrupts, Lines(0), self.screen.aside
+        ).run()
 
 
 def objects(text: str) -> list[dict[str, Any]]:
@@ -109,7 +112,7 @@ async def test_json_for_programs(tmp_path: Path) -> None:
     told = objects(ran.out)
     assert (told[0]["type"], told[0]["tools"]) == ("run.started", ["add"])
     assert sorted({one["type"] for one in told}) == sorted(set(TYPES) - {
-        "reasoning", "server_tool.finished", "run.cancelled", "run.failed"
+        "reasoning", "server_tool.finished", "turn.lost", "run.cancelled", "run.failed"
     })  # fmt: skip
     (started,) = (one for one in told if one["type"] == "tool.started")
     (finished,) = (one for one in told if one["type"] == "tool.finished")
@@ -240,6 +243,32 @@ async def test_an_answer_that_stops_short_and_the_servers_own_tools() -> None:
     assert seat.out.getvalue() == "thr\n"
     assert 'add {"a":1,"b":2}: 3 (run by the server)' in seat.err.getvalue()
     assert "the answer stops short: max_output_tokens" in seat.err.getvalue()
+
+
+async def test_a_turn_that_was_lost_is_told(tmp_path: Path) -> None:
+    async def engine(ask: Ask, out: Out) -> None:
+        await out.text("once")
+        if relay.statistics().connections == 1:
+            await wait_until(lambda: "once" in out_file.read_text(encoding="utf-8") + seat.out.getvalue())
+            relay.cut()
+            await trio.sleep_forever()
+
+    out_file, seat = tmp_path / "out", Seat(terminal=True)
+    with trio.fail_after(30), out_file.open("w+b") as file:
+        async with server_of(engine, extensions=()) as server:
+            assert server.port is not None
+            async with open_relay("127.0.0.1", server.port) as relay:
+                report = JsonReport(LineWriter(file.fileno()), time.monotonic)
+                assert await Seat().run(relay.through(server.url), "go", report=report) == 0
+            told = objects(out_file.read_text(encoding="utf-8"))
+            out_file.write_bytes(b"")
+            async with open_relay("127.0.0.1", server.port) as relay:
+                assert await seat.run(relay.through(server.url), "go") == 0
+    (lost,) = (one for one in told if one["type"] == "turn.lost")
+    assert (lost["turn"], lost["repeated"]) == (1, True)
+    assert told[-1]["text"] == "once"
+    assert seat.out.getvalue() == "once\nonce\n"
+    assert "turn 1 was lost with its connection: it is asked again" in seat.err.getvalue()
 
 
 CANNOT = {

@@ -20,8 +20,9 @@ from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.lines import Lines
 from agentwire.cli.loading import load_tools
 from agentwire.cli.reaching import Settings, open_client, open_server, read_key, split_url
-from agentwire.cli.run_view import name_of, short
+from agentwire.cli.run_view import name_of, short, told_of
 from agentwire.cli.terminal import Screen
+from agentwire.cli.watching import watch_connection
 from agentwire.client import (
     Client,
     ReasoningDelta,
@@ -30,8 +31,12 @@ from agentwire.client import (
     TextDelta,
     ToolFinished,
     ToolStarted,
+    TurnFinished,
+    TurnLost,
 )
 from agentwire.protocol.errors import AgentwireError
+from agentwire.protocol.response import Response
+from agentwire.runtime.groups import open_flat_nursery
 
 __all__ = ["chat"]
 
@@ -62,7 +67,7 @@ def chat(
 
 @attrs.define
 class Talk:
-    """One conversation, over as many connections as it takes.
+    """One conversation.
 
     Attributes:
         settings: how.
@@ -94,14 +99,13 @@ class Talk:
         return INTERRUPTED if self.interrupts.pressed else OK
 
     async def _converse(self, url: str) -> None:
-        text = await self._listen()
-        while text is not None:
-            async with AsyncExitStack() as connection:
-                wire = await self._connect(connection, url)
-                while text is not None and wire.ended is None:
-                    if not await self._answer(wire, text):
-                        await connection.aclose()
-                    text = await self._listen()
+        async with AsyncExitStack() as stack:
+            wire = await open_client(stack, url, self.settings)
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(watch_connection, wire, self.screen.aside)
+                while (text := await self._listen()) is not None:
+                    await self._answer(wire, text)
+                nursery.cancel_scope.cancel(reason="the conversation is over")
 
     async def _listen(self) -> str | None:
         """The next message; None after the last one."""
@@ -115,31 +119,27 @@ class Talk:
             if line is None or line.strip():
                 return line
 
-    async def _connect(self, connection: AsyncExitStack, url: str) -> Client:
-        self.conversation.previous = None
-        return await open_client(connection, url, self.settings)
-
-    async def _answer(self, wire: Client, text: str) -> bool:
-        """Have one message answered, and show it; False if the connection is of no more use."""
+    async def _answer(self, wire: Client, text: str) -> None:
+        """Have one message answered, and show it."""
         with self.interrupts.cancelling() as scope:
-            await self._run(wire, text)
+            try:
+                await self._run(wire, text)
+            except AgentwireError as error:
+                self._fail(error)
         self.screen.end()
         if scope.cancelled_caught:
             self.screen.note("cancelled")
-        usable = not scope.cancelled_caught and wire.ended is None
-        self.conversation.settle(connected=usable)
-        return usable
 
     async def _run(self, wire: Client, text: str) -> None:
-        previous, instructions = self.conversation.previous, self.settings.instructions
-        new = self.conversation.say(text)
-        try:
-            async with wire.run(new, previous_response_id=previous, instructions=instructions) as run:
+        talk, instructions, responses = self.conversation, self.settings.instructions, list[Response]()
+        async with wire.run(talk.say(text), previous_response_id=talk.previous, instructions=instructions) as run:
+            try:
                 async for step in run:
-                    self.conversation.take(step)
+                    if isinstance(step, TurnFinished):
+                        responses.append(step.response)
                     self._show(step)
-        except AgentwireError as error:
-            self._fail(error)
+            finally:
+                talk.settle(responses, run.results)
 
     def _fail(self, error: AgentwireError) -> None:
         self.screen.end()
@@ -159,5 +159,7 @@ class Talk:
                 self.screen.note(f"  {step.call.name}: {short(step.result.text)} ({step.seconds * 1000:.0f} ms)")
             case ServerToolFinished(call=call):
                 self.screen.note(f"{call.name} {short(call.arguments)}: {short(call.output or str(call.error))}")
+            case TurnLost():
+                self.screen.note(told_of(step))
             case _:
                 pass

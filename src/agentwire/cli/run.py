@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Annotated, Any, Final, Protocol
 
@@ -25,6 +25,7 @@ from agentwire.cli.reaching import Settings, open_client, open_server, read_key,
 from agentwire.cli.run_events import JsonReport
 from agentwire.cli.run_view import RunView
 from agentwire.cli.terminal import Screen
+from agentwire.cli.watching import watch_connection
 from agentwire.client import Client, Run, RunSummary, Step
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
 from agentwire.runtime.groups import open_flat_nursery
@@ -88,7 +89,7 @@ def run(
     try:
         url, rest = split_url(words)
         settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
-        job = Job(settings, _checked(rest), max_turns, report, Interrupts(screen.note), Lines(0))
+        job = Job(settings, _checked(rest), max_turns, report, Interrupts(screen.note), Lines(0), screen.aside)
         return trio.run(job.run)
     except AgentwireError as error:
         trio.run(report.failed, error)
@@ -120,6 +121,7 @@ class Job:
         report: who is told.
         interrupts: what Ctrl-C does.
         lines: stdin.
+        aside: told of the connection.
     """
 
     settings: Settings
@@ -128,6 +130,7 @@ class Job:
     report: Report
     interrupts: Interrupts
     lines: Lines
+    aside: Callable[[str], None]
     _run: Run | None = None
 
     async def run(self) -> int:
@@ -179,6 +182,7 @@ class Job:
         with self.interrupts.cancelling() as scope:
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(self.report.keep)
+                nursery.start_soon(watch_connection, wire, self.aside)
                 async with wire.run(task, **options) as run:
                     self._run = run
                     async for step in run:

@@ -25,6 +25,7 @@ from agentwire.client import (
     ToolFinished,
     ToolStarted,
     TurnFinished,
+    TurnLost,
     TurnStarted,
 )
 from agentwire.protocol.codec import encode_json
@@ -45,6 +46,7 @@ TYPES: Final = (
     "tool.finished",
     "server_tool.finished",
     "turn.finished",
+    "turn.lost",
     "run.finished",
     "run.cancelled",
     "run.failed",
@@ -138,6 +140,8 @@ class JsonReport:
                 told = "server_tool.finished", _server_call(step)
             case TurnFinished():
                 told = "turn.finished", _turn(self._turn, step)
+            case TurnLost():
+                told = "turn.lost", {"turn": step.number, "fate": step.fate.name.lower(), "repeated": step.repeated}
         return told
 
     async def _put(self, name: str, /, **members: Any) -> None:

@@ -28,11 +28,12 @@ from agentwire.client import (
     TextDelta,
     ToolFinished,
     ToolStarted,
+    TurnLost,
     TurnStarted,
 )
 from agentwire.protocol.items import CustomToolCall, FunctionCall
 
-__all__ = ["RunView", "name_of", "short"]
+__all__ = ["RunView", "name_of", "short", "told_of"]
 
 SHOWN: Final = 100
 """Characters of a tool's arguments, and of its output, that are shown."""
@@ -104,6 +105,12 @@ class RunView:
                 told = short(call.output or str(call.error))
                 self._note(f"{call.name} {short(call.arguments)}: {told} (run by the server)")
 
+            case TurnLost():
+                self.rest()
+                self.screen.note(told_of(step))
+            case _:
+                pass
+
     async def finished(self, run: Run) -> int:
         """The model is done; returns the exit code."""
         await trio.lowlevel.checkpoint()
@@ -167,6 +174,12 @@ def short(text: str) -> str:
     """A text on one line of bounded length."""
     line = " ".join(text.split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
+
+
+def told_of(lost: TurnLost) -> str:
+    """What a person should know of a turn that was lost."""
+    what = "it is asked again, and what it wrote is void" if lost.repeated else "the calls that it made stand"
+    return f"turn {lost.number} was lost with its connection: {what}"
 
 
 def _count(number: int, what: str) -> str:

@@ -69,6 +69,13 @@ class Screen:
         self._end_thought()
         self.notes.print(Text(clean(text), style=style), soft_wrap=True)
 
+    def aside(self, text: str) -> None:
+        """A line that has nothing to do with the answer, which it tears only where both are on one screen."""
+        if self.writing and self.answers.is_terminal:
+            self.note(text)
+        else:
+            self.notes.print(Text(clean(text), style="dim"), soft_wrap=True)
+
     def thought(self, piece: str) -> None:
         """A piece of the model's reasoning, at once."""
         self.end()

@@ -7,6 +7,7 @@ from agentwire.client.asking import ToolLike as ToolLike
 from agentwire.client.client import PATIENT as PATIENT
 from agentwire.client.client import Client as Client
 from agentwire.client.client import connect as connect
+from agentwire.client.lane import Lane as Lane
 from agentwire.client.memory import Memory as Memory
 from agentwire.client.memory import MemoryStatistics as MemoryStatistics
 from agentwire.client.outcomes import CallUnanswerable as CallUnanswerable
@@ -26,12 +27,14 @@ from agentwire.client.steps import TurnFinished as TurnFinished
 from agentwire.client.steps import TurnLost as TurnLost
 from agentwire.client.steps import TurnStarted as TurnStarted
 from agentwire.client.turn import Turn as Turn
+from agentwire.client.turn import TurnCancelled as TurnCancelled
 
 __all__ = [
     "PATIENT",
     "CallUnanswerable",
     "Client",
     "Input",
+    "Lane",
     "Memory",
     "MemoryStatistics",
     "ReasoningDelta",
@@ -47,6 +50,7 @@ __all__ = [
     "ToolLike",
     "ToolStarted",
     "Turn",
+    "TurnCancelled",
     "TurnFinished",
     "TurnLost",
     "TurnStarted",

@@ -18,6 +18,7 @@ from agentwire.client.recovery import Prompt
 from agentwire.client.run import Run, open_run
 from agentwire.client.turn import Turn
 from agentwire.link.lease import Lease
+from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 
@@ -108,6 +109,24 @@ class Asker:
         async with self.turn(input, **request) as turn:
             return await turn.response()
 
+    async def warm_up(self, /, input: Input = (), **request: Any) -> Response:  # noqa: A002 - the wire's own name
+        """Prepare the server for the turns to come: it reads instructions, tools and input, and runs no model.
+
+        Continue the response that this returns, perhaps with no input of its own, by a turn or a run; on another
+        connection, too, where all of it is said again.
+
+        Args:
+            input: the items that the conversation begins with.
+            request: as for `turn`.
+
+        Returns:
+            A response without output (Responses WebSocket guide, ``generate: false``).
+
+        Raises:
+            What `respond` raises.
+        """
+        return await self.respond(input, generate=False, **request)
+
     @asynccontextmanager
     async def run(
         self,
@@ -162,6 +181,8 @@ class Asker:
 
     def _prompt(self, given: Input, model: str | None, offer: Offer, fields: Mapping[str, Any]) -> Prompt:
         """What to ask; after a warm-up, with what that has prepared, where nothing else is said."""
+        if self.lease is not None and fields.get("stream_id") is not None:
+            raise LocalProtocolError("what is asked on a lane runs there: it takes no stream_id")
         request = build_request(given, model=model or self._model, offer=offer, limits=self.means.limits, fields=fields)
         prompt = self.means.prompt(request)
         prepared = prompt.parent.warm_up if prompt.parent is not None else None

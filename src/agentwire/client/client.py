@@ -12,6 +12,7 @@ from typing import Final
 
 from agentwire.client.asker import Asker
 from agentwire.client.asking import Offer, ToolLike
+from agentwire.client.lane import Lane, open_lane
 from agentwire.client.means import Means
 from agentwire.client.memory import Memory
 from agentwire.client.repeating import Repeat, Repeats, check_repeat
@@ -39,6 +40,24 @@ class Client(Asker):
 
     def __init__(self, means: Means, *, model: str | None, tools: Sequence[ToolLike]) -> None:
         super().__init__(means, model=model, tools=tools, lease=None)
+
+    @asynccontextmanager
+    async def lane(self, name: str | None = None) -> AsyncGenerator[Lane]:
+        """Lease a lane, for an agent of its own beside all others on the connection; given back when it is left.
+
+        A connection has names for ``limits.lanes`` lanes (Responses WebSocket guide: 32) in its life. Waits until one
+        is free; the lease goes on on the next connection.
+
+        Args:
+            name: 1 to 256 characters of ``[A-Za-z0-9_.-]``; None for any that nobody has named.
+
+        Raises:
+            LocalProtocolError: the name is not possible, or is one more than the connection may have.
+            ConnectionEnded: the client has ended.
+            ConnectFailed, HandshakeRefused: the server cannot be reached any more.
+        """
+        async with open_lane(self.means, name, model=self._model, tools=self._tools) as lane:
+            yield lane
 
     @property
     def line(self) -> Line:

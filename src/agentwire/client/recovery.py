@@ -18,9 +18,11 @@ from agentwire.client.memory import Parent
 from agentwire.client.repeating import Repeats
 from agentwire.link import Exchange, Fate, Lane, Line, RequestLost, Way
 from agentwire.link.lease import Lease
+from agentwire.link.steering import Steer
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
 from agentwire.protocol.events import ErrorEvent
+from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 
 __all__ = ["Asking", "Prompt"]
@@ -64,6 +66,7 @@ class Asking:
     Attributes:
         attempts: how often it was asked.
         repeated: how often it was asked again after it had been sent and lost.
+        steered: what was added to its response while that ran; it cannot be asked again from the start.
         way: the way that it took last.
         exchange: what came back over it.
     """
@@ -74,6 +77,8 @@ class Asking:
     def __init__(self, line: Line, prompt: Prompt, repeats: Repeats, lease: Lease | None) -> None:
         self.attempts = 0
         self.repeated = 0
+        self.steered: list[Steer] = []
+        self._cancelled = False
         self._line = line
         self._prompt = prompt
         self._repeats = repeats
@@ -128,15 +133,17 @@ class Asking:
             TurnOverflow: this task read too slowly.
         """
         while True:
-            if not self._asked:
+            if not self._asked and not self._cancelled:
                 await self._ask()
             try:
                 frames = await self.exchange.receive_frames()
             except RequestLost as lost:
-                if self._seen or not self.may_repeat(lost):
+                if self._seen or self.steered or not self.may_repeat(lost):
                     raise self._told(lost) from None
                 await self.ask_again(lost)
                 continue
+            if self._cancelled:
+                return []
             if not self._seen and frames and await self._counts_for_nothing(frames[0]):
                 continue
             self._seen = True
@@ -162,6 +169,22 @@ class Asking:
         await self._forget()
         await self._note(lost)
         await self._ask()
+
+    async def cancel(self) -> None:
+        """Abandon what is on its way; where the server can cancel it, wait for its end, ``limits.close_grace`` at most.
+
+        Whoever waits for events is told that there are no more.
+        """
+        self._cancelled = True
+        await self._open.aclose()
+        if self.way.can_cancel:
+            with trio.move_on_after(self.limits.close_grace):
+                await self.exchange.ended()
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds in force."""
+        return self._repeats.limits
 
     # The answer is a refusal
 
@@ -216,7 +239,7 @@ class Asking:
 
     async def _ask(self) -> None:
         """Send the request over a way that takes it."""
-        while True:
+        while not self._cancelled:
             way = await self._find_way()
             self._request = self._prompt.in_full() if self._full else self._prompt.over(way)
             self.attempts += 1

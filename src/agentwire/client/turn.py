@@ -11,10 +11,14 @@ from collections.abc import Callable
 from typing import Self
 
 import attrs
+import trio
 
+from agentwire.client.asking import Input
 from agentwire.client.context import is_server_work
 from agentwire.client.recovery import Asking
+from agentwire.client.steering import send_steer
 from agentwire.link import Exchange, Fate, RequestLost, ResponseError, Way
+from agentwire.link.steering import Steer
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.events import (
@@ -30,7 +34,23 @@ from agentwire.protocol.events import (
 from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response
 
-__all__ = ["Turn"]
+__all__ = ["Turn", "TurnCancelled"]
+
+
+class TurnCancelled(AgentwireError):
+    """A turn was cancelled here, so that it has no response.
+
+    Args:
+        turn: which one.
+
+    Attributes:
+        items: the output items that were finished, as far as they were read.
+        text: the text that had come, as far as it was read.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__("the turn was cancelled")
+        self.items, self.text = turn.items, turn.text
 
 
 @attrs.define(eq=False)
@@ -56,10 +76,12 @@ class Turn:
         self._failure: AgentwireError | None = None
         self._over = False
         self._shown = False
+        self._cancelled = False
+        self._ended: list[Response] = []
 
     @property
     def text(self) -> str:
-        """What the model has written so far."""
+        """What the model has written so far; of a turn that was steered, in the response that runs now."""
         return "".join(self._heard.pieces)
 
     @property
@@ -81,6 +103,21 @@ class Turn:
     def items(self) -> tuple[Item, ...]:
         """The output items that are finished, in order."""
         return tuple(item for _, item in sorted(self._heard.items.items(), key=lambda pair: pair[0]))
+
+    @property
+    def responses(self) -> tuple[Response, ...]:
+        """The responses that have ended: one, and of a turn that was steered, its successors."""
+        return (*self._ended, *((self._heard.final,) if self._heard.final is not None else ()))
+
+    @property
+    def steers(self) -> tuple[Steer, ...]:
+        """What it was steered with, each with its fate."""
+        return tuple(self._asking.steered)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` has ended it."""
+        return self._cancelled
 
     @property
     def repeated(self) -> int:
@@ -108,7 +145,8 @@ class Turn:
     async def __anext__(self) -> Event:
         """The next event.
 
-        The last one is the terminal event; for a failed response, what comes after it is `ResponseError`.
+        The last one is the terminal event; for a failed response, what comes after it is `ResponseError`. A turn that
+        was steered goes on after a terminal event with the response that the server lets follow.
 
         Raises:
             RequestError: the server refused the request, or the response failed (then it is a `ResponseError`).
@@ -133,17 +171,20 @@ class Turn:
             The final response: ``completed``, or ``incomplete`` if it stops short.
 
         Raises:
-            What reading an event raises.
+            TurnCancelled: it was cancelled here.
+            ...: what reading an event raises.
         """
         while True:
             try:
                 while await self._next() is not None:
                     pass
             except RequestLost as lost:
-                if self._shown or not self.may_ask_again(lost):
+                if self._shown or self.steers or not self.may_ask_again(lost):
                     raise
                 await self.ask_again(lost)
             else:
+                if self._cancelled:
+                    raise TurnCancelled(self)
                 assert self._heard.final is not None
                 return self._heard.final
 
@@ -158,6 +199,7 @@ class Turn:
             RequestLost: the server cannot be reached.
         """
         self._heard = _Heard()
+        self._ended.clear()
         self._frames.clear()
         self._over, self._failure = False, None
         try:
@@ -167,9 +209,45 @@ class Turn:
             error.items, error.text = lost.items, lost.text
             raise
 
+    async def steer(self, /, input: Input) -> Steer:  # noqa: A002 - the wire's own name
+        """Tell the model something while it works, and wait until the server has taken it.
+
+        The response that runs then ends as soon as no item is torn by it (``incomplete``, reason ``steered``), or by
+        itself; the server lets a successor follow that has the input, and this turn goes on with the successor's
+        events. If the response ends with calls for the client instead, the turn ends with it, and the steer waits for
+        the turn that answers them on the same lane. May be called beside whoever iterates. Cancelled, the steer may
+        have been sent.
+
+        Args:
+            input: a text, or messages of the user.
+
+        Returns:
+            The steer, which knows what becomes of it: `Steer.delivered`.
+
+        Raises:
+            SteerRefused: the server, or the way to it, does not take it; ``input`` is handed back.
+            SteerLost: the connection ended before the server had said a word, or it never said one.
+            LocalProtocolError: the input is more than messages of the user.
+        """
+        return await send_steer(self._asking, input)
+
+    async def cancel(self) -> None:
+        """End the turn: no event of it will reach anybody any more, and an iteration of it is over.
+
+        A server that has the extension for that stops (`docs/topics/extensions.md`), and over HTTP the connection is
+        closed; this waits for the server's word, ``limits.close_grace`` seconds at most. Any other server may go on,
+        unseen: what it still says is swallowed before the lane is used again (Responses WebSocket guide: there is no
+        event that cancels a response).
+        """
+        self._cancelled = True
+        await self._asking.cancel()
+
     # Events
 
     async def _next(self) -> Event | None:
+        if self._cancelled:
+            await trio.lowlevel.checkpoint()
+            return None
         if not self._frames:
             await self._fetch()
             if self._over:
@@ -193,7 +271,7 @@ class Turn:
             if self._frames:
                 return
             self._over = True
-            if self._heard.final is None:
+            if self._heard.final is None and not self._cancelled:
                 self._failure = self._unfinished()
         if self._failure is not None:
             raise self._failure
@@ -205,7 +283,7 @@ class Turn:
         elif isinstance(event, OutputItemAdded | OutputItemDone):
             self._take_item(event)
         elif isinstance(event, ResponseCreated):
-            heard.began = True
+            self._begin()
         elif isinstance(event, ErrorEvent):
             heard.broke = event
         elif isinstance(event, TERMINAL):
@@ -214,6 +292,13 @@ class Turn:
                 self._failure = self._response_error()
         else:
             heard.began = True
+
+    def _begin(self) -> None:
+        """A response has begun: the turn's first, or the successor of one that was steered."""
+        if self._heard.final is not None:
+            self._ended.append(self._heard.final)
+            self._heard = _Heard()
+        self._heard.began = True
 
     def _take_item(self, event: OutputItemAdded | OutputItemDone) -> None:
         heard, index = self._heard, event.output_index

@@ -33,6 +33,7 @@ class Exchange:
         response_id: of the response, once it has begun.
         heard: Trio's time of the last event, a ``keepalive`` included.
         between_since: Trio's time since when the successor of a steered response is awaited.
+        over: whether nothing of it will come any more.
         on_begin: told that it has begun.
         on_end: told that nothing of it will come any more.
     """
@@ -46,6 +47,9 @@ class Exchange:
         self.heard = trio.current_time()
         self.on_begin: Callable[[Exchange], None] | None = None
         self.on_end: Callable[[], None] | None = None
+        self.over = False
+        self._left = False
+        self._news = trio.lowlevel.ParkingLot()
         self._limit = limit
         self._inbox = Inbox(limit, flow)
 
@@ -89,6 +93,18 @@ class Exchange:
         """Bytes of events that wait to be read."""
         return self._inbox.waiting_bytes
 
+    async def begun(self) -> None:
+        """Wait until a response of it runs, or none will any more, or nobody reads it."""
+        await trio.lowlevel.checkpoint()
+        while not (self.over or self._left) and (self.fate is not Fate.STARTED or self.between_since is not None):
+            await self._news.park()
+
+    async def ended(self) -> None:
+        """Wait until nothing of it will come any more."""
+        await trio.lowlevel.checkpoint()
+        while not self.over:
+            await self._news.park()
+
     # The connection's side
 
     def taken(self) -> None:
@@ -99,6 +115,7 @@ class Exchange:
         """The server has begun a response."""
         self.fate = Fate.STARTED
         self.response_id = self.response_id or response_id
+        self._news.unpark_all()
         if self.on_begin is not None and self.response_id is not None:
             hook, self.on_begin = self.on_begin, None
             hook(self)
@@ -131,18 +148,22 @@ class Exchange:
             self.deliver(frame)
         self.fate = Fate.FINISHED
         self._inbox.close()
-        self._over()
+        self._end()
 
     def lose(self, end: ConnectionEnded) -> None:
         """The connection ended first."""
         self._inbox.close(RequestLost(end, fate=self.fate, response_id=self.response_id))
-        self._over()
+        self._end()
 
     def leave(self) -> None:
         """Nobody reads any more; what comes is swallowed."""
+        self._left = True
+        self._news.unpark_all()
         self._inbox.close(drop=True)
 
-    def _over(self) -> None:
+    def _end(self) -> None:
+        self.over = True
+        self._news.unpark_all()
         if self.on_end is not None:
             hook, self.on_end = self.on_end, None
             hook()

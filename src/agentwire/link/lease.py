@@ -86,6 +86,7 @@ class Lease:
         self._way: _Way | None = None
         self._lane: Lane | None = None
         self._rest: Rest | None = None
+        self._lock = trio.Lock()
 
     async def on(self, way: _Way, *, after: str | None = None) -> Lane:
         """The lane to use on this connection, held; the same one each time, unless it was lent.
@@ -98,13 +99,23 @@ class Lease:
             ConnectionEnded: the connection ended before there was one.
             LocalProtocolError: the connection has had all the named lanes that it may have.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if way is not self._way:
-            self.release()
-        if self._lane is None or not self._awake(self._lane):
+        async with self._lock:
+            if way is not self._way:
+                self.release()
+            lane = self._lane
+            if lane is not None and self._awake(lane) and not self._clogged(lane):
+                return lane
+            self._lane = None
             self._lane = await way.lanes.acquire(self.name, after=after, lasting=True)
             self._way = way
-        return self._lane
+            return self._lane
+
+    def _clogged(self, lane: Lane) -> bool:
+        """Whether a lost request of one's own still sits on it; then another lane is better, if any will do."""
+        clogged = self.name is None and lane.current is not None
+        if clogged:
+            self.release()
+        return clogged
 
     def rest(self) -> None:
         """Nothing will be asked for a while: the lane may be lent to others if there is no other left."""

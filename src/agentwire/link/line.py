@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from agentwire.link.dialling import Connector
+from agentwire.link.lease import Reserved
 from agentwire.link.link import open_link
 from agentwire.link.reopening import Attempt, reopen
 from agentwire.link.way import LinkStatistics, Way
@@ -65,6 +66,7 @@ class Line:
         reopens: bool,
     ) -> None:
         self.limits = limits
+        self.reserved = Reserved()
         self._opener = opener
         self._nursery = nursery
         self._sources = sources
@@ -263,6 +265,7 @@ async def open_line(
             connector=connector,
             resume_within=resume_within,
             number=number,
+            reserved=line.reserved,
         )
 
     async with open_flat_nursery() as nursery:

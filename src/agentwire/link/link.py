@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -58,13 +59,19 @@ class Link:
     remembers: Final = True
 
     def __init__(
-        self, dialler: Dialler, *, relaying: bool = False, resume_within: float | None = None, number: int = 1
+        self,
+        dialler: Dialler,
+        *,
+        relaying: bool = False,
+        resume_within: float | None = None,
+        number: int = 1,
+        reserved: AbstractSet[str] = frozenset(),
     ) -> None:
         self.number = number
         self.interrupted = False
         self.address = dialler.address
         self.limits = limits = dialler.limits
-        self.lanes = Lanes(limits.lanes, limits.running)
+        self.lanes = Lanes(limits.lanes, limits.running, reserved)
         progress = Progress(within=resume_within) if resume_within is not None else None
         self._outgoing = Outgoing(limits.queued_bytes, progress.say if progress is not None else None)
         arrived = self._outgoing.arrived if progress is not None else None
@@ -344,6 +351,7 @@ async def open_link(
     relaying: bool = False,
     resume_within: float | None = None,
     number: int = 1,
+    reserved: AbstractSet[str] = frozenset(),
 ) -> AsyncGenerator[Link]:
     """Connect to a server's Responses WebSocket; the connection is closed when the context is left.
 
@@ -381,7 +389,7 @@ async def open_link(
         sources=sources or Sources.system(),
         connector=connector,
     )
-    link = Link(dialler, relaying=relaying, resume_within=resume_within, number=number)
+    link = Link(dialler, relaying=relaying, resume_within=resume_within, number=number, reserved=reserved)
     async with open_flat_nursery() as nursery:
         await nursery.start(link.life.run)
         try:

@@ -6,12 +6,13 @@ Both take the same requests and give the same events; they differ in what the se
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lane, Lanes
+from agentwire.link.steering import Steer
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
@@ -116,6 +117,21 @@ class Way(Protocol):
 
     def cancel(self, exchange: Exchange) -> None:
         """Ask the server to end a response that has begun; nothing if that is not possible."""
+        ...
+
+    async def steer(self, exchange: Exchange, given: Any, wire: Any) -> Steer:
+        """Send input for the response of an exchange, and return at once: `Steer.accepted` waits for the answer.
+
+        Args:
+            exchange: whose response has begun.
+            given: the input, to be handed back if it is refused.
+            wire: the same, as JSON.
+
+        Raises:
+            SteerRefused: the response has not begun, or has ended, or nothing is steered on this way.
+            SteerLost: it has ended.
+            LocalProtocolError: the message is too large.
+        """
         ...
 
     def retire(self, cause: str) -> None:

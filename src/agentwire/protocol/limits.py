@@ -197,6 +197,10 @@ class Limits:
     continued longest ago are forgotten first."""
     request_attempts: int = _count(5)
     """How often a client asks for one turn, over one connection after the other."""
+    steer_answer: float = _bound(30.0)
+    """Time for a server to say whether it takes a steer; then its fate is unknown."""
+    nested_runs: int = _count(8)
+    """How deep runs may be nested: a run in a tool of a run, and so on."""
 
     reconnect_pause: float = _bound(0.1)
     """Pause before the second attempt to reconnect; each further one is twice as long. The first comes at once."""

@@ -43,8 +43,9 @@ class _AsyncIterator(Pulled[T]):
     async def __anext__(self) -> T:
         """The next one; cancelled, it is the next one still."""
         work = self._ask()
-        await until(work.future)
-        value = self._take(work)
+        if work is not None:
+            await until(work.future)
+        value = self._take()
         if isinstance(value, Ended):
             raise StopAsyncIteration
         return value

@@ -41,8 +41,9 @@ class _Iterator(Pulled[T]):
     def __next__(self) -> T:
         """The next one; interrupted, it is the next one still."""
         work = self._ask()
-        wait([work.future])
-        value = self._take(work)
+        if work is not None:
+            wait([work.future])
+        value = self._take()
         if isinstance(value, Ended):
             raise StopIteration
         return value

@@ -57,6 +57,11 @@ class Run:
         self._calls = calls
         self._steps = steps
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next step is here already."""
+        return len(self._steps) > 0
+
     def __aiter__(self) -> Self:
         return self
 

@@ -139,6 +139,11 @@ class Turn:
         """Whether the server has begun to run a tool of its own, and not said what came of it."""
         return bool(self._heard.working)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next event is here already."""
+        return bool(self._frames)
+
     def __aiter__(self) -> Self:
         return self
 

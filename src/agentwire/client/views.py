@@ -5,8 +5,11 @@ Reading them waits for nothing and needs no loop; what does wait is each bridge'
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
+
+import attrs
 
 from agentwire.client.client import Client
 from agentwire.client.outcomes import RunSummary
@@ -19,7 +22,7 @@ from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response, Usage
 from agentwire.runtime.tools import ToolResult
 
-__all__ = ["ENDED", "ClientView", "Ended", "Pulled", "RunView", "Source", "TurnView", "like", "next_of"]
+__all__ = ["ClientView", "Ended", "Pulled", "RunView", "Source", "TurnView", "like"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,16 +40,44 @@ ENDED: Final = Ended()
 class Source(Protocol[T_co]):
     """What is iterated in Trio."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next one is here already: then asking for it waits for nothing."""
+        ...
+
     async def __anext__(self) -> T_co:
         """The next one."""
 
 
-async def next_of(source: Source[T]) -> T | Ended:
-    """The next one, or `ENDED`: no future may hold a StopAsyncIteration everywhere."""
+@attrs.define
+class Some(Generic[T]):
+    """A few of an iteration in a row, and how it ends, if it does; no future may hold a StopAsyncIteration.
+
+    Attributes:
+        values: at most `MOST`, none only at the end.
+        end: what comes after them; None if that is not known yet.
+    """
+
+    values: deque[T] = attrs.field(factory=deque)
+    end: Exception | Ended | None = None
+
+
+MOST: Final = 64
+"""How much of an iteration may run ahead of the program that drives it, where it is there already."""
+
+
+async def some_of(source: Source[T]) -> Some[T]:
+    """Wait for the next one, and take along what is there: going from one loop to the other costs more than it all."""
+    some: Some[T] = Some()
     try:
-        return await source.__anext__()
+        some.values.append(await source.__anext__())
+        while source.ready and len(some.values) < MOST:
+            some.values.append(await source.__anext__())
     except StopAsyncIteration:
-        return ENDED
+        some.end = ENDED
+    except Exception as error:  # noqa: BLE001 - raised where the program comes to it
+        some.end = error
+    return some
 
 
 class Pulled(Generic[T]):
@@ -58,17 +89,29 @@ class Pulled(Generic[T]):
     def __init__(self, portal: Portal, source: Source[T]) -> None:
         self._portal = portal
         self._source = source
-        self._pending: Work[T | Ended] | None = None
+        self._some: Some[T] = Some()
+        self._pending: Work[Some[T]] | None = None
 
-    def _ask(self) -> Work[T | Ended]:
+    def _ask(self) -> Work[Some[T]] | None:
+        """What to wait for before the next one can be taken; None if it is here."""
+        if self._some.values or self._some.end is not None:
+            return None
         if self._pending is None:
-            self._pending = self._portal.submit(next_of, self._source)
+            self._pending = self._portal.submit(some_of, self._source)
         return self._pending
 
-    def _take(self, work: Work[T | Ended]) -> T | Ended:
-        """What came of it, once it is done."""
-        self._pending = None
-        return work.future.result()
+    def _take(self) -> T | Ended:
+        """The next one, or `ENDED`; raises what the iteration ended with."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._some = pending.future.result()
+        if self._some.values:
+            return self._some.values.popleft()
+        end, self._some.end = self._some.end, None
+        if isinstance(end, Ended):
+            return end
+        assert end is not None
+        raise end
 
 
 class TurnView:

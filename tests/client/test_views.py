@@ -1,4 +1,4 @@
-"""What is iterated in one loop and driven from another: what is there comes along, and nothing gets lost or mixed up."""
+"""What is iterated in one loop and driven from another: what is there comes along, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Numbers:
     async def __anext__(self) -> int:
         if not self.ready:
             self.steps += 1
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         if self._next == self.limit:
             raise self.failure or StopAsyncIteration
         self._next += 1

@@ -234,13 +234,13 @@ class Life:
     async def _read(self, wire: WebSocketWire) -> ConnectionEnded:
         try:
             while True:
-                frame = await wire.receive()
-                if self._greeting:
-                    self._greeted(frame)
-                else:
-                    self._switch.receive(frame)
-                if self._flow is not None and self._flow.stuck:
-                    await self._flow.go_on()
+                for frame in await wire.receive_ready():
+                    if self._greeting:
+                        self._greeted(frame)
+                    else:
+                        self._switch.receive(frame)
+                    if self._flow is not None and self._flow.stuck:
+                        await self._flow.go_on()
         except ConnectionEnded as ended:
             return ended
         except RemoteProtocolError as error:

@@ -35,7 +35,8 @@ SEAMS = {
     "mcp_types": ["transport/mcp"],
     "trio_websocket": ["transport/websocket"],
     "wsproto": [],
-    "httpx2": [],
+    "httpx": ["client/dropin/with_httpx"],
+    "httpx2": ["client/dropin/clients", "client/dropin/with_httpx2"],  # for type checkers, and itself
 }
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agentwire._version import __version__ as __version__
     from agentwire.client.client import Client as Client
     from agentwire.client.client import connect as connect
+    from agentwire.client.dropin.clients import async_http_client as async_http_client
+    from agentwire.client.dropin.clients import http_client as http_client
     from agentwire.client.outcomes import RunLost as RunLost
     from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
     from agentwire.client.run import Run as Run
@@ -83,6 +85,8 @@ EXPORTS: Final = {
     "Response": "agentwire.protocol.response",
     "Client": "agentwire.client.client",
     "connect": "agentwire.client.client",
+    "http_client": "agentwire.client.dropin.clients",
+    "async_http_client": "agentwire.client.dropin.clients",
     "Run": "agentwire.client.run",
     "RunLost": "agentwire.client.outcomes",
     "TurnsExhausted": "agentwire.client.outcomes",

@@ -1,6 +1,6 @@
-"""The OpenAI Agents SDK on the Responses API over plain HTTP: the whole history with each request.
+"""The OpenAI Agents SDK on the Responses API as it is over HTTP: the whole history with each request.
 
-python loop_agents.py http://127.0.0.1:8000/v1 [--turns 50] [--store false]
+python loop_agents.py http://127.0.0.1:8000/v1 [--turns 50] [--store false] [--drop-in PATHS]
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from openai import AsyncOpenAI
 def hold(options: argparse.Namespace, task: str) -> str:
     """The runner's own loop."""
     set_tracing_disabled(True)
-    model = OpenAIResponsesModel("looking", AsyncOpenAI(base_url=options.base_url, max_retries=0))
+    http_client = loop.drop_in(options, coroutines=True)
+    client = AsyncOpenAI(base_url=options.base_url, max_retries=0, http_client=http_client)
+    model = OpenAIResponsesModel("looking", client)
     agent: Any = Agent(
         name="reader",
         instructions=loop.INSTRUCTIONS,

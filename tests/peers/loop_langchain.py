@@ -1,6 +1,6 @@
-"""LangChain's ``ChatOpenAI`` on the Responses API over plain HTTP: the whole history with each request.
+"""LangChain's ``ChatOpenAI`` on the Responses API as it is over HTTP: the whole history with each request.
 
-python loop_langchain.py http://127.0.0.1:8000/v1 [--turns 50] [--store false]
+python loop_langchain.py http://127.0.0.1:8000/v1 [--turns 50] [--store false] [--drop-in PATHS]
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ def hold(options: argparse.Namespace, task: str) -> str:
     """The loop that LangChain's own documentation shows."""
     tool = StructuredTool.from_function(loop.look_up, name="look_up", description=loop.DESCRIPTION)
     model = ChatOpenAI(
-        model="looking", base_url=options.base_url, use_responses_api=True, max_retries=0, store=options.store == "true"
+        model="looking",
+        base_url=options.base_url,
+        use_responses_api=True,
+        max_retries=0,
+        store=options.store == "true",
+        http_client=loop.drop_in(options),
     ).bind_tools([tool])
     history: list[Any] = [SystemMessage(loop.INSTRUCTIONS), HumanMessage(task)]
     for _ in range(options.turns + 1):

@@ -1,6 +1,6 @@
-"""The official Python SDK over plain HTTP, with a loop of one's own: the whole history with each request.
+"""The official Python SDK as it is over HTTP, with a loop of one's own: the whole history with each request.
 
-python loop_openai.py http://127.0.0.1:8000/v1 [--turns 50] [--store false]
+python loop_openai.py http://127.0.0.1:8000/v1 [--turns 50] [--store false] [--drop-in PATHS]
 """
 
 from __future__ import annotations
@@ -13,25 +13,17 @@ from typing import Any
 import loop
 from openai import OpenAI
 
-TOOL = {
-    "type": "function",
-    "name": "look_up",
-    "description": loop.DESCRIPTION,
-    "parameters": loop.PARAMETERS,
-    "strict": True,
-}
-
 
 def hold(options: argparse.Namespace, task: str) -> str:
     """Ask, answer the calls, ask again."""
-    client: Any = OpenAI(base_url=options.base_url, max_retries=0)
+    client: Any = OpenAI(base_url=options.base_url, max_retries=0, http_client=loop.drop_in(options))
     history: list[Any] = [{"role": "user", "content": task}]
     for _ in range(options.turns + 1):
         response = client.responses.create(
             model="looking",
             instructions=loop.INSTRUCTIONS,
             input=history,
-            tools=[TOOL],
+            tools=[loop.TOOL],
             store=options.store == "true",
         )
         history += response.output

@@ -1,6 +1,6 @@
-"""A pydantic-ai agent on the Responses API over plain HTTP: the whole history with each request.
+"""A pydantic-ai agent on the Responses API as it is over HTTP: the whole history with each request.
 
-python loop_pydantic_ai.py http://127.0.0.1:8000/v1 [--turns 50] [--store false]
+python loop_pydantic_ai.py http://127.0.0.1:8000/v1 [--turns 50] [--store false] [--drop-in PATHS]
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import loop
+from openai import AsyncOpenAI
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIResponsesModel, OpenAIResponsesModelSettings
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -18,7 +19,9 @@ from pydantic_ai.usage import UsageLimits
 
 def hold(options: argparse.Namespace, task: str) -> str:
     """The agent's own loop."""
-    provider = OpenAIProvider(base_url=options.base_url, api_key="unused")
+    http_client = loop.drop_in(options, coroutines=True)
+    client = AsyncOpenAI(base_url=options.base_url, max_retries=0, http_client=http_client)
+    provider = OpenAIProvider(openai_client=client)
     settings: Any = OpenAIResponsesModelSettings(openai_store=options.store == "true")
     model = OpenAIResponsesModel("looking", provider=provider, settings=settings)
     agent: Any = Agent(model, instructions=loop.INSTRUCTIONS, tools=[loop.look_up])

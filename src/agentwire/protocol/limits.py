@@ -202,10 +202,23 @@ class Limits:
     nested_runs: int = _count(8)
     """How deep runs may be nested: a run in a tool of a run, and so on."""
 
+    first_event: float = _bound(600.0)
+    """Time from when a client's request has left to the first event of its answer; then that request is lost."""
+    event_silence: float = _bound(600.0)
+    """Time between two events of an answer, ``keepalive`` among them; then that request is lost. Long, as a server
+    without ``keepalive`` says nothing while its model thinks."""
+    rotate_after: float = _bound(3300.0)
+    """Age at which a client's connection takes no more requests, so that those on it end before the server ends it."""
+    websocket_retry: float = _bound(300.0)
+    """Time for which requests go over plain HTTP, where a WebSocket was refused, until that is tried again."""
     reconnect_pause: float = _bound(0.1)
     """Pause before the second attempt to reconnect; each further one is twice as long. The first comes at once."""
     reconnect_longest: float = _bound(5.0)
     """Longest pause between two attempts to reconnect."""
+
+    dropin_places: int = _count(16)
+    """Servers, each with the key and other headers that go there, to which one HTTP client of an SDK has wires; those
+    that are idle longest make room."""
 
     # A writer.
     slice_bytes: int = _count(16 * KIB)

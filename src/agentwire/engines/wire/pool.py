@@ -18,7 +18,7 @@ import trio
 
 from agentwire.engines.wire.upstream import Seat, Upstream
 from agentwire.link import Link
-from agentwire.protocol.errors import AgentwireError, EngineError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, EngineError
 from agentwire.protocol.limits import Limits
 
 __all__ = ["Pool", "PoolStatistics", "Unreachable"]
@@ -162,10 +162,11 @@ class Pool:
         return any(not upstream.retired and upstream.link.ended is None for upstream in self._upstreams)
 
     def retire(self) -> None:
-        """Open nothing more, and let each connection end with the last turn on it."""
+        """Open nothing more, let each connection end with the last turn on it, and tell those who wait for another."""
         self._most = 0
         for upstream in tuple(self._upstreams):
             upstream.retire()
+        self._turn_away(Unreachable(ConnectionEnded(cause="it was closed on this side")))
 
     def learn(self, *, lanes: bool) -> None:
         """An answer has shown whether the upstream has lanes."""
@@ -293,6 +294,10 @@ class Pool:
         _log.info("no connection to the model's server: %s", error)
         if any(not upstream.retired for upstream in self._upstreams):
             return
+        self._turn_away(error)
+
+    def _turn_away(self, error: Unreachable) -> None:
+        """Whoever waits for a lane has none."""
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
             waiter.error = error

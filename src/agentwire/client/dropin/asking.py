@@ -1,0 +1,226 @@
+"""One request over the wire: on which connection, as a delta or in full, and what is done when that fails.
+
+It goes out again only where it is certain that it did not run, or where running twice costs tokens and nothing else,
+and nothing of its answer was handed on. A request that an SDK repeats by itself is asked once: the two must not
+multiply.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack
+from typing import Literal
+
+import attrs
+import trio
+
+from agentwire.client.dropin.answer import DONE, EVENTS, Answer, Collected, framed, refused
+from agentwire.client.dropin.asked import Asked
+from agentwire.client.dropin.wire import GoesOverHttp, Known, TimedOut, Times, Wire
+from agentwire.engines.wire.refusal import Refusal
+from agentwire.engines.wire.upstream import Seat
+from agentwire.link import Exchange, Fate, RequestLost
+from agentwire.protocol.codec import decode_event
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
+from agentwire.protocol.events import ErrorEvent
+
+__all__ = ["Asking", "Events", "Repeat"]
+
+_log = logging.getLogger("agentwire.client")
+
+Repeat = Literal["safe", "always", "never"]
+"""What is repeated after a lost connection, if nothing of the answer was handed on: what runs no tool at the server and
+is not stored there, everything, or nothing."""
+
+
+class _Again(Exception):
+    """The request may go out again.
+
+    Args:
+        error: what is raised if it does not.
+    """
+
+    def __init__(self, error: AgentwireError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@attrs.define(eq=False)
+class Events:
+    """An answer that comes piece by piece.
+
+    Attributes:
+        asking: the request.
+        exchange: its events.
+        collected: what has been read of them.
+        pieces: what has been read and not handed on.
+        kept: what is held for it; closing that gives the request up.
+        over: whether the end was handed on.
+    """
+
+    asking: Asking
+    exchange: Exchange
+    collected: Collected
+    pieces: list[bytes]
+    kept: AsyncExitStack = attrs.field(factory=AsyncExitStack)
+    over: bool = False
+
+    status: int = attrs.field(default=200, init=False)
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=EVENTS, init=False)
+
+    async def more(self) -> bytes:
+        """What has come, as it is on an HTTP stream; empty at the end.
+
+        Raises:
+            RequestLost: the connection ended first.
+            TimedOut: nothing came for as long as the caller waits.
+            RemoteProtocolError: what came cannot be read.
+        """
+        if self.over:
+            return b""
+        frames, self.pieces = self.pieces, []
+        if not frames:
+            frames = await self.asking.receive(self.exchange)
+            self.collected.take(frames)
+        said = framed(frames)
+        if self.collected.ended or not frames:
+            self.over = True
+            self.asking.end(self.collected)
+            if not frames:
+                self.collected.answer()  # raises, if the server has not said how it ended
+            said += DONE
+        return said
+
+
+@attrs.define(eq=False)
+class Asking:
+    """One request.
+
+    Attributes:
+        wire: where it goes.
+        asked: what it is.
+        times: how long its caller waits.
+        repeat: what is repeated.
+    """
+
+    wire: Wire
+    asked: Asked
+    times: Times
+    repeat: Repeat
+
+    async def answer(self) -> Answer | Events:
+        """Ask; whoever takes `Events` closes what is kept for them.
+
+        Raises:
+            GoesOverHttp: it is for HTTP.
+            TimedOut: it took longer than the caller waits.
+            RequestLost: the connection ended first.
+            RemoteProtocolError: what came cannot be read.
+        """
+        for attempt in range(self.wire.limits.upstream_attempts):
+            last = attempt + 1 == self.wire.limits.upstream_attempts
+            try:
+                return await self._once()
+            except _Again as again:
+                if last:
+                    raise again.error from again.__cause__
+                self.wire.counts.again += 1
+                _log.info("asked again on another connection: %s", again)
+        raise AssertionError("there is at least one attempt")
+
+    async def _once(self) -> Answer | Events:
+        known = self.wire.find(self.asked)
+        async with AsyncExitStack() as stack:
+            seat = await self.wire.seat(stack, known.response_id if known else self.asked.continues, self.times)
+            if known is not None and not self.wire.reaches(self.asked, known.response_id):
+                known = None  # its connection has ended meanwhile
+            answered = await self._exchange(stack, seat, known)
+            if answered is None and known is not None:
+                self.wire.forget(self.asked, known)
+                answered = await self._exchange(stack, seat, None)
+            assert answered is not None
+            if isinstance(answered, Events):
+                answered.kept = stack.pop_all()
+            return answered
+
+    async def _exchange(self, stack: AsyncExitStack, seat: Seat, known: Known | None) -> Answer | Events | None:
+        """One exchange; None if the server does not know what is continued."""
+        told = known or Known(None, 0)
+        message = self.asked.message(seat.lane.name, after=told.count, known=told.response_id)
+        since = trio.current_time()
+        try:
+            link = seat.upstream.link
+            exchange = await stack.enter_async_context(link.relay(message, lane=seat.lane))
+            self.wire.counts.sent(len(message), delta=known is not None)
+            frames = await self.receive(exchange)
+            refusal = Refusal.of(exchange, frames)
+            if refusal is not None:
+                return self._refused(seat, refusal, frames[-1], known)
+            collected = Collected()
+            collected.take(frames)
+            if self.asked.stream:
+                return Events(self, exchange, collected, frames)
+            return await self._whole(exchange, collected, since)
+        except RequestLost as lost:
+            raise self._lost(lost) from lost
+        except LocalProtocolError as error:
+            raise GoesOverHttp(str(error)) from error
+
+    async def _whole(self, exchange: Exchange, collected: Collected, since: float) -> Answer:
+        while not collected.ended and (frames := await self.receive(exchange, since)):
+            collected.take(frames)
+        self.end(collected)
+        return collected.answer()
+
+    async def receive(self, exchange: Exchange, since: float | None = None) -> list[bytes]:
+        """The next events; none after the last one.
+
+        Args:
+            exchange: whose.
+            since: from when the caller has waited; None is from now on.
+
+        Raises:
+            TimedOut: they took longer than the caller waits.
+            RequestLost: the connection ended first.
+        """
+        with trio.move_on_at((trio.current_time() if since is None else since) + self.times.read):
+            return await exchange.receive_frames()
+        raise TimedOut("read", f"the server said nothing for {self.times.read:g} s")
+
+    def end(self, collected: Collected) -> None:
+        """The answer has come to its end."""
+        if collected.response_id is not None:
+            self.wire.remember(self.asked, collected.output, collected.response_id)
+
+    # What went wrong
+
+    def _refused(self, seat: Seat, refusal: Refusal, frame: bytes, known: Known | None) -> Answer | None:
+        """An error instead of a response; None if what is continued is not known.
+
+        Raises:
+            _Again: it has to do with this connection, and not with what was asked.
+        """
+        if known is not None or self.asked.continues is not None:
+            seat.forget()  # the protocol evicts what was continued
+        if known is not None and refusal.forgotten:
+            return None
+        if refusal.worn_out:
+            seat.upstream.retire()
+            raise _Again(ConnectionEnded(cause=f"the server refused the request: {refusal.code}"))
+        if refusal.no_lanes and seat.lane.name is not None and not self.wire.pool.lanes:
+            self.wire.pool.learn(lanes=False)
+            seat.upstream.retire()
+            raise _Again(ConnectionEnded(cause="the server has no lanes"))
+        event = decode_event(frame)
+        assert isinstance(event, ErrorEvent)
+        return refused(event.to_error())
+
+    def _lost(self, lost: RequestLost) -> Exception:
+        """What follows from a connection that ended before anything was handed on."""
+        if lost.fate is Fate.NEVER_SENT or (self.times.first and self._repeats):
+            return _Again(lost)
+        return lost
+
+    @property
+    def _repeats(self) -> bool:
+        return self.repeat == "always" or (self.repeat == "safe" and self.asked.repeatable)

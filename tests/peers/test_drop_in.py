@@ -1,0 +1,100 @@
+"""SDKs and frameworks that only know HTTP, unmodified, on one WebSocket: they were given an HTTP client, and no more.
+
+Each holds a long tool loop and hands over its whole history with every request; what it would have sent over HTTP is
+counted where the server reads it, and what it does send by a relay, which also pulls the plug.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+import agentwire
+from agentwire.protocol.codec import encode_item, encode_json
+from agentwire.runtime.contracts import Ask, Finish, Out
+from agentwire.server import serve
+from agentwire.testing.relay import Relay, open_relay
+from tests.peers import converse, peer_python
+from tests.peers.looking import looking
+
+pytestmark = [pytest.mark.peer, pytest.mark.socket]
+
+TURNS = 30
+PATHS = os.pathsep.join(str(Path(module.__file__ or "").parent.parent) for module in (agentwire, trio))
+CLIENTS: dict[str, tuple[Callable[[], Path], str]] = {
+    "openai-python": (partial(peer_python, "openai"), "loop_openai.py"),
+    "openai-python, asyncio": (partial(peer_python, "openai"), "loop_openai_async.py"),
+    "langchain": (partial(peer_python, "frameworks"), "loop_langchain.py"),
+    "pydantic-ai": (partial(peer_python, "frameworks"), "loop_pydantic_ai.py"),
+}
+
+
+@attrs.define
+class Half:
+    """The engine of the long loop: it notes how large the histories are, and in the middle of a turn pulls the plug.
+
+    Attributes:
+        bytes: of all histories that it was handed.
+        turns: that it was asked for.
+        pull: what is done in the middle of the middle turn.
+    """
+
+    bytes: int = 0
+    turns: int = 0
+    pull: Callable[[], object] = attrs.field(default=lambda: None)
+
+    async def __call__(self, ask: Ask, out: Out) -> Finish:
+        self.turns += 1
+        self.bytes += sum(len(encode_json(encode_item(item))) for item in ask.items)
+        if self.turns == TURNS // 2:
+            await out.text("Half of them. ")
+            await trio.sleep(0.02)  # it is on its way
+            self.pull()
+        return await looking(ask, out)
+
+
+@asynccontextmanager
+async def behind_a_relay(engine: Half, **options: Any) -> AsyncGenerator[tuple[Relay, str]]:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, engine, port=0, **options))
+        async with open_relay("127.0.0.1", server.port) as relay:
+            engine.pull = relay.cut
+            yield relay, relay.through(server.http_url)
+        nursery.cancel_scope.cancel(reason="the test is over")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_a_loop_rides_one_socket_through_a_cut_with_a_tenth_of_the_bytes(client: str) -> None:
+    interpreter, program = CLIENTS[client]
+    engine = Half()
+    async with behind_a_relay(engine) as (relay, url):
+        with trio.fail_after(90):
+            told = await converse(interpreter(), program, url, "--turns", str(TURNS), "--drop-in", PATHS)
+        assert told == {"text": f"All {TURNS} pages were looked up."}
+        assert engine.turns == TURNS + 1
+        shown = relay.statistics()
+        assert shown.connections == 2  # one, and the one after the cut
+        assert shown.bytes_up < engine.bytes / 10
+
+
+@pytest.mark.parametrize("client", ["openai-python", "pydantic-ai"])
+async def test_a_turn_that_a_server_forgets_is_asked_again_in_full(client: str) -> None:
+    interpreter, program = CLIENTS[client]
+    engine = Half()
+    options = ("--turns", str(TURNS), "--store", "false", "--drop-in", PATHS)
+    async with behind_a_relay(engine, extensions=()) as (relay, url):
+        with trio.fail_after(90):
+            told = await converse(interpreter(), program, url, *options)
+        assert told == {"text": f"All {TURNS} pages were looked up."}
+        assert engine.turns == TURNS + 2
+        shown = relay.statistics()
+        assert shown.connections == 2
+        assert shown.bytes_up < engine.bytes / 8

@@ -6,6 +6,7 @@ All of a process share one. It runs as long as somebody holds it, and leaves not
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -92,6 +93,11 @@ class Portal:
             self.soon(self._over.set)
             self._thread.join()
 
+    @classmethod
+    def forget(cls) -> None:
+        """In a process that was forked, where the loop's thread does not exist."""
+        cls._lock, cls._shared = threading.Lock(), None
+
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._running.set()
@@ -120,6 +126,10 @@ class Portal:
         if not self.soon(start):
             work.future.set_exception(WorkCancelled("the connection was closed"))
         return work
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Portal.forget)
 
 
 class Held(Generic[T]):

@@ -6,7 +6,9 @@ library, which sends what it is given as it is.
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
 import threading
 import weakref
 from collections.abc import Mapping
@@ -60,6 +62,7 @@ class Wiring:
         self._options = options
         self._lock = threading.Lock()
         self._running: tuple[Portal, Wires, Work[None]] | None = None
+        self._process = 0
 
     def wants(self, request: Any) -> bool:
         """Whether a request posts a response."""
@@ -93,20 +96,54 @@ class Wiring:
 
     def _open(self) -> tuple[Portal, Wires, Work[None]]:
         with self._lock:
-            if self._running is None:
+            if self._running is None or self._process != os.getpid():
                 portal, wires = Portal.take(), Wires(self._options)
                 self._running = portal, wires, portal.submit(wires.run)
+                self._process = os.getpid()
+                _open.add(self)
             return self._running
 
     def close(self) -> None:
         """End the connections, and wait for that, within ``limits.close_grace``; what still runs is lost."""
-        with self._lock:
-            running, self._running = self._running, None
-        if running is not None:
-            portal, wires, work = running
-            portal.soon(wires.close)
+        if (closing := self._closing()) is not None:
+            portal, work = closing
             wait([work.future])
             portal.release()
+
+    async def aclose(self) -> None:
+        """The same without blocking."""
+        if (closing := self._closing()) is not None:
+            portal, work = closing
+            try:
+                await until(work.future)
+            finally:
+                portal.release()
+
+    def _closing(self) -> tuple[Portal, Work[None]] | None:
+        """Begin to close what this process has opened."""
+        with self._lock:
+            running, self._running = self._running, None
+        _open.discard(self)
+        if running is None or self._process != os.getpid():
+            return None
+        portal, wires, work = running
+        portal.soon(wires.close)
+        return portal, work
+
+
+_open: Final[weakref.WeakSet[Wiring]] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Say goodbye when the process ends: few programs close their HTTP clients."""
+    for wiring in tuple(_open):
+        wiring.close()
+
+
+def _close_soon(wiring: Wiring) -> None:
+    """Close what nobody has any more; a garbage collector may run in any thread, and must not wait."""
+    threading.Thread(target=wiring.close, name="agentwire closing", daemon=True).start()
 
 
 def _times(given: Mapping[str, float | None], *, first: bool) -> Times:
@@ -188,7 +225,11 @@ class _Transport:
         self._library = library
         self._wiring = wiring
         self._plain = plain
-        self._shut = weakref.finalize(self, wiring.close)
+        weakref.finalize(self, _close_soon, wiring).atexit = False
+
+    def statistics(self) -> WiresStatistics:
+        """Queues and totals of the wires at this moment."""
+        return self._wiring.statistics()
 
     def _passed_on(self, response: Any) -> Any:
         """A response of the plain client as this transport's own."""
@@ -249,7 +290,7 @@ class Transport(_Transport):
 
     def close(self) -> None:
         """End the wires, and close the plain client."""
-        self._shut()
+        self._wiring.close()
         self._plain.close()
 
     def __enter__(self) -> Self:
@@ -291,7 +332,7 @@ class AsyncTransport(_Transport):
 
     async def aclose(self) -> None:
         """End the wires, and close the plain client."""
-        self._shut()
+        await self._wiring.aclose()
         await self._plain.aclose()
 
     async def __aenter__(self) -> Self:

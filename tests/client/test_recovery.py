@@ -231,6 +231,30 @@ async def test_what_waited_for_its_lane_was_never_sent(autojump_clock: MockClock
             await first.response()
 
 
+async def test_a_run_that_waited_for_its_lane_was_never_sent(autojump_clock: MockClock) -> None:
+    asked = Asked()
+    async with (
+        no_leaks(),
+        connected(asked.lose(created("resp_1")), asked.answer(text_turn("resp_2", "ok")), repeat="never") as wire,
+        wire.turn("first", stream_id="x"),
+        wire.run("second", stream_id="x") as run,
+    ):
+        assert (await run.finish()).output_text == "ok"
+
+
+async def test_what_no_connection_takes_is_never_sent(autojump_clock: MockClock) -> None:
+    asked, limits = Asked(), attrs.evolve(LIMITS, request_attempts=1)
+    async with (
+        no_leaks(),
+        connected(asked.lose(created("resp_1")), asked.answer(text_turn("resp_2", "ok")), limits=limits) as wire,
+        wire.turn("first", stream_id="x"),
+    ):
+        with pytest.raises(RequestLost) as caught:
+            await wire.respond("second", stream_id="x")
+        assert caught.value.fate is Fate.NEVER_SENT
+        assert (await wire.respond("third", stream_id="x")).output_text == "ok"
+
+
 # Refused
 
 

@@ -20,7 +20,7 @@ from agentwire.link import Exchange, Fate, Lane, Line, RequestLost, Way
 from agentwire.link.lease import Lease
 from agentwire.link.steering import Steer
 from agentwire.protocol.codec import decode_event
-from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded
 from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
@@ -119,11 +119,6 @@ class Asking:
     def fate(self) -> Fate:
         """How far the request has come, over the way that it took last."""
         return self.exchange.fate
-
-    @property
-    def prompt(self) -> Prompt:
-        """What is asked."""
-        return self._prompt
 
     async def receive_frames(self) -> list[bytes]:
         """The events that have come, as the server wrote them; none after the last one.
@@ -266,8 +261,6 @@ class Asking:
     async def _find_way(self) -> Way:
         try:
             return await self._line.way()
-        except LocalProtocolError:
-            raise
         except AgentwireError as error:
             end = error if isinstance(error, ConnectionEnded) else ConnectionEnded(cause=str(error))
             raise self._told(RequestLost(end, fate=Fate.NEVER_SENT)) from error

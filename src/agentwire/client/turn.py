@@ -160,11 +160,10 @@ class Turn:
             TurnOverflow: the events were not read fast enough.
             RemoteProtocolError: an event cannot be read, or the response ended without saying how.
         """
-        event = await self._next()
-        if event is None:
+        if not self._frames and not await self._fetch():
             raise StopAsyncIteration
         self._shown = True
-        return event
+        return self._read()
 
     async def response(self) -> Response:
         """Wait for the end; what was not read by then is skipped.
@@ -181,8 +180,8 @@ class Turn:
         """
         while True:
             try:
-                while await self._next() is not None:
-                    pass
+                while self._frames or await self._fetch():
+                    self._read()
             except RequestLost as lost:
                 if self._shown or self.steers or not self.may_ask_again(lost):
                     raise
@@ -245,18 +244,13 @@ class Turn:
         event that cancels a response).
         """
         self._cancelled = True
+        self._frames.clear()
         await self._asking.cancel()
 
     # Events
 
-    async def _next(self) -> Event | None:
-        if self._cancelled:
-            await trio.lowlevel.checkpoint()
-            return None
-        if not self._frames:
-            await self._fetch()
-            if self._over:
-                return None
+    def _read(self) -> Event:
+        """The next event that has come."""
         try:
             event = decode_event(self._frames.popleft())
         except AgentwireError as error:
@@ -266,20 +260,25 @@ class Turn:
             raise self._fail(event.to_error())
         return event
 
-    async def _fetch(self) -> None:
-        """Wait for more; at the end, raise what went wrong."""
+    async def _fetch(self) -> bool:
+        """Wait for more; False at a good end, and at any other what went wrong is raised."""
+        if self._cancelled:
+            await trio.lowlevel.checkpoint()
+            return False
         if not self._over:
             try:
-                self._frames.extend(await self._asking.receive_frames())
+                frames = await self._asking.receive_frames()
             except AgentwireError as error:
                 raise self._fail(error) from error.__cause__
-            if self._frames:
-                return
+            if frames and not self._cancelled:
+                self._frames.extend(frames)
+                return True
             self._over = True
             if self._heard.final is None and not self._cancelled:
                 self._failure = self._unfinished()
         if self._failure is not None:
             raise self._failure
+        return False
 
     def _take(self, event: Event) -> None:
         heard = self._heard
@@ -345,6 +344,7 @@ class Turn:
     def _fail(self, error: AgentwireError) -> AgentwireError:
         self._over = True
         self._failure = error
+        self._frames.clear()
         if isinstance(error, RequestLost):
             error.items, error.text = self.items, self.text
         return error

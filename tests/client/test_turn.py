@@ -130,11 +130,10 @@ async def test_events_that_make_no_sense_raise_in_their_turn(autojump_clock: Moc
     async def serve(peer: Peer) -> None:
         await peer.answer(created("resp_1"), {"type": "response.output_item.done"}, ended("resp_1"))
 
-    async with connected(serve) as wire:
-        async with wire.turn("Hi") as turn:
-            for _ in range(2):  # nothing is guessed from what comes after it
-                with pytest.raises(RemoteProtocolError, match="does not fit"):
-                    await turn.response()
+    async with connected(serve) as wire, wire.turn("Hi") as turn:
+        for _ in range(2):  # nothing is guessed from what comes after it
+            with pytest.raises(RemoteProtocolError, match="does not fit"):
+                await turn.response()
 
 
 async def test_a_lost_connection_raises_with_what_had_come(autojump_clock: MockClock) -> None:

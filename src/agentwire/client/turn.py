@@ -10,26 +10,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
-import attrs
 import trio
 
 from agentwire.client.asking import Input
-from agentwire.client.context import is_server_work
+from agentwire.client.heard import Heard
 from agentwire.client.recovery import Asking
 from agentwire.client.steering import send_steer
-from agentwire.link import Exchange, Fate, RequestLost, ResponseError, Way
+from agentwire.link import Exchange, Fate, RequestLost, Way
 from agentwire.link.steering import Steer
 from agentwire.protocol.codec import decode_event
-from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
+from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.events import (
     TERMINAL,
     ErrorEvent,
     Event,
-    OutputItemAdded,
-    OutputItemDone,
-    OutputTextDelta,
     ResponseCreated,
-    ResponseFailed,
 )
 from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response
@@ -53,25 +48,13 @@ class TurnCancelled(AgentwireError):
         self.items, self.text = turn.items, turn.text
 
 
-@attrs.define(eq=False)
-class _Heard:
-    """What has come of one attempt to have the turn."""
-
-    pieces: list[str] = attrs.field(factory=list)
-    items: dict[int, Item] = attrs.field(factory=dict)
-    working: set[int] = attrs.field(factory=set)
-    began: bool = False
-    broke: ErrorEvent | None = None
-    final: Response | None = None
-
-
 class Turn:
     """One turn; made by `Client.turn`. Iterate it for its events, from one task."""
 
     def __init__(self, asking: Asking, *, on_end: Callable[[Turn, Response], None]) -> None:
         self._asking = asking
         self._on_end = on_end
-        self._heard = _Heard()
+        self._heard = Heard()
         self._frames: deque[bytes] = deque()
         self._failure: AgentwireError | None = None
         self._over = False
@@ -82,7 +65,7 @@ class Turn:
     @property
     def text(self) -> str:
         """What the model has written so far; of a turn that was steered, in the response that runs now."""
-        return "".join(self._heard.pieces)
+        return self._heard.text
 
     @property
     def fate(self) -> Fate:
@@ -102,7 +85,7 @@ class Turn:
     @property
     def items(self) -> tuple[Item, ...]:
         """The output items that are finished, in order."""
-        return tuple(item for _, item in sorted(self._heard.items.items(), key=lambda pair: pair[0]))
+        return self._heard.items
 
     @property
     def responses(self) -> tuple[Response, ...]:
@@ -137,7 +120,7 @@ class Turn:
     @property
     def server_is_working(self) -> bool:
         """Whether the server has begun to run a tool of its own, and not said what came of it."""
-        return bool(self._heard.working)
+        return self._heard.is_working
 
     @property
     def ready(self) -> bool:
@@ -202,7 +185,7 @@ class Turn:
         Raises:
             RequestLost: the server cannot be reached.
         """
-        self._heard = _Heard()
+        self._heard = Heard()
         self._ended.clear()
         self._frames.clear()
         self._over, self._failure = False, None
@@ -274,72 +257,24 @@ class Turn:
                 self._frames.extend(frames)
                 return True
             self._over = True
-            if self._heard.final is None and not self._cancelled:
-                self._failure = self._unfinished()
+            if not self._cancelled:
+                self._failure = self._heard.failure()
         if self._failure is not None:
             raise self._failure
         return False
 
     def _take(self, event: Event) -> None:
-        heard = self._heard
-        if isinstance(event, OutputTextDelta):
-            heard.pieces.append(event.delta)
-        elif isinstance(event, OutputItemAdded | OutputItemDone):
-            self._take_item(event)
-        elif isinstance(event, ResponseCreated):
-            self._begin()
-        elif isinstance(event, ErrorEvent):
-            heard.broke = event
-        elif isinstance(event, TERMINAL):
-            self._end(event.response)
-            if isinstance(event, ResponseFailed):
-                self._failure = self._response_error()
-        else:
-            heard.began = True
-
-    def _begin(self) -> None:
-        """A response has begun: the turn's first, or the successor of one that was steered."""
-        if self._heard.final is not None:
+        if isinstance(event, ResponseCreated) and self._heard.final is not None:  # it was steered: the successor
             self._ended.append(self._heard.final)
-            self._heard = _Heard()
-        self._heard.began = True
-
-    def _take_item(self, event: OutputItemAdded | OutputItemDone) -> None:
-        heard, index = self._heard, event.output_index
-        heard.began = True
-        done = isinstance(event, OutputItemDone)
-        if is_server_work(event.item):
+            self._heard = Heard()
+        heard = self._heard
+        heard.take(event)
+        if heard.worked:
             self._asking.server_worked()
-            heard.working.discard(index) if done else heard.working.add(index)
-        if done:
-            heard.items[index] = event.item
-
-    def _end(self, response: Response) -> None:
-        if not response.output and self._heard.items:  # some servers list the output in its own events only
-            response = attrs.evolve(response, output=self.items)
-        self._heard.final = response
-        if response.status in ("completed", "incomplete"):
-            self._on_end(self, response)
-
-    def _response_error(self) -> ResponseError:
-        """The failure as an exception: the code is the response's, the status the error event's."""
-        final, broke = self._heard.final, self._heard.broke
-        assert final is not None
-        told = final.error or {}
-        return ResponseError(
-            broke.status if broke is not None and broke.status is not None else 500,
-            str(told.get("code") or (broke and broke.code) or "server_error"),
-            str(told.get("message") or (broke and broke.message) or "The response failed."),
-            param=broke.param if broke is not None else None,
-            headers=broke.headers if broke is not None else None,
-            response=final,
-        )
-
-    def _unfinished(self) -> AgentwireError:
-        if self._heard.broke is not None:
-            error = self._heard.broke.to_error()
-            return ResponseError(error.status, error.code, error.message, param=error.param, headers=error.headers)
-        return RemoteProtocolError("the server ended a response without saying how")
+        if isinstance(event, TERMINAL) and heard.final is not None:
+            self._failure = heard.failure()
+            if self._failure is None:
+                self._on_end(self, heard.final)
 
     def _fail(self, error: AgentwireError) -> AgentwireError:
         self._over = True

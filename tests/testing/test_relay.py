@@ -150,6 +150,19 @@ async def test_a_cut_reaches_both_sides_at_once(
     assert seen[0] == error
 
 
+async def test_a_cut_at_a_byte(patient_clock: MockClock) -> None:
+    async with relayed() as relay, await connect(relay) as stream:
+        happened = relay.cut_after(8, "close")
+        await stream.send_all(b"hello")  # 5 bytes there, and 3 of those that come back
+        await happened.wait()
+        assert await receive(stream, 5) == b"hel"
+        async with await connect(relay) as another:
+            await another.send_all(b"again")
+            assert await receive(another, 5) == b"again"
+        with pytest.raises(ValueError, match="1 or more"):
+            relay.cut_after(0)
+
+
 async def test_silence_leaves_both_sides_waiting(patient_clock: MockClock) -> None:
     async with relayed() as relay, await connect(relay) as stream:
         await stream.send_all(b"x")

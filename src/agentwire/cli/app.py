@@ -41,7 +41,7 @@ DEMO: Final = """\
 Watch an agent at work, its plug pulled, and what the wire saves.
 
 Nothing but this machine is needed: the server, the engine (fixed rules, no language model), the agent, its tools and
-the link between them run in this process. It takes less than a minute.
+the link between them run in this process. It takes about 40 seconds.
 """
 RUN: Final = """\
 Let one agent do a task with tools of yours, over one WebSocket.

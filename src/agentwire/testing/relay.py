@@ -90,6 +90,21 @@ class _Passage:
         self.scope.cancel(reason=f"the relay cut the connection ({how})")
 
 
+@attrs.define(eq=False)
+class _Fuse:
+    """A cut to come, so many bytes from now."""
+
+    left: int
+    how: Cut
+    burnt: trio.Event = attrs.field(factory=trio.Event)
+
+    def burn(self, data: bytes) -> bytes:
+        """What may still pass of these bytes."""
+        passed = data[: self.left]
+        self.left -= len(passed)
+        return passed
+
+
 class Relay:
     """A relay that is running; made by `open_relay`."""
 
@@ -102,6 +117,7 @@ class Relay:
         self._passages: set[_Passage] = set()
         self._connections = 0
         self._exchanges = 0
+        self._fuse: _Fuse | None = None
 
     @property
     def port(self) -> int:
@@ -134,6 +150,22 @@ class Relay:
             if not passage.silent:
                 self._passages.discard(passage)
         return now
+
+    def cut_after(self, count: int, how: Cut = "reset") -> trio.Event:
+        """Pull the plug once so many more bytes have arrived, of all connections and in both directions.
+
+        The last of these bytes still arrives. There is one such cut at a time: the next call takes its place.
+
+        Returns:
+            Set when it has happened.
+
+        Raises:
+            ValueError: ``count`` is not positive.
+        """
+        if count < 1:
+            raise ValueError(f"a cut comes after 1 or more bytes, not after {count!r}")
+        self._fuse = _Fuse(count, how)
+        return self._fuse.burnt
 
     async def _accept(self, client: trio.SocketStream) -> None:
         """Serve one connection until both sides have ended it, or it was cut."""
@@ -168,7 +200,7 @@ class Relay:
     ) -> None:
         pieces_in, pieces_out = trio.open_memory_channel[tuple[float, bytes]](PIECES)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_deliver, pieces_out, sink)
+            nursery.start_soon(self._deliver, pieces_out, sink)
             with pieces_in:
                 data = b"begun"
                 while data:
@@ -177,22 +209,32 @@ class Relay:
                     ready_at = max(trio.current_time(), passage.opened_at + self._rtt)
                     await pieces_in.send((direction.pass_on(len(data), ready_at), data))
 
+    async def _deliver(self, pieces: trio.MemoryReceiveChannel[tuple[float, bytes]], sink: trio.SocketStream) -> None:
+        """Hand on each piece when it is due; an empty one is the end."""
+        async for due, data in pieces:
+            if due > trio.current_time():
+                await trio.sleep_until(due)
+            if data:
+                await self._hand_on(data, sink)
+            else:
+                with suppress(trio.BrokenResourceError):
+                    await sink.send_eof()
+
+    async def _hand_on(self, data: bytes, sink: trio.SocketStream) -> None:
+        fuse = self._fuse
+        if fuse is None:
+            await sink.send_all(data)
+            return
+        await sink.send_all(fuse.burn(data))
+        if fuse.left == 0 and not fuse.burnt.is_set():
+            self._fuse = None
+            fuse.burnt.set()
+            self.cut(fuse.how)
+
     def _note(self, passage: _Passage, data: bytes, *, client_speaks: bool) -> None:
         if data:
             self._exchanges += client_speaks and not passage.client_spoke_last
             passage.client_spoke_last = client_speaks
-
-
-async def _deliver(pieces: trio.MemoryReceiveChannel[tuple[float, bytes]], sink: trio.SocketStream) -> None:
-    """Hand on each piece when it is due; an empty one is the end."""
-    async for due, data in pieces:
-        if due > trio.current_time():
-            await trio.sleep_until(due)
-        if data:
-            await sink.send_all(data)
-        else:
-            with suppress(trio.BrokenResourceError):
-                await sink.send_eof()
 
 
 def _close(stream: trio.SocketStream, *, reset: bool) -> None:

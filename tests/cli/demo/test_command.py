@@ -23,7 +23,7 @@ WAYS = ["http_new", "http_kept", "http_kept_id", "websocket", "websocket_tools"]
 
 async def test_json_holds_all_parts_and_nothing_else_is_printed(tmp_path: Path) -> None:
     """Run outside of a repository: then the package's own files are surveyed."""
-    ran = await run_command("demo", "--json", "--quick", cwd=tmp_path)
+    ran = await run_command("demo", "--json", "--quick", "--seed", "5", cwd=tmp_path)
     assert (ran.code, ran.err) == (0, "")
     found = json.loads(ran.out)
     survey = found["survey"]
@@ -35,6 +35,10 @@ async def test_json_holds_all_parts_and_nothing_else_is_printed(tmp_path: Path) 
     for act in found["plug"]:
         check_act(act)
     assert [act["tools_run_by"] for act in found["plug"]] == ["client", "server"]
+    assert found["random_cuts"]["seed"] == 5
+    assert [run["sessions"] for run in found["random_cuts"]["runs"]] == [True, False]
+    for run in found["random_cuts"]["runs"]:
+        check_cuts(run)
     check_rows(found["comparison"])
     assert "No TLS" in found["comparison"]["link_model"]
     assert "previous_response_id" in found["comparison"]["conclusion"]
@@ -50,6 +54,15 @@ def check_act(act: dict[str, Any]) -> None:
     assert all(one["after_ms"] >= 0 for one in act["cancelled"])
     assert act["client_raised"].startswith("RunLost: connection ended")
     assert set(act["left_on_the_server"].values()) == {0}
+
+
+def check_cuts(run: dict[str, Any]) -> None:
+    """However often the plug was pulled: every tool once, and the same answer."""
+    assert run["cuts"] == len(run["places"]) >= 2
+    assert run["resumed"] == sum(place["outcome"] == "resumed" for place in run["places"])
+    assert (run["resumed"] > 0) == run["sessions"]
+    assert run["tools_started"] == run["tools_finished"] > 0
+    assert (run["tools_twice"], run["lost"], run["same_answer"]) == (0, 0, True)
 
 
 def check_rows(comparison: dict[str, Any]) -> None:
@@ -84,6 +97,10 @@ async def test_plain_lines_without_a_terminal() -> None:
         "cancelled at the client",
         "cancelled at the server",
         "reset by the peer",
+        "at bytes drawn from seed ",
+        "resumed where it stopped",
+        "a server without sessions",
+        "0 twice; lost: 0; the answer is the same",
         "round trip 0 ms",
         "WebSocket, tools at the server",
         "conn.",

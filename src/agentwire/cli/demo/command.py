@@ -5,6 +5,7 @@ The first line is out before anything large is imported: a person sees at once t
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 from agentwire.cli.failures import OK, UserError
@@ -12,12 +13,13 @@ from agentwire.cli.failures import OK, UserError
 __all__ = ["demo", "find_root"]
 
 
-def demo(*, json: bool = False, root: str | None = None, quick: bool = False) -> int:
+def demo(*, json: bool = False, root: str | None = None, seed: int | None = None, quick: bool = False) -> int:
     """Show the demonstration; see ``agentwire demo --help``.
 
     Args:
         json: print everything that was measured as one JSON object, and nothing else.
         root: folder that the agent surveys; the repository around the current folder if left out.
+        seed: pulls the plug where another demonstration did, which has shown its seed.
         quick: no pauses for the eye, a short link, one round: a few seconds in all.
     """
     place = find_root(Path.cwd()) if root is None else Path(root).resolve()
@@ -30,7 +32,7 @@ def demo(*, json: bool = False, root: str | None = None, quick: bool = False) ->
         )
     from agentwire.cli.demo.play import play
 
-    found = play(place, quick=quick, quiet=json)
+    found = play(place, seed=seed if seed is not None else secrets.randbelow(1_000_000), quick=quick, quiet=json)
     if json:
         import msgspec
 

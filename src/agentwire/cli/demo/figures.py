@@ -9,6 +9,7 @@ from typing import Any
 
 from agentwire._version import __version__
 from agentwire.cli.demo.compare import BASELINES, THINK, WAYS, Comparison, Figure
+from agentwire.cli.demo.cuts import CutRun, Cutting
 from agentwire.cli.demo.plug import Act
 from agentwire.cli.demo.survey import SurveyReport
 from agentwire.cli.demo.words import conclusion, model_of_the_link
@@ -16,7 +17,9 @@ from agentwire.cli.demo.words import conclusion, model_of_the_link
 __all__ = ["as_json"]
 
 
-def as_json(survey: SurveyReport, acts: tuple[Act, ...], comparison: Comparison, seconds: float) -> dict[str, Any]:
+def as_json(
+    survey: SurveyReport, acts: tuple[Act, ...], cuts: Cutting, comparison: Comparison, seconds: float
+) -> dict[str, Any]:
     """Everything that was measured; times ending in ``_s`` are seconds, in ``_ms`` milliseconds."""
     return {
         "agentwire": __version__,
@@ -25,6 +28,7 @@ def as_json(survey: SurveyReport, acts: tuple[Act, ...], comparison: Comparison,
         "seconds": round(seconds, 3),
         "survey": _survey(survey),
         "plug": [_act(act) for act in acts],
+        "random_cuts": {"seed": cuts.seed, "runs": [_run(run, cuts.plain) for run in cuts.runs]},
         "comparison": {
             "link_model": model_of_the_link(),
             "think_s": THINK,
@@ -66,6 +70,32 @@ def _act(act: Act) -> dict[str, Any]:
         "client_raised_after_ms": _ms(act.client_seconds),
         "server_clean_after_ms": _ms(act.server_seconds),
         "left_on_the_server": act.left,
+    }
+
+
+def _run(run: CutRun, plain: CutRun) -> dict[str, Any]:
+    return {
+        "sessions": run.sessions,
+        "cuts": len(run.pulls),
+        "resumed": run.resumed,
+        "turns_repeated": run.turns_repeated,
+        "tools_started": run.done.total(),
+        "tools_finished": run.finished,
+        "tools_twice": run.twice(plain),
+        "lost": run.lost(plain),
+        "same_answer": run.text == plain.text,
+        "seconds": round(run.seconds, 3),
+        "places": [
+            {
+                "after_bytes": pull.after,
+                "how": pull.how,
+                "during": pull.during,
+                "text_so_far": pull.text,
+                "back_after_ms": _ms(pull.back),
+                "outcome": pull.outcome,
+            }
+            for pull in run.pulls
+        ],
     }
 
 

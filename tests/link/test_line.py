@@ -51,7 +51,8 @@ async def test_a_lost_connection_is_replaced_when_somebody_asks(autojump_clock: 
         assert servers.served == 1  # nobody asked
         assert await say(line, "again") == "<again>"
         assert line.current.number == 2
-        assert not (line.lost_since or line.ended)
+        assert line.lost_since is None
+        assert not line.ended
 
 
 async def test_the_same_way_is_used_as_long_as_it_is_open(autojump_clock: MockClock) -> None:

@@ -14,7 +14,7 @@ from agentwire.link.line import Line as Line
 from agentwire.link.line import LineStatistics as LineStatistics
 from agentwire.link.line import open_line as open_line
 from agentwire.link.link import Link as Link
-from agentwire.link.link import open_link as open_link
+from agentwire.link.opening import open_link as open_link
 from agentwire.link.outcome import Fate as Fate
 from agentwire.link.outcome import RequestLost as RequestLost
 from agentwire.link.outcome import ResponseError as ResponseError

@@ -16,6 +16,7 @@ import attrs
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.transport.dial import dial_tcp, dial_unix
+from agentwire.transport.proxy import Proxy
 from agentwire.transport.streams import NetworkStream
 
 __all__ = ["Address", "find_key"]
@@ -94,11 +95,19 @@ class Address:
             return f"ws+unix://{self.path}:{self.target}"
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.target}"
 
-    async def dial(self, *, tls: ssl.SSLContext | None = None, limits: Limits) -> NetworkStream:
+    @property
+    def scheme(self) -> str:
+        """The scheme under which HTTP, and whoever lists proxies, knows it."""
+        return "https" if self.secure else "http"
+
+    async def dial(
+        self, *, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None, limits: Limits
+    ) -> NetworkStream:
         """Connect; the caller closes the stream.
 
         Args:
             tls: for a secure address, instead of the system's default trust.
+            proxy: tunnels the connection, unless it is a Unix socket.
             limits: the deadline is ``limits.handshake``.
 
         Raises:
@@ -107,7 +116,7 @@ class Address:
         if self.path:
             return await dial_unix(self.path, limits=limits)
         context = tls or ssl.create_default_context() if self.secure else None
-        return await dial_tcp(self.host, self.port, tls=context, limits=limits)
+        return await dial_tcp(self.host, self.port, tls=context, proxy=proxy, limits=limits)
 
 
 def _target(path: str, query: str) -> str:

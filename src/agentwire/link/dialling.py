@@ -9,6 +9,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import attrs
@@ -19,6 +20,7 @@ from agentwire.protocol.hello import HEADER
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import ByteStream
+from agentwire.transport.proxy import Proxy
 from agentwire.transport.websocket import WebSocketWire, client_framing, open_client_wire
 
 __all__ = ["Connector", "Dialler", "Header", "pauses"]
@@ -43,6 +45,8 @@ class Dialler:
         limits: deadlines.
         sources: randomness.
         connector: opens the byte stream instead of dialling.
+        proxy: what was asked for: a URL, ``environment``, or None.
+        tunnel: the proxy that tunnels its WebSockets, if there is one.
     """
 
     address: Address
@@ -51,6 +55,8 @@ class Dialler:
     limits: Limits
     sources: Sources
     connector: Connector | None
+    proxy: str | None = attrs.field(repr=False)
+    tunnel: Proxy | None
 
     @classmethod
     def of(
@@ -63,15 +69,27 @@ class Dialler:
         limits: Limits,
         sources: Sources,
         connector: Connector | None,
+        proxy: str | None,
     ) -> Dialler:
         """What `agentwire.link.open_link` was given.
 
         Raises:
-            LocalProtocolError: the address, the key or a header is not possible.
+            LocalProtocolError: the address, the key, a header or the proxy is not possible.
         """
         address = Address.parse(url)
         lines = _headers(headers, find_key(address, key, os.environ))
-        return cls(address=address, headers=lines, tls=tls, limits=limits, sources=sources, connector=connector)
+        if connector is not None or address.path:
+            proxy = None
+        return cls(
+            address=address,
+            headers=lines,
+            tls=tls,
+            limits=limits,
+            sources=sources,
+            connector=connector,
+            proxy=proxy,
+            tunnel=_tunnel(proxy, address),
+        )
 
     @asynccontextmanager
     async def connection(self, asks: str | None) -> AsyncGenerator[WebSocketWire]:
@@ -85,14 +103,14 @@ class Dialler:
             HandshakeRefused: the server answered, but not with a WebSocket.
             ConnectionEnded: the server went away instead of answering, or said nothing in time.
         """
-        address = self.address
-        dialled = self.connector() if self.connector is not None else address.dial(tls=self.tls, limits=self.limits)
+        address, limits = self.address, self.limits
+        dial = self.connector or partial(address.dial, tls=self.tls, proxy=self.tunnel, limits=limits)
         async with open_client_wire(
-            await dialled,
+            await dial(),
             host=address.authority,
             target=address.target,
             headers=self.headers if asks is None else (*self.headers, (HEADER, asks)),
-            limits=self.limits,
+            limits=limits,
             framing=client_framing(self.sources.random.randbytes),
         ) as wire:
             yield wire
@@ -105,6 +123,13 @@ def pauses(limits: Limits, sources: Sources) -> Iterator[float]:
     while True:
         yield pause * (LEAST_SHARE + (1 - LEAST_SHARE) * sources.random.random())
         pause = min(2 * pause, limits.reconnect_longest)
+
+
+def _tunnel(proxy: str | None, address: Address) -> Proxy | None:
+    try:
+        return Proxy.find(proxy, address.scheme, address.host, address.port)
+    except ValueError as error:
+        raise LocalProtocolError(str(error)) from None
 
 
 def _headers(headers: Sequence[Header], key: str | None) -> tuple[Header, ...]:

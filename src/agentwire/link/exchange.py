@@ -31,7 +31,7 @@ class Exchange:
         lane: where its events come.
         fate: how far it has come.
         response_id: of the response, once it has begun.
-        heard: Trio's time of the last event, a ``keepalive`` included.
+        heard: Trio's time of the last event, a ``keepalive`` included; before the first one, of its departure.
         between_since: Trio's time since when the successor of a steered response is awaited.
         over: whether nothing of it will come any more.
         on_begin: told that it has begun.
@@ -110,6 +110,7 @@ class Exchange:
     def taken(self) -> None:
         """The wire has the request: from now on nobody can say that it was not sent."""
         self.fate = Fate.UNKNOWN
+        self.heard = trio.current_time()
 
     def begin(self, response_id: str | None) -> None:
         """The server has begun a response."""
@@ -136,6 +137,14 @@ class Exchange:
         self.between_since = None
         self.response_id = None
         self.begin(response_id)
+
+    def has_room(self, size: int) -> bool:
+        """Whether an event of that size may be delivered now."""
+        return self._inbox.has_room(size)
+
+    async def room(self, size: int) -> None:
+        """Wait until it may, or nobody reads any more."""
+        await self._inbox.room(size)
 
     def fail_soon(self, frame: bytes) -> None:
         """The server has said that the response broke; ``response.failed`` should follow."""

@@ -36,6 +36,7 @@ class Inbox:
         self._closed = False
         self._error: Exception | None = None
         self._readers = trio.lowlevel.ParkingLot()
+        self._writers = trio.lowlevel.ParkingLot()
         if flow is not None:
             flow.change(running=1)
 
@@ -43,12 +44,22 @@ class Inbox:
         """Append a frame; False if there is no room for it."""
         if self._closed:
             return True
-        if self._flow is None and self.waiting_bytes and self.waiting_bytes + len(frame) > self._limit:
+        if self._flow is None and not self.has_room(len(frame)):
             return False
         self._frames.append(frame)
         self._count(len(frame))
         self._readers.unpark_all()
         return True
+
+    def has_room(self, size: int) -> bool:
+        """Whether so much more may wait."""
+        return not self.waiting_bytes or self.waiting_bytes + size <= self._limit
+
+    async def room(self, size: int) -> None:
+        """Wait until so much more may wait, or nothing more is taken."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not (self._closed or self.has_room(size)):
+            await self._writers.park()
 
     def close(self, error: Exception | None = None, *, drop: bool = False) -> None:
         """Nothing more will come; the first word counts.
@@ -68,6 +79,7 @@ class Inbox:
             self._flow.change(running=-1, slow=-self._slow)
             self._slow = False
         self._readers.unpark_all()
+        self._writers.unpark_all()
 
     def _count(self, size: int) -> None:
         self.waiting_bytes += size
@@ -107,4 +119,5 @@ class Inbox:
             taken.append(self._frames.popleft())
             size += len(taken[-1])
         self._count(-size)
+        self._writers.unpark_all()
         return taken

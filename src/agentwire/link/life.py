@@ -14,6 +14,8 @@ from typing import Final
 
 import trio
 
+from agentwire.link.codes import ends_session
+from agentwire.link.deadlines import Deadlines
 from agentwire.link.dialling import Dialler, pauses
 from agentwire.link.flow import Flow
 from agentwire.link.outgoing import Outgoing
@@ -31,8 +33,6 @@ __all__ = ["Life"]
 _log = logging.getLogger("agentwire.link")
 
 _ASKED: Final = f"{CANCEL_EXTENSION}, {GOAWAY_EXTENSION}"
-_FINAL: Final = frozenset((1000, 1002, 1003, 1007, 1008, 1009, 1010))
-"""Codes with which a server ends a connection for good."""
 _REFUSED: Final = frozenset((401, 403, 404, 405, 410, 426))
 """HTTP statuses of a server that will take no connection of this client, however often it asks."""
 
@@ -44,6 +44,7 @@ class Life:
         dialler: opens them.
         outgoing: what is to be sent.
         switch: takes what comes.
+        deadlines: of the requests; None where somebody else looks after them.
         flow: says when to pause reading; None to read on.
         progress: of the session; None to ask for none.
         on_end: told how it ended, once, before anything is closed.
@@ -60,6 +61,7 @@ class Life:
         outgoing: Outgoing,
         switch: Switch,
         *,
+        deadlines: Deadlines | None,
         flow: Flow | None,
         progress: Progress | None,
         on_end: Callable[[ConnectionEnded], None],
@@ -71,6 +73,7 @@ class Life:
         self._limits = dialler.limits
         self._outgoing = outgoing
         self._switch = switch
+        self._deadlines = deadlines
         self._flow = flow
         self._progress = progress
         self._on_end = on_end
@@ -150,8 +153,7 @@ class Life:
         return self._progress is not None and self._progress.token is not None
 
     def _comes_back(self, end: ConnectionEnded) -> bool:
-        final = end.received is not None and end.received.code in _FINAL
-        return self.in_session and self.ended is None and not final
+        return self.in_session and self.ended is None and not ends_session(end)
 
     async def _come_back(self, end: ConnectionEnded) -> ConnectionEnded:
         """Open another connection and go on there; returns how that one ended. Ends the link if there is none."""
@@ -255,8 +257,10 @@ class Life:
             await wire.send_many(self._outgoing)
 
     async def _beat(self, wire: WebSocketWire) -> None:
-        """Ping a silent server, give up a dead one, and end responses that broke without an end."""
-        limits, pinged = self._limits, trio.current_time()
+        """Ping a silent server, give up a dead one, and end what broke without an end or is late."""
+        limits, began = self._limits, trio.current_time()
+        pinged, deadlines = began, self._deadlines
+        interval = limits.close_grace if deadlines is None else min(limits.close_grace, deadlines.interval)
         while True:
             now, heard = trio.current_time(), wire.last_heard
             dead, silent = heard + limits.ping_timeout, max(heard, pinged) + limits.ping_interval
@@ -269,4 +273,5 @@ class Life:
                 wire.ping()
                 pinged, silent = now, now + limits.ping_interval
             self._switch.expire(now - limits.close_grace)
-            await trio.sleep_until(min(dead, silent, now + limits.close_grace))
+            late = math.inf if deadlines is None else deadlines.expire(now, began)
+            await trio.sleep_until(min(dead, silent, late, now + interval))

@@ -7,20 +7,22 @@ comes back is not met by a storm; an old way takes nothing new, and is closed wh
 from __future__ import annotations
 
 import logging
+import math
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import attrs
 import trio
 
-from agentwire.link.dialling import Connector
+from agentwire.link.choosing import Chooser, Transport
+from agentwire.link.codes import rejects
+from agentwire.link.dialling import Connector, Dialler
 from agentwire.link.lease import Reserved
-from agentwire.link.link import open_link
-from agentwire.link.reopening import Attempt, reopen
+from agentwire.link.reopening import Attempt, Search, is_fit, is_fruitless, reopen
 from agentwire.link.way import LinkStatistics, Way
-from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.groups import open_flat_nursery
@@ -28,9 +30,6 @@ from agentwire.runtime.groups import open_flat_nursery
 __all__ = ["Line", "LineStatistics", "open_line"]
 
 _log = logging.getLogger("agentwire.link")
-
-Opener = Callable[[int], AbstractAsyncContextManager[Way]]
-"""Opens the way of that number."""
 
 
 @attrs.frozen
@@ -53,29 +52,33 @@ class LineStatistics:
 
 
 class Line:
-    """A line to a server; made by `open_line`, which also closes it. Safe to use from many tasks."""
+    """A line to a server; made by `open_line`, which also closes it. Safe to use from many tasks.
+
+    Attributes:
+        limits: the bounds in force.
+        reserved: names of lanes that are leased, over all ways.
+    """
 
     def __init__(
         self,
-        opener: Opener,
+        dialler: Dialler,
         nursery: trio.Nursery,
         *,
-        limits: Limits,
-        sources: Sources,
-        within: float | None,
+        transport: Transport,
+        resume_within: float | None,
         reopens: bool,
     ) -> None:
-        self.limits = limits
+        self.limits = dialler.limits
         self.reserved = Reserved()
-        self._opener = opener
+        self._chooser = Chooser(dialler, transport=transport, resume_within=resume_within, reserved=self.reserved)
         self._nursery = nursery
-        self._sources = sources
-        self._within = within
+        self._sources = dialler.sources
+        self._search = Search(math.inf if resume_within is None else resume_within)
         self._reopens = reopens
         self._current: Way | None = None
         self._kept: dict[Way, trio.CancelScope] = {}
         self._attempt: Attempt | None = None
-        self._gave_up = False
+        self._not_before = 0.0
         self._opened_at = 0.0
         self._ways = 0
         self._failed = 0
@@ -117,64 +120,90 @@ class Line:
             if self.ended is not None:
                 raise self.ended
             way = self._current
-            if way is not None and (self._is_fit(way) or not self._reopens):
+            if way is None or not is_fit(way):
+                if way is not None and not self._reopens:
+                    return way
+                self._check_rejection(way)
+                await self._renew()
+            elif self._reopens and self._is_due(way):
+                return await self._replace(way)
+            else:
                 return way
-            await self._renew()
 
-    def _is_fit(self, way: Way) -> bool:
-        return way.ended is None and not way.retiring
+    def _is_due(self, way: Way) -> bool:
+        """Whether another way should take the place of one that works."""
+        return trio.current_time() >= max(self._opened_at + way.lasts, self._not_before)
+
+    async def _replace(self, way: Way) -> Way:
+        """Another way instead of one that works; that one, if there is none yet."""
+        if not way.remembers:
+            self._attempt = self._attempt or self._begin()  # requests go on over HTTP meanwhile
+            return way
+        with suppress(AgentwireError):
+            await self._renew()
+        return self.current
+
+    def _check_rejection(self, way: Way | None) -> None:
+        """Do not ask again at once where the server has taken a connection only to reject what was said on it.
+
+        Raises:
+            ConnectionEnded: how it ended.
+        """
+        if way is None or way.ended is None or not (is_fruitless(way) and rejects(way.ended)):
+            return
+        if trio.current_time() < (way.lost_since or 0.0) + self.limits.reconnect_longest:
+            raise way.ended
 
     async def _renew(self) -> None:
         """Wait for the attempt that is being made, or make one."""
-        attempt = self._attempt
-        if attempt is None:
-            attempt = self._attempt = Attempt()
-            self._nursery.start_soon(self._open, attempt, name="line attempt")
+        attempt = self._attempt = self._attempt or self._begin()
         try:
             await attempt.wait()
         finally:
             if attempt.forsaken and self._attempt is attempt:
                 self._attempt = None
 
+    def _begin(self) -> Attempt:
+        attempt = Attempt()
+        self._nursery.start_soon(self._open, attempt, name="line attempt")
+        return attempt
+
     async def _open(self, attempt: Attempt) -> None:
         attempt.error = ConnectionEnded(cause="closed on this side")
         try:
             with attempt.scope:
-                attempt.error = await reopen(
-                    self._open_once, limits=self.limits, sources=self._sources, until=self._patience()
-                )
+                patience = self._search.patience(self._current)
+                attempt.error = await reopen(self._open_once, patience, limits=self.limits, sources=self._sources)
         finally:
-            self._gave_up = attempt.error is not None
+            if attempt.error is not None:
+                self._search.give_up(self._current)
+                again = self.limits.reconnect_longest if self._remembers else self.limits.websocket_retry
+                self._not_before = trio.current_time() + again
             if self._attempt is attempt:
                 self._attempt = None
             attempt.done.set()
 
-    def _patience(self) -> float:
-        """Trio's time until which a connection is sought."""
-        now = trio.current_time()
-        way = self._current
-        if way is None:
-            return now
-        within = self._within if self._within is not None else float("inf")
-        lost = way.lost_since if way.interrupted and not self._gave_up else None
-        return (now if lost is None else lost) + within
+    @property
+    def _remembers(self) -> bool:
+        return self._current is None or self._current.remembers
 
     async def _open_once(self) -> None:
         """Open the next way, and let the last one end."""
+        content = self._current is None or not is_fit(self._current)
         try:
-            way: Way = await self._nursery.start(partial(self._keep, self._ways + 1), name="line way")
+            way: Way = await self._nursery.start(partial(self._keep, self._ways + 1, content=content), name="line way")
         except Exception:
             self._failed += 1
             raise
-        self._ways = way.number
+        self._ways, self._opened_at, self._not_before = way.number, trio.current_time(), 0.0
         old, self._current = self._current, way
         if old is not None and old.ended is None:
             old.retire("the line goes on on another connection")
             self._nursery.start_soon(self._drain, old, name="line drain")
 
-    async def _keep(self, number: int, *, task_status: trio.TaskStatus[Way]) -> None:  # noqa: ASYNC114 - called by `_open_once` alone
+    async def _keep(self, number: int, *, content: bool, task_status: trio.TaskStatus[Way]) -> None:  # noqa: ASYNC114 - called by `_open_once` alone
         """Hold a way open until it ends or is not needed any more."""
-        async with self._opener(number) as way:
+        async with self._chooser.open(number, content=content) as way:
             self._kept[way] = stay = trio.CancelScope()
             try:
                 task_status.started(way)
@@ -229,6 +258,8 @@ async def open_line(
     limits: Limits | None = None,
     sources: Sources | None = None,
     connector: Connector | None = None,
+    proxy: str | None = "environment",
+    transport: Transport = "auto",
     resume_within: float | None = None,
     reopens: bool = True,
 ) -> AsyncGenerator[Line]:
@@ -242,6 +273,10 @@ async def open_line(
         limits: bounds and deadlines.
         sources: randomness.
         connector: opens the byte stream instead of dialling; for tests.
+        proxy: the URL of a proxy of HTTP, or None; the environment's settings if left out (``HTTPS_PROXY``,
+            ``NO_PROXY`` and so on), which never count for this machine itself.
+        transport: ``auto`` goes over plain HTTP where the server takes no WebSocket, and tries that again every
+            ``limits.websocket_retry`` seconds; ``websocket`` and ``http`` are content with nothing else.
         resume_within: for so many seconds a lost connection is replaced; a session that outlives its connection is
             asked for, too, and granted by a server that has the extension. None tries for ever, without a session.
         reopens: False has a single connection, and the line ends with it.
@@ -250,26 +285,20 @@ async def open_line(
         ConnectFailed: nobody could be reached.
         HandshakeRefused: the server answered, but not with a WebSocket; the text says what it said.
         ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
-        LocalProtocolError: the address or the key is not possible.
+        LocalProtocolError: the address, the key, a header or the proxy is not possible.
     """
-    limits, sources = limits or Limits(), sources or Sources.system()
-
-    def opener(number: int) -> AbstractAsyncContextManager[Way]:
-        return open_link(
-            url,
-            key=key,
-            headers=headers,
-            tls=tls,
-            limits=limits,
-            sources=sources,
-            connector=connector,
-            resume_within=resume_within,
-            number=number,
-            reserved=line.reserved,
-        )
-
+    dialler = Dialler.of(
+        url,
+        key=key,
+        headers=headers,
+        tls=tls,
+        limits=limits or Limits(),
+        sources=sources or Sources.system(),
+        connector=connector,
+        proxy=proxy,
+    )
     async with open_flat_nursery() as nursery:
-        line = Line(opener, nursery, limits=limits, sources=sources, within=resume_within, reopens=reopens)
+        line = Line(dialler, nursery, transport=transport, resume_within=resume_within, reopens=reopens)
         try:
             await line.way()
             yield line

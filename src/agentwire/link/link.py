@@ -6,8 +6,8 @@ connections.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+import math
+from collections.abc import AsyncGenerator, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -15,7 +15,8 @@ from typing import Any, Final
 import attrs
 import trio
 
-from agentwire.link.dialling import Connector, Dialler
+from agentwire.link.deadlines import Deadlines
+from agentwire.link.dialling import Dialler
 from agentwire.link.exchange import Exchange
 from agentwire.link.flow import Flow
 from agentwire.link.lanes import Lane, Lanes
@@ -29,12 +30,9 @@ from agentwire.link.way import LinkStatistics
 from agentwire.protocol.codec import encode_create, encode_json
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
 from agentwire.protocol.hello import CANCEL_EXTENSION, Goaway, encode_cancel
-from agentwire.protocol.ids import Sources
-from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
-from agentwire.runtime.groups import open_flat_nursery
 
-__all__ = ["Link", "open_link"]
+__all__ = ["Link"]
 
 
 class _Note:
@@ -45,7 +43,7 @@ class _Note:
 
 
 class Link:
-    """An open connection; made by `open_link`, which also closes it.
+    """An open connection; made by `agentwire.link.open_link`, which also closes it.
 
     Attributes:
         address: where it leads.
@@ -83,7 +81,16 @@ class Link:
         self._open: set[Exchange] = set()
         self._empty = trio.lowlevel.ParkingLot()
         self._over = trio.Event()
-        self.life = Life(dialler, self._outgoing, self._switch, flow=self._flow, progress=progress, on_end=self._end)
+        self._deadlines = Deadlines(self.lanes, limits)
+        self.life = Life(
+            dialler,
+            self._outgoing,
+            self._switch,
+            deadlines=None if relaying else self._deadlines,
+            flow=self._flow,
+            progress=progress,
+            on_end=self._end,
+        )
 
     @property
     def ended(self) -> ConnectionEnded | None:
@@ -242,14 +249,21 @@ class Link:
 
     @property
     def retiring(self) -> bool:
-        """Whether the server has said that this connection is near its end: ask nothing more on it.
+        """Whether to ask nothing more on it: it is near its end, as the server says, or has forgotten a request.
 
-        Not where a session takes its place.
+        A session only moves where a connection has had its life.
         """
+        if self._deadlines.missed:
+            return True
         goaway = self._switch.goaway
         if self.life.in_session:
             return goaway is not None and goaway.reason != "connection_limit"
         return self._switch.retiring is not None or goaway is not None
+
+    @property
+    def lasts(self) -> float:
+        """Seconds after which another one should take its place; a session is moved by its server's word."""
+        return math.inf if self.life.in_session else self.limits.rotate_after
 
     @property
     def lost_since(self) -> float | None:
@@ -336,67 +350,6 @@ class Link:
             keepalives=switch.keepalives,
             unexpected=switch.unexpected,
         )
-
-
-@asynccontextmanager
-async def open_link(
-    url: str,
-    *,
-    key: str | None = None,
-    headers: Sequence[tuple[str, str]] = (),
-    tls: ssl.SSLContext | None = None,
-    limits: Limits | None = None,
-    sources: Sources | None = None,
-    connector: Connector | None = None,
-    relaying: bool = False,
-    resume_within: float | None = None,
-    number: int = 1,
-    reserved: AbstractSet[str] = frozenset(),
-) -> AsyncGenerator[Link]:
-    """Connect to a server's Responses WebSocket; the connection is closed when the context is left.
-
-    The server is told (close code 1000) and has ``limits.close_grace`` seconds to answer; a cancellation cuts the
-    connection off at once. Losing the connection raises nothing here: the requests
-    on it are told, and `Link.wait_ended`.
-
-    Args:
-        url: see `Address.parse`.
-        key: API key; see `find_key` for what is taken from the environment instead.
-        headers: more headers for the upgrade request; an ``Authorization`` among them takes the place of the key.
-        tls: trust other than the system's, for ``wss://`` and ``https://``.
-        limits: bounds and deadlines.
-        sources: randomness for masking frames.
-        connector: opens the byte stream instead of dialling; for tests and proxies.
-        relaying: events are read no faster than they are taken, instead of losing a turn that is read too slowly; and
-            a server without lanes is found out by its first answer. For gateways.
-        resume_within: ask for a session that outlives its connection for so many seconds. A server that has the
-            extension grants it: then a lost connection, or one that gets old, is replaced, and no request notices.
-        number: counts the links of one line.
-
-    Raises:
-        ConnectFailed: nobody could be reached.
-        HandshakeRefused: the server answered, but not with a WebSocket; the text says what it said.
-        ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
-        LocalProtocolError: the address or the key is not possible.
-    """
-    limits = limits or Limits()
-    dialler = Dialler.of(
-        url,
-        key=key,
-        headers=headers,
-        tls=tls,
-        limits=limits,
-        sources=sources or Sources.system(),
-        connector=connector,
-    )
-    link = Link(dialler, relaying=relaying, resume_within=resume_within, number=number, reserved=reserved)
-    async with open_flat_nursery() as nursery:
-        await nursery.start(link.life.run)
-        try:
-            yield link
-        finally:
-            await link.close()  # noqa: ASYNC102 - bounded; a cancellation cuts it short, and the socket off
-        nursery.cancel_scope.cancel(reason="the link was left")
 
 
 def _steer_message(response_id: str | None, wire: Any) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
+from agentwire.link.codes import rejects
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RequestError
 from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response
@@ -52,6 +53,11 @@ class RequestLost(ConnectionEnded):
         super().__init__(sent=end.sent, received=end.received, cause=end.cause)
         self.fate = fate
         self.response_id = response_id
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the server ended the connection with a code that says that the same would happen again."""
+        return rejects(self)
 
     def __str__(self) -> str:
         return f"{super().__str__()}; the request: {self.fate}"

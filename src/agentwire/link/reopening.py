@@ -1,24 +1,28 @@
 """Attempts to open a connection: how long it is tried, how long between two of them, and what ends it at once.
 
-Each pause is longer than the last, and never quite as long as anybody else's.
+Each pause is longer than the last, and never quite as long as anybody else's; a server that says when to come back is
+believed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Final
 
 import attrs
 import trio
 
 from agentwire.link.dialling import pauses
+from agentwire.link.way import Way
+from agentwire.protocol.complaints import wait_of
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.transport.websocket import HandshakeRefused
 
-__all__ = ["Attempt", "reopen"]
+__all__ = ["Attempt", "Patience", "Search", "asked_pause", "is_fit", "is_fruitless", "reopen"]
 
 _log = logging.getLogger("agentwire.link")
 
@@ -60,35 +64,114 @@ class Attempt:
             raise self.error
 
 
+@attrs.frozen
+class Patience:
+    """How long a connection is sought.
+
+    Attributes:
+        until: Trio's time after which no other attempt is begun; the first is made in any case.
+        failures: attempts that have failed before, so that the pauses are as long already.
+        asked: until when another attempt is begun if the server asks for that, and for nothing else.
+    """
+
+    until: float
+    failures: int = 0
+    asked: float = 0.0
+
+
+def is_fit(way: Way) -> bool:
+    """Whether it takes requests."""
+    return way.ended is None and not way.retiring
+
+
+def is_fruitless(way: Way) -> bool:
+    """Whether it was lost with requests on it before the server had said anything."""
+    return way.interrupted and way.statistics().events == 0
+
+
+@attrs.define(eq=False)
+class Search:
+    """The search for a connection, over as many as it takes: one that brought nothing has been part of it.
+
+    Attributes:
+        within: seconds that it may take.
+        since: Trio's time since when there has been none that brought anything; None while there is one.
+        fruitless: how many have brought nothing.
+        over: the way after which none was found.
+    """
+
+    within: float
+    since: float | None = None
+    fruitless: int = 0
+    over: Way | None = None
+
+    def patience(self, way: Way | None) -> Patience:
+        """How long to seek the one after this, now.
+
+        Args:
+            way: the latest one; None for the first, which is tried once. One that works is not replaced by force.
+        """
+        now = trio.current_time()
+        if way is None:
+            return Patience(until=now, asked=now + self.within)
+        if is_fit(way):
+            return Patience(until=now)
+        self.fruitless = self.fruitless + 1 if is_fruitless(way) else 0
+        if way is self.over:
+            self.since, self.fruitless = now, 0
+        elif self.since is None or not self.fruitless:
+            self.since = way.lost_since if way.interrupted and way.lost_since is not None else now
+        return Patience(until=self.since + self.within, failures=self.fruitless)
+
+    def give_up(self, way: Way | None) -> None:
+        """The search for the one after this has failed; whoever asks next begins another."""
+        self.over = way
+
+
 async def reopen(
-    attempt: Callable[[], Awaitable[None]], *, limits: Limits, sources: Sources, until: float
+    attempt: Callable[[], Awaitable[None]], patience: Patience, *, limits: Limits, sources: Sources
 ) -> Exception | None:
     """Try until it succeeds; returns the last error where it does not.
 
     Args:
         attempt: opens a connection, or raises.
+        patience: how long.
         limits: the pauses.
         sources: chance.
-        until: Trio's time after which no other attempt is begun; the first is made in any case.
     """
-    tried: Exception | None = None
-    for pause in pauses(limits, sources):
-        if tried is not None and trio.current_time() + pause > until:
+    tried: AgentwireError | None = None
+    for pause in islice(pauses(limits, sources), patience.failures, None):
+        asked = asked_pause(tried, limits)
+        wait, until = max(pause, asked), max(patience.until, patience.asked if asked else 0.0)
+        if tried is not None and trio.current_time() + wait > until:
             break
-        await trio.sleep(pause)
+        await trio.sleep(wait)
         try:
             await attempt()
         except AgentwireError as error:
             _log.debug("no connection yet: %s", error)
             tried = error
-            if _is_final(error):
+            if _is_final(error, limits):
                 break
         else:
             return None
     return tried
 
 
-def _is_final(error: AgentwireError) -> bool:
+def asked_pause(error: Exception | None, limits: Limits) -> float:
+    """The seconds that a server asks for before the next attempt; 0 if it does not, and infinity if they are too many.
+
+    Args:
+        error: what the last attempt failed with.
+        limits: how many are too many.
+    """
+    wait = wait_of(dict(error.headers)) if isinstance(error, HandshakeRefused) else ""
+    if not wait:
+        return 0.0
+    return float(wait) if float(wait) <= limits.retry_after else float("inf")
+
+
+def _is_final(error: AgentwireError, limits: Limits) -> bool:
     if isinstance(error, HandshakeRefused):
-        return error.status not in _PASSING
+        return error.status not in _PASSING or asked_pause(error, limits) == float("inf")
     return isinstance(error, LocalProtocolError)

@@ -85,6 +85,11 @@ class Way(Protocol):
         ...
 
     @property
+    def lasts(self) -> float:
+        """Seconds after which another way should take its place."""
+        ...
+
+    @property
     def lost_since(self) -> float | None:
         """Trio's time since when there has been no connection; None while there is one, or none is needed."""
         ...

@@ -202,9 +202,9 @@ class Limits:
     nested_runs: int = _count(8)
     """How deep runs may be nested: a run in a tool of a run, and so on."""
 
-    first_event: float = _bound(600.0)
+    first_event: float = _bound(1200.0)
     """Time from when a client's request has left to the first event of its answer; then that request is lost."""
-    event_silence: float = _bound(600.0)
+    event_silence: float = _bound(1800.0)
     """Time between two events of an answer, ``keepalive`` among them; then that request is lost. Long, as a server
     without ``keepalive`` says nothing while its model thinks."""
     rotate_after: float = _bound(3300.0)
@@ -265,7 +265,8 @@ class Limits:
     retry_longest: float = _bound(8.0)
     """Longest such pause, unless the server asks for more."""
     retry_after: float = _bound(30.0)
-    """Longest pause that a server may ask for; with more, there is no further attempt."""
+    """Longest pause that a server may ask for, also before a client's next attempt to connect; with more, there is no
+    further attempt."""
     upstream_waiting: int = _count(256)
     """Steps that wait where a route is given only so many at once; the next one is refused with 429."""
     upstream_patience: float = _bound(60.0)

@@ -8,7 +8,7 @@ on a server's way from a model to its clients this is run for every token.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
@@ -23,10 +23,10 @@ from agentwire.transport.base_url import BaseUrl
 from agentwire.transport.caller import Caller, ServerSilent
 from agentwire.transport.event_stream import SseStream
 from agentwire.transport.heads import RequestHeads, ResponseHead
-from agentwire.transport.pool import Pool, PoolStatistics
+from agentwire.transport.pool import Pool, PoolStatistics, Unreachable
 from agentwire.transport.route import Connector, Route
 
-__all__ = ["HttpClient", "HttpReply", "HttpStatusError", "ServerSilent", "SseStream", "open_http_client"]
+__all__ = ["HttpClient", "HttpReply", "HttpStatusError", "ServerSilent", "SseStream", "Unreachable", "open_http_client"]
 
 _EVENT_STREAM: Final = "text/event-stream"
 _NO_ANSWER: Final = "silent for too long: no answer within {:g} s"
@@ -77,6 +77,14 @@ class HttpClient:
         """The connections at this moment."""
         return self._pool.statistics()
 
+    async def connect(self) -> None:
+        """Make a connection ahead of the first request, and keep it.
+
+        Raises:
+            Unreachable: there is none to be had.
+        """
+        await self._pool.warm()
+
     async def request(
         self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
     ) -> HttpReply:
@@ -109,6 +117,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         method: str = "POST",
         repeat: bool = False,
+        leaving: Callable[[], None] | None = None,
     ) -> AsyncGenerator[SseStream]:
         """Send a request whose answer is an event stream. Leaving the block before its end closes the connection.
 
@@ -119,6 +128,7 @@ class HttpClient:
             method: the HTTP method.
             repeat: the request may reach the server twice: send it again if a connection that was kept from an earlier
                 request ends without a byte of an answer. Some servers give kept connections up at any moment.
+            leaving: told when a connection is there, just before the first byte leaves.
 
         Raises:
             HttpStatusError: as `request` does.
@@ -127,7 +137,7 @@ class HttpClient:
         """
         accepted = {"accept": _EVENT_STREAM, **(headers or {})}
         first_by = trio.current_time() + self._limits.upstream_first_event
-        async with self._exchange(method, path, json, accepted, repeat=repeat) as (caller, head):
+        async with self._exchange(method, path, json, accepted, repeat=repeat, leaving=leaving) as (caller, head):
             kind = head.headers.get("content-type", _EVENT_STREAM)
             if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
                 raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
@@ -139,11 +149,18 @@ class HttpClient:
 
     @asynccontextmanager
     async def _exchange(
-        self, method: str, path: str, json: Any, headers: Mapping[str, str] | None, *, repeat: bool = False
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        headers: Mapping[str, str] | None,
+        *,
+        repeat: bool = False,
+        leaving: Callable[[], None] | None = None,
     ) -> AsyncGenerator[tuple[Caller, ResponseHead]]:
         """A response whose head says success, and whose body is still to be read."""
         request, body = self._request(method, path, json, headers)
-        caller, head = await self._send(method, request, body, repeat=repeat)
+        caller, head = await self._send(method, request, body, repeat=repeat, leaving=leaving)
         try:
             if head.status >= 300:
                 raise await self._failure(caller, head)
@@ -163,10 +180,14 @@ class HttpClient:
             length = len(body)
         return self._heads.head(method, self._prefix + self._base.target(path), sent, length), body
 
-    async def _send(self, method: str, request: bytes, body: bytes, *, repeat: bool) -> tuple[Caller, ResponseHead]:
+    async def _send(
+        self, method: str, request: bytes, body: bytes, *, repeat: bool, leaving: Callable[[], None] | None
+    ) -> tuple[Caller, ResponseHead]:
         """Send a request as often as it takes; every kept connection that fails it is one less."""
         while True:  # noqa: ASYNC913 - each round sends
             caller = await self._pool.take()
+            if leaving is not None:
+                leaving()
             try:
                 return caller, await self._attempt(caller, method, request, body)
             except ConnectionEnded:

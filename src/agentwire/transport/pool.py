@@ -19,11 +19,15 @@ from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.route import Connector
 from agentwire.transport.watchdog import Watchdog
 
-__all__ = ["Pool", "PoolStatistics"]
+__all__ = ["Pool", "PoolStatistics", "Unreachable"]
 
 _SLOW_END: Final = "did not end its answer within {:g} s"
 _IDLE: Final = "not needed for {:g} s"
 _CONNECT_ERRORS: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Unreachable(ConnectionEnded):
+    """No connection could be made; nothing was sent."""
 
 
 @attrs.frozen
@@ -79,7 +83,7 @@ class Pool:
         """A connection for one request: a kept one, or else a new one. Hand it back with `give_back`.
 
         Raises:
-            ConnectionEnded: there is none to be had.
+            Unreachable: there is none to be had.
             LocalProtocolError: the pool is closed.
         """
         if self._closed:
@@ -96,14 +100,20 @@ class Pool:
         self._busy.add(caller)
         return caller
 
+    async def warm(self) -> None:
+        """Make a connection and keep it for the next request; raises as `take` does."""
+        caller = await self._dial()
+        self._busy.add(caller)
+        await self.give_back(caller)
+
     async def _dial(self) -> Caller:
         self._dialling += 1
         try:
             stream = await self._open_stream()
         except ConnectFailed as error:
-            raise ConnectionEnded(cause=f"{self._server}: {error.cause}") from error
+            raise Unreachable(cause=f"{self._server}: {error.cause}") from error
         except _CONNECT_ERRORS as error:
-            raise ConnectionEnded(cause=f"{self._server}: {error}") from error
+            raise Unreachable(cause=f"{self._server}: {error}") from error
         finally:
             self._dialling -= 1
         self._opened += 1

@@ -54,6 +54,23 @@ class Proxy:
         return cls(base.host, base.port, base.credentials, tls)
 
     @classmethod
+    def find(cls, asked: str | None, scheme: str, host: str, port: int) -> Self | None:
+        """The proxy that somebody asks for, for a place.
+
+        Args:
+            asked: its URL, ``environment`` for whatever that says, or None for none.
+            scheme: ``http`` or ``https``; a WebSocket counts as one of these, too.
+            host: the place's name or address.
+            port: its port.
+
+        Raises:
+            ValueError: it is no proxy of HTTP.
+        """
+        if asked == "environment":
+            return cls.from_environment(scheme, host, port)
+        return None if asked is None else cls.parse(asked)
+
+    @classmethod
     def from_environment(
         cls, scheme: str, host: str, port: int, environment: Mapping[str, str] | None = None
     ) -> Self | None:

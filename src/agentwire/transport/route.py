@@ -54,7 +54,7 @@ class Route:
             return cls(connector)
         if unix_path is not None:
             return cls(partial(dial_unix, unix_path, limits=limits))
-        asked = _proxy(base, proxy)
+        asked = Proxy.find(proxy, base.scheme, base.host, base.port)
         if base.scheme == "https":
             context = tls or ssl.create_default_context()
             return cls(partial(dial_tcp, base.host, base.port, tls=context, proxy=asked, limits=limits))
@@ -62,9 +62,3 @@ class Route:
             return cls(partial(dial_tcp, base.host, base.port, limits=limits))
         headers = {"proxy-authorization": asked.credentials} if asked.credentials else {}
         return cls(partial(dial_tcp, asked.host, asked.port, tls=asked.tls, limits=limits), base.origin, headers)
-
-
-def _proxy(base: BaseUrl, proxy: str | None) -> Proxy | None:
-    if proxy == "environment":
-        return Proxy.from_environment(base.scheme, base.host, base.port)
-    return None if proxy is None else Proxy.parse(proxy)

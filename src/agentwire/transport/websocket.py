@@ -28,6 +28,7 @@ from agentwire.transport.frames import FrameParser, client_frame, server_framing
 
 __all__ = [
     "HandshakeRefused",
+    "HandshakeUnanswered",
     "WebSocketWire",
     "client_framing",
     "open_client_wire",
@@ -37,6 +38,10 @@ __all__ = [
 log = logging.getLogger("agentwire.transport")
 
 Header = tuple[str, str]
+
+
+class HandshakeUnanswered(ConnectionEnded):
+    """The server said nothing to the upgrade for as long as it may take."""
 
 
 class HandshakeRefused(RemoteProtocolError):
@@ -211,7 +216,7 @@ async def open_client_wire(
             library = await _shake_hands(nursery, filtered, host, target, extra)
         if library is None:
             _raise_refusal(filtered)  # an answer without an end is an answer all the same
-            raise ConnectionEnded(cause=f"no answer to the handshake within {limits.handshake:g} s")
+            raise HandshakeUnanswered(cause=f"no answer to the handshake within {limits.handshake:g} s")
         filtered.queue_sends()
         yield WebSocketWire(filtered, library, limits)
 

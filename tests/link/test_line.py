@@ -51,7 +51,7 @@ async def test_a_lost_connection_is_replaced_when_somebody_asks(autojump_clock: 
         assert servers.served == 1  # nobody asked
         assert await say(line, "again") == "<again>"
         assert line.current.number == 2
-        assert line.lost_since is None
+        assert (await line.way()).lost_since is None
         assert not line.ended
 
 

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agentwire.protocol.complaints import LONGEST_MESSAGE, Complaint, complaint_in, read_complaint, wait_of
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.irregular import read_error
+from agentwire.transport.complaints import LONGEST_MESSAGE, Complaint, complaint_in, read_complaint, wait_of
 from agentwire.transport.http_client import HttpStatusError, ServerSilent
 
 __all__ = [

@@ -116,7 +116,7 @@ class Line:
             HandshakeRefused: the server wants no connection of this client.
         """
         await trio.lowlevel.checkpoint()
-        while True:
+        while True:  # noqa: ASYNC913 - each further round has waited for an attempt
             if self.ended is not None:
                 raise self.ended
             way = self._current

@@ -14,8 +14,8 @@ import trio
 from agentwire.link.exchange import Exchange
 from agentwire.link.outcome import Fate
 from agentwire.protocol.codec import encode_json
-from agentwire.protocol.complaints import read_complaint
 from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError, RequestError
+from agentwire.transport.complaints import read_complaint
 from agentwire.transport.http_client import HttpStatusError, SseStream
 
 __all__ = ["error_event", "hear"]

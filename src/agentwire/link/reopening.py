@@ -16,10 +16,10 @@ import trio
 
 from agentwire.link.dialling import pauses
 from agentwire.link.way import Way
-from agentwire.protocol.complaints import wait_of
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
+from agentwire.transport.complaints import wait_of
 from agentwire.transport.websocket import HandshakeRefused
 
 __all__ = ["Attempt", "Patience", "Search", "asked_pause", "is_fit", "is_fruitless", "reopen"]

@@ -21,6 +21,7 @@ from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lane, Lanes
 from agentwire.link.outcome import Fate, RequestLost
 from agentwire.link.posting import error_event, hear
+from agentwire.link.steering import Steer, SteerRefused
 from agentwire.link.way import LinkStatistics
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError, RequestError
@@ -63,6 +64,7 @@ class HttpWay:
         self,
         http: HttpClient,
         limits: Limits,
+        nursery: trio.Nursery,
         *,
         number: int,
         lasts: float,
@@ -76,11 +78,13 @@ class HttpWay:
         self.ended: ConnectionEnded | None = None
         self.lost_since: float | None = None
         self._http = http
+        self._nursery = nursery
         self._unreachable = unreachable
         self._retired = ""
         self._open: set[Exchange] = set()
         self._empty = trio.lowlevel.ParkingLot()
         self._over = trio.Event()
+        self._changed: Callable[[], None] = _nothing
         self._events = self._bytes_in = self._bytes_out = 0
 
     @property
@@ -127,15 +131,15 @@ class HttpWay:
         if (end := self.ended or (ConnectionEnded(cause=self._retired) if self._retired else None)) is not None:
             raise RequestLost(end, fate=Fate.NEVER_SENT)
         exchange = Exchange(lane, limit=self.limits.turn_buffer_bytes)
+        scope = trio.CancelScope()
         lane.current = exchange
         self._open.add(exchange)
+        self._nursery.start_soon(self._ask, exchange, request, body, scope, name="http request")
         try:
-            async with open_flat_nursery() as nursery:
-                nursery.start_soon(self._ask, exchange, request, body, name="http request")
-                yield exchange
-                nursery.cancel_scope.cancel(reason="the request was left")
+            yield exchange
         finally:
             exchange.leave()
+            scope.cancel(reason="the request was left")
             self._open.discard(exchange)
             self._settle(exchange)
             if not self._open:
@@ -151,14 +155,19 @@ class HttpWay:
             )
         return body
 
-    async def _ask(self, exchange: Exchange, request: CreateRequest, body: bytes) -> None:
+    async def _ask(self, exchange: Exchange, request: CreateRequest, body: bytes, scope: trio.CancelScope) -> None:
         """Send a request and give its events to the exchange; whatever goes wrong is its reader's to hear."""
-        try:
-            if not request.generate:
+        with scope:
+            if request.generate:
+                await self._hear(exchange, body)
+            else:
                 exchange.finish(encode_json(_NO_WARM_UP.event()))
                 await trio.lowlevel.checkpoint()
-            else:
-                await self._post(exchange, body)
+            self._settle(exchange)
+
+    async def _hear(self, exchange: Exchange, body: bytes) -> None:
+        try:
+            await self._post(exchange, body)
         except HttpStatusError as error:
             exchange.finish(error_event(error))
         except Unreachable as end:
@@ -169,7 +178,6 @@ class HttpWay:
         except RemoteProtocolError as error:
             _log.warning("a request over HTTP given up: %s", error)
             exchange.lose(ConnectionEnded(cause=str(error)))
-        self._settle(exchange)
 
     async def _post(self, exchange: Exchange, body: bytes) -> None:
         async with self._http.stream_sse(_RESOURCE, json=body, leaving=exchange.taken) as stream:
@@ -185,11 +193,25 @@ class HttpWay:
             self.lost_since = trio.current_time()
             self._unreachable()
             self.retire(str(end))
+            self._changed()
+
+    async def steer(self, exchange: Exchange, given: Any, wire: Any) -> Steer:
+        """A request over HTTP cannot be steered.
+
+        Raises:
+            SteerRefused: always.
+        """
+        await trio.lowlevel.checkpoint()
+        raise SteerRefused("steering_not_supported", "a response over HTTP cannot be steered", given=given)
 
     def cancel(self, exchange: Exchange) -> None:
         """Nothing: HTTP cancels a request by leaving it."""
 
     # Its life
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have something called, plainly, when the server cannot be reached any more."""
+        self._changed = told
 
     def retire(self, cause: str) -> None:
         """Take no more requests; those that wait for a lane are told that they were never sent.
@@ -277,11 +299,14 @@ async def open_http_way(
             await http.connect()
         except Unreachable as end:
             raise ConnectFailed(str(address), end.cause) from end
-        way = HttpWay(http, limits, number=number, lasts=lasts, reserved=reserved, unreachable=unreachable or _nothing)
-        try:
-            yield way
-        finally:
-            await way.close()  # noqa: ASYNC102 - it waits for nothing
+        async with open_flat_nursery() as nursery:
+            told = unreachable or _nothing
+            way = HttpWay(http, limits, nursery, number=number, lasts=lasts, reserved=reserved, unreachable=told)
+            try:
+                yield way
+            finally:
+                await way.close()  # noqa: ASYNC102 - it waits for nothing
+                nursery.cancel_scope.cancel(reason="the way over HTTP was left")
 
 
 def _http_limits(limits: Limits) -> Limits:

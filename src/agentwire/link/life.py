@@ -48,6 +48,7 @@ class Life:
         flow: says when to pause reading; None to read on.
         progress: of the session; None to ask for none.
         on_end: told how it ended, once, before anything is closed.
+        on_change: told when there is no connection any more, and when there is one again.
 
     Attributes:
         ended: how it ended; None while it goes on.
@@ -65,6 +66,7 @@ class Life:
         flow: Flow | None,
         progress: Progress | None,
         on_end: Callable[[ConnectionEnded], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.ended: ConnectionEnded | None = None
         self.lost_since: float | None = None
@@ -77,6 +79,7 @@ class Life:
         self._flow = flow
         self._progress = progress
         self._on_end = on_end
+        self._on_change = on_change
         self._within = 0.0
         self._wire: WebSocketWire | None = None
         self._carrying = trio.CancelScope()
@@ -164,6 +167,7 @@ class Life:
             self.lost_since = trio.current_time()
             self._pauses = pauses(self._limits, self._dialler.sources)
             _log.info("connection to %s lost, coming back: %s", self._dialler.address, end)
+            self._on_change()
         with trio.CancelScope(deadline=self.lost_since + self._within) as self._patience:  # noqa: ASYNC912 - it sleeps
             for pause in self._pauses:
                 await trio.sleep(pause)
@@ -209,6 +213,7 @@ class Life:
         self._switch.move()
         self._switch.greet(welcome)
         self._switch.on_news()
+        self._on_change()
         self.kick()
 
     def _session_lost(self, why: str) -> ConnectionEnded:
@@ -260,7 +265,7 @@ class Life:
         """Ping a silent server, give up a dead one, and end what broke without an end or is late."""
         limits, began = self._limits, trio.current_time()
         pinged, deadlines = began, self._deadlines
-        interval = limits.close_grace if deadlines is None else min(limits.close_grace, deadlines.interval)
+        interval = min(limits.close_grace, limits.handshake, math.inf if deadlines is None else deadlines.interval)
         while True:
             now, heard = trio.current_time(), wire.last_heard
             dead, silent = heard + limits.ping_timeout, max(heard, pinged) + limits.ping_interval
@@ -268,6 +273,9 @@ class Life:
                 dead = max(dead, self._flow.held + limits.ping_timeout)  # it was us who did not listen
             if now >= dead:
                 await wire.abort(f"no sign of life for {limits.ping_timeout:g} s")
+                return
+            if self._greeting and now >= began + limits.handshake:
+                await wire.abort(f"no word of the session within {limits.handshake:g} s")
                 return
             if now >= silent:
                 wire.ping()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -82,6 +82,7 @@ class Line:
         self._opened_at = 0.0
         self._ways = 0
         self._failed = 0
+        self._listeners: list[Callable[[], None]] = []
         self._end: ConnectionEnded | None = None
         self._over = trio.Event()
 
@@ -102,6 +103,17 @@ class Line:
         if self._end is None and not self._reopens and self._current is not None:
             return self._current.ended
         return self._end
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Have something called, plainly, whenever the connection is lost and whenever there is one again.
+
+        What has happened stands in ``lost_since`` and ``current``. It must not raise.
+        """
+        self._listeners.append(told)
+
+    def _changed(self) -> None:
+        for told in self._listeners:
+            told()
 
     async def way(self) -> Way:
         """The way for the next request: the one that is open, or else a new one.
@@ -197,7 +209,10 @@ class Line:
             raise
         self._ways, self._opened_at, self._not_before = way.number, trio.current_time(), 0.0
         old, self._current = self._current, way
+        way.watch(self._changed)
+        self._changed()
         if old is not None and old.ended is None:
+            old.watch(_nothing)
             old.retire("the line goes on on another connection")
             self._nursery.start_soon(self._drain, old, name="line drain")
 
@@ -305,3 +320,7 @@ async def open_line(
         finally:
             await line.close()  # noqa: ASYNC102 - bounded; a cancellation cuts it short, and the sockets off
             nursery.cancel_scope.cancel(reason="the line was left")
+
+
+def _nothing() -> None:
+    """An old way's fate is of no interest."""

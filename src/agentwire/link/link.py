@@ -77,6 +77,7 @@ class Link:
         self._switch.on_news = self._heard
         self._flow = Flow(limits.relay_bytes, limits.turn_buffer_bytes) if relaying else None
         self._told: Callable[[], None] = _nothing
+        self._changed: Callable[[], None] = _nothing
         self._retired = ""
         self._open: set[Exchange] = set()
         self._empty = trio.lowlevel.ParkingLot()
@@ -90,6 +91,7 @@ class Link:
             flow=self._flow,
             progress=progress,
             on_end=self._end,
+            on_change=self._change,
         )
 
     @property
@@ -275,6 +277,13 @@ class Link:
         """Requests whose events are read more slowly than they come; always 0 where those are lost instead."""
         return self._flow.slow if self._flow is not None else 0
 
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have something called, plainly, when the connection is lost, is there again, or has ended."""
+        self._changed = told
+
+    def _change(self) -> None:
+        self._changed()
+
     def listen(self, told: Callable[[], None]) -> None:
         """Have something called, plainly, whenever the server has said something about the connection."""
         self._told = told
@@ -331,6 +340,7 @@ class Link:
         self.lanes.close(end)
         self._outgoing.close()
         self._over.set()
+        self._changed()
 
     def statistics(self) -> LinkStatistics:
         """Queues and totals at this moment."""

@@ -5,6 +5,7 @@ Both take the same requests and give the same events; they differ in what the se
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -137,6 +138,10 @@ class Way(Protocol):
             SteerLost: it has ended.
             LocalProtocolError: the message is too large.
         """
+        ...
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Have something called, plainly, when the connection is lost, is there again, or has ended."""
         ...
 
     def retire(self, cause: str) -> None:

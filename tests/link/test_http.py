@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -108,7 +109,7 @@ async def test_connections_are_kept_and_requests_run_side_by_side(autojump_clock
     async with http_way(reply) as (way, upstream):
         async with trio.open_nursery() as nursery:
             for lane in ("a", "b", None):
-                nursery.start_soon(lambda name=lane: said(way, stream_id=name))
+                nursery.start_soon(partial(said, way, stream_id=lane))
         assert trio.current_time() == 10
         await said(way)
         assert len(upstream.connections) == 3
@@ -119,7 +120,7 @@ async def test_requests_on_one_lane_go_one_after_the_other(autojump_clock: MockC
     async with http_way(reply) as (way, upstream):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
-                nursery.start_soon(lambda: said(way, stream_id="a"))
+                nursery.start_soon(partial(said, way, stream_id="a"))
         assert [request.at for request in upstream.requests] == [0, 10, 20]
 
 

@@ -111,6 +111,7 @@ async def test_connections_are_kept_and_requests_run_side_by_side(autojump_clock
             for lane in ("a", "b", None):
                 nursery.start_soon(partial(said, way, stream_id=lane))
         assert trio.current_time() == 10
+        await trio.testing.wait_all_tasks_blocked()
         await said(way)
         assert len(upstream.connections) == 3
 

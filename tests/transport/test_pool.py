@@ -212,6 +212,27 @@ async def test_the_formal_end_of_an_answer_is_waited_for_elsewhere(autojump_cloc
         assert (found.client.statistics().settling, found.books) == (0, (0, 0, 0))
 
 
+async def test_who_is_cancelled_while_the_formal_end_is_read_leaves_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def late(stream: MemoryStream) -> None:
+        while await request_head(stream):
+            await stream.send_all(STREAM + chunk(b"data: 1\n\n"))
+            await trio.sleep(1)
+            await stream.send_all(b"0\r\n\r\n")
+
+    async with rig(late) as found:
+        with trio.CancelScope() as scope:
+            async with found.client.stream_sse("/") as stream:
+                assert await stream.batch() == [b"1"]
+                stream.done = True
+                await trio.sleep(2)
+                scope.cancel(reason="the test says so")
+        assert scope.cancelled_caught
+        assert found.books == (0, 0, 0)
+        assert not [stream for stream in open_memory_streams() if "client" in repr(stream)]
+
+
 async def test_two_deadlines_of_a_stream(autojump_clock: trio.testing.MockClock) -> None:
     """Comments hold up neither; what a slow reader of ours has not taken is no silence of the server."""
     comments = chunk(b": wait\n\n")

@@ -142,6 +142,9 @@ class Pool:
                 await caller.read()
         except AgentwireError:
             return False
+        except BaseException:
+            await caller.aclose()  # noqa: ASYNC102, ASYNC120 - it waits for nothing
+            raise
         finally:
             caller.relax()
         return not caller.complete

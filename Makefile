@@ -21,7 +21,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format docs bench peers dev runtime lock clean
+.PHONY: help demo test readme coverage lint format docs bench peers dev runtime lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: runtime ## watch an agent work over one WebSocket, and what that saves
 
 test: dev peers ## run the whole test suite
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+readme: ## run the README's programs in a fresh environment with the built wheel
+	@$(PYTHON) tools/readme.py
 
 coverage: dev peers ## the same with branch coverage, which takes half as long again
 	@$(BIN)/coverage erase

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import trio
 
+import agentwire
 from agentwire.cli.app import app
 from tests import peers
 from tests.cli.kit import environment, serving
@@ -21,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 PYTHON = [code for kind, code in BLOCKS if kind == "python"]
-SDK, AGENT, EMBEDDED, PROOF = PYTHON
+SDK, IN_TRIO, IN_SYNC, IN_ASYNCIO, DROP_IN, EMBEDDED, PROOF = PYTHON
+CALLERS = {"Trio": IN_TRIO, "sync": IN_SYNC, "asyncio": IN_ASYNCIO, "drop-in": DROP_IN}
 (NODE,) = [code for kind, code in BLOCKS if kind == "js"]
 COMMANDS = [
     line[2:].partition("#")[0].strip() for kind, code in BLOCKS if kind == "console" for line in code.splitlines()
@@ -29,11 +33,13 @@ COMMANDS = [
 ADDRESS = "http://127.0.0.1:8000/v1"
 
 
-async def run_program(*command: Path | str, cwd: Path) -> str:
-    """What a program prints, within a minute; it must end well."""
+async def run_program(*command: Path | str, cwd: Path, modules: Sequence[ModuleType] = ()) -> str:
+    """What a program prints, within a minute; it must end well. It finds these modules besides those that it has."""
+    paths = os.pathsep.join(str(Path(module.__file__ or "").parent.parent) for module in modules)
+    env = environment({"PYTHONPATH": paths} if modules else None)
     with trio.fail_after(60):
         ran = await trio.run_process(
-            command, cwd=cwd, env=environment(), capture_stdout=True, stderr=subprocess.STDOUT, check=False
+            command, cwd=cwd, env=env, capture_stdout=True, stderr=subprocess.STDOUT, check=False
         )
     assert ran.returncode == 0, ran.stdout.decode()
     return ran.stdout.decode()
@@ -68,11 +74,25 @@ async def test_the_node_sdk(node: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.socket
-async def test_the_agent(tmp_path: Path) -> None:
-    async with program(AGENT, tmp_path / "agent.py") as path:
+@pytest.mark.parametrize("caller", [name for name in CALLERS if name != "drop-in"])
+async def test_an_agent(caller: str, tmp_path: Path) -> None:
+    async with program(CALLERS[caller], tmp_path / "agent.py") as path:
         said = await run_program(sys.executable, path, cwd=tmp_path)
     assert 'weather(city="Paris")' in said
     assert 'weather(city="Oslo")' in said
+
+
+@pytest.mark.peer
+@pytest.mark.socket
+async def test_the_drop_in(openai_python: Path, tmp_path: Path) -> None:
+    async with program(DROP_IN, tmp_path / "drop_in.py") as path:
+        said = await run_program(openai_python, path, cwd=tmp_path, modules=(agentwire, trio))
+    assert said.splitlines()[-1] == "You said that name is Ada."
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_a_caller_is_short(caller: str) -> None:
+    assert len(CALLERS[caller].splitlines()) <= 15
 
 
 @pytest.mark.socket

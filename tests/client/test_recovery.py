@@ -198,6 +198,26 @@ async def test_under_cancel_nothing_is_asked_again(autojump_clock: MockClock) ->
         assert caught.value.fate is Fate.NEVER_SENT
 
 
+async def test_what_a_server_rejects_is_not_offered_again(autojump_clock: MockClock) -> None:
+    asked = Asked()
+
+    async def reject(peer: Peer) -> None:
+        await asked.answer([created("resp_1")])(peer)
+        asked.requests.append(await peer.request())
+        await peer.wire.close(1009, "too large")
+
+    async with (
+        no_leaks(),
+        connected(reject, asked.answer(text_turn("resp_2", "small")), repeat="always") as wire,
+        wire.turn("Small.") as turn,
+    ):
+        with pytest.raises(RequestLost, match="1009 too large") as caught:
+            await wire.respond("Large.")
+        assert caught.value.fate is Fate.UNKNOWN
+        assert (await turn.response()).output_text == "small"  # it was not to blame
+    assert len(asked.requests) == 3
+
+
 async def test_turns_side_by_side_are_lost_and_asked_again_each_for_itself(autojump_clock: MockClock) -> None:
     async def lose(peer: Peer) -> None:
         for _ in range(3):

@@ -17,6 +17,7 @@ from agentwire.client.means import Means
 from agentwire.client.memory import Memory
 from agentwire.client.repeating import Repeat, Repeats, check_repeat
 from agentwire.link import Connector, Line, LinkStatistics, open_line
+from agentwire.link.choosing import Transport
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
@@ -102,6 +103,8 @@ async def connect(
     limits: Limits | None = None,
     sources: Sources | None = None,
     connector: Connector | None = None,
+    proxy: str | None = "environment",
+    transport: Transport = "auto",
 ) -> AsyncGenerator[Client]:
     """Connect to a server that speaks the Responses API's WebSocket mode; leaving the context closes the connection.
 
@@ -127,11 +130,16 @@ async def connect(
         tls: trust other than the system's.
         limits: bounds and deadlines.
         sources: randomness; a seeded one replays.
-        connector: opens the byte stream instead of dialling; for tests and proxies.
+        connector: opens the byte stream instead of dialling; for tests.
+        proxy: an HTTP proxy's address, through which everything goes; or ``environment``, for the one that
+            ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` name; or None.
+        transport: ``auto`` goes over HTTP where the server has no WebSocket, and tries the WebSocket again from time to
+            time; ``websocket`` and ``http`` are the only one.
 
     Raises:
         ConnectFailed: nobody could be reached.
-        HandshakeRefused: the server answered, but not with a WebSocket; the text says what it said.
+        HandshakeRefused: the server answered, but neither with a WebSocket nor in a way that says that it has none;
+            the text says what it said.
         ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
         LocalProtocolError: the address, the key, a tool or ``repeat`` is not possible.
     """
@@ -146,6 +154,8 @@ async def connect(
         limits=limits,
         sources=sources,
         connector=connector,
+        proxy=proxy,
+        transport=transport,
         resume_within=on_disconnect.within if isinstance(on_disconnect, Resume) else None,
         reopens=isinstance(on_disconnect, Resume),
     ) as line:

@@ -153,6 +153,8 @@ class Asking:
         """Whether the request may be asked once more after it was lost in this way."""
         if self.attempts >= self._repeats.limits.request_attempts or self._line.ended is not None:
             return False
+        if lost.rejected and lost.fate is Fate.UNKNOWN:
+            return False  # a message too large, or the like: it would end the next connection, too
         return lost.fate is Fate.NEVER_SENT or self._repeats.permits(self._request, worked=self._worked)
 
     async def ask_again(self, lost: RequestLost) -> None:

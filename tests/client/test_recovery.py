@@ -218,6 +218,38 @@ async def test_what_a_server_rejects_is_not_offered_again(autojump_clock: MockCl
     assert len(asked.requests) == 3
 
 
+@pytest.mark.parametrize("began", [False, True])
+async def test_a_server_that_falls_silent_is_asked_elsewhere(autojump_clock: MockClock, began: bool) -> None:
+    """What still comes of the first answer then reaches nobody, and whatever else runs there goes on."""
+    limits, asked = attrs.evolve(LIMITS, first_event=30, event_silence=30, ping_interval=5), Asked()
+
+    async def forget(peer: Peer) -> None:
+        other, silent = await peer.request(), await peer.request()
+        if began:
+            peer.say(created("resp_1"), delta("stale"), lane=silent.get("stream_id"))
+        for _ in range(3):
+            await trio.sleep(25)
+            peer.say({"type": "keepalive"}, lane=other.get("stream_id"))
+        late = text_turn("resp_1", "stale", "stale")
+        peer.say(*(late[2:] if began else late), lane=silent.get("stream_id"))
+        peer.say(*text_turn("resp_0", "patience"), lane=other.get("stream_id"))
+
+    async with (
+        no_leaks(),
+        connected(forget, asked.answer(text_turn("resp_2", "fresh"), text_turn("resp_3", "on")), limits=limits) as wire,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def wait() -> None:
+            assert (await wire.respond("Slow.")).output_text == "patience"
+
+        nursery.start_soon(wait)
+        await trio.sleep(0.1)
+        assert (await wire.respond("Lost.")).output_text == "fresh"
+        await trio.sleep(100)
+        assert (await wire.respond("Next.")).output_text == "on"
+
+
 async def test_turns_side_by_side_are_lost_and_asked_again_each_for_itself(autojump_clock: MockClock) -> None:
     async def lose(peer: Peer) -> None:
         for _ in range(3):

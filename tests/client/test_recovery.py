@@ -379,6 +379,12 @@ async def test_a_server_says_how_long_to_wait(autojump_clock: MockClock) -> None
         assert caught.value.headers == {"retry-after": "700"}
 
 
+async def test_a_request_that_did_not_arrive_whole_is_sent_again(autojump_clock: MockClock) -> None:
+    asked, half = Asked(), error("request_timeout", status=408)
+    async with connected(asked.answer([half], text_turn("resp_1", "ok")), repeat="never") as wire:
+        assert (await wire.respond("Hi")).output_text == "ok"
+
+
 @pytest.mark.parametrize(
     ("refusal", "repeat"),
     [

@@ -29,6 +29,7 @@ __all__ = ["Asking", "Prompt"]
 
 _NOT_FOUND: Final = "previous_response_not_found"
 _LIMIT_REACHED: Final = "websocket_connection_limit_reached"
+_NOT_WHOLE: Final = 408  # the request did not arrive whole, so nothing was done about it (RFC 9110, section 15.5.9)
 _FATES: Final = list(Fate)
 
 
@@ -198,9 +199,8 @@ class Asking:
         if event.code == _LIMIT_REACHED:
             await self._forget()
             return True
-        if event.status is None or event.status < 500 or not self._repeats.permits(self._request):
-            return False
-        return await self._try_later(event)
+        broke = event.status is not None and event.status >= 500 and self._repeats.permits(self._request)
+        return (broke or event.status == _NOT_WHOLE) and await self._try_later(event)
 
     async def _say_everything(self) -> bool:
         """The server has forgotten the conversation: say it in full, once."""

@@ -161,7 +161,7 @@ class Turn:
             TurnCancelled: it was cancelled here.
             ...: what reading an event raises.
         """
-        while True:
+        while True:  # noqa: ASYNC913 - each further round has asked again
             try:
                 while self._frames or await self._fetch():
                     self._read()

@@ -23,7 +23,7 @@ from agentwire.protocol.reading import Reader, members_reader, request_reader, s
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.tools import Tool
-from agentwire.protocol.writing import encode_json, to_wire
+from agentwire.protocol.writing import encode_json, encode_plain, to_wire
 
 __all__ = [
     "InvalidUtf8",
@@ -38,6 +38,7 @@ __all__ = [
     "encode_create",
     "encode_item",
     "encode_json",
+    "encode_plain",
     "to_wire",
 ]
 

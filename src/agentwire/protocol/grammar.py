@@ -15,7 +15,6 @@ from agentwire.protocol.checks import shorten
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.order import (
     DONE_TEXT,
-    FLOWS,
     ITEM,
     ITEM_EVENTS,
     LATE,
@@ -27,6 +26,7 @@ from agentwire.protocol.order import (
     SIDE_EVENTS,
     STATUS,
     Flow,
+    flows_for,
     label,
 )
 
@@ -284,7 +284,7 @@ class ItemChecker:
 
     def _thread(self, name: str, event: Mapping[str, Any]) -> _Thread:
         """The thread that an event is about; a new one if it is the next by its index and begins a flow."""
-        flows = [flow for flow in FLOWS.get(self.kind, ()) if any(name in events for events in flow.moves.values())]
+        flows = flows_for(self.kind, name)
         if not flows:
             raise GrammarError("order", f"{name} cannot come in an item of type {self.kind}")
         member = flows[0].index
@@ -301,7 +301,7 @@ class ItemChecker:
             known = self.threads[member, index] = _Thread(flows[0])
         return known
 
-    def _alternative(self, thread: _Thread, flows: list[Flow]) -> _Thread:
+    def _alternative(self, thread: _Thread, flows: tuple[Flow, ...]) -> _Thread:
         """Flows that begin alike are told apart by a later event, as long as nothing else has come."""
         if thread.state != "open" or thread.pieces or flows[0].moves["new"] != thread.flow.moves["new"]:
             raise GrammarError("order", f"two kinds of content are mixed in one part of {self.id}")

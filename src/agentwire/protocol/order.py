@@ -22,6 +22,7 @@ __all__ = [
     "SIDE_EVENTS",
     "STATUS",
     "Flow",
+    "flows_for",
     "index_name",
     "label",
     "may_stand_aside",
@@ -260,10 +261,21 @@ def label(kind: str, part: str | None) -> str:
     return f"{kind}/{part}" if part is not None else kind
 
 
+def flows_for(item: str, event: str) -> tuple[Flow, ...]:
+    """The flows of an item of this type in which an event may come; a ``*_part`` event is named with its part."""
+    return _FLOWS_FOR.get((item, event), ())
+
+
+_FLOWS_FOR: Final[Mapping[tuple[str, str], tuple[Flow, ...]]] = {
+    (item, name): tuple(flow for flow in flows if any(name in events for events in flow.moves.values()))
+    for item, flows in FLOWS.items()
+    for name in {name for flow in flows for events in flow.moves.values() for name in events}
+}
+
+
 def index_name(item: str, event: str) -> str | None:
     """The member that counts what an event is about, within an item of this type; None if there is no such member."""
-    flows = (flow for flow in FLOWS.get(item, ()) if any(event in events for events in flow.moves.values()))
-    return next((flow.index for flow in flows), None)
+    return next((flow.index for flow in flows_for(item, event)), None)
 
 
 def may_stand_aside(event: str) -> bool:

@@ -21,7 +21,7 @@ from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, ToolChoice
 
-__all__ = ["encode_json", "to_wire"]
+__all__ = ["encode_json", "encode_plain", "to_wire"]
 
 Writer = Callable[[Any], Any]
 
@@ -31,11 +31,15 @@ def to_wire(value: Any) -> Any:
     cls = value.__class__
     if cls in _LEAVES:
         return value
+    if cls is dict:
+        return {key: inner if inner.__class__ in _LEAVES else to_wire(inner) for key, inner in value.items()}
+    if cls is list or cls is tuple:
+        return [to_wire(inner) for inner in value] if value else []
     writer = _WRITERS.get(cls)
     if writer is not None:
         return writer(value)
-    if cls is dict or isinstance(value, Mapping):
-        return {key: inner if inner.__class__ in _LEAVES else to_wire(inner) for key, inner in value.items()}
+    if isinstance(value, Mapping):
+        return {key: to_wire(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [to_wire(inner) for inner in value]
     return value
@@ -55,6 +59,9 @@ def encode_json(value: Any) -> bytes:
     except UnicodeEncodeError:
         return _ENCODER.encode(_repair(plain))
 
+
+encode_plain: Final = msgspec.json.Encoder().encode
+"""The JSON text of plain JSON values without half surrogates: of what was decoded from JSON before."""
 
 _ENCODER: Final = msgspec.json.Encoder()
 _LEAVES: Final = frozenset((str, int, float, bool, type(None)))

@@ -20,7 +20,7 @@ from agentwire.protocol.mcp_items import APPROVAL_REQUEST
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import AUTO, ToolChoice
 
-__all__ = ["CallRules", "has_format", "is_call"]
+__all__ = ["CallRules", "has_format", "is_call", "may_be_call"]
 
 _CALL: Final = "_call"
 
@@ -106,6 +106,11 @@ def has_format(items: Sequence[Item], wanted: Mapping[str, Any]) -> bool:
 def is_call(item: Item) -> bool:
     """Whether an item is a call of a tool, whoever runs it."""
     return bool(_names(item))
+
+
+def may_be_call(kind: str) -> bool:
+    """Whether an item of this type may be a call of a tool."""
+    return kind.endswith(_CALL) or kind == APPROVAL_REQUEST
 
 
 def _names(item: Item) -> tuple[str, ...]:

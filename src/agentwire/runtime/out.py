@@ -23,7 +23,7 @@ from agentwire.protocol.items import Compaction, CustomToolCall, FunctionCall, I
 from agentwire.protocol.mcp_items import Approval
 from agentwire.protocol.order import may_stand_aside
 from agentwire.protocol.response import Usage
-from agentwire.runtime.call_rules import CallRules, is_call
+from agentwire.runtime.call_rules import CallRules, is_call, may_be_call
 from agentwire.runtime.making import (
     APPROVAL,
     CUSTOM,
@@ -326,12 +326,13 @@ class TurnOut(TextOut):
         raw = plain(raw, "an item")
         raw = {**raw, "id": raw.get("id") or self._sources.new_id(id_prefix(raw["type"])), "status": "in_progress"}
         await self._room()
-        await self._judge(decode_item(raw))
+        if may_be_call(raw["type"]):
+            await self._judge(decode_item(raw))
         item = OpenItem(self._output.size, raw)
         self._close_item("completed")
         item.index = self._output.open()
         self._relay = item
-        self._add(item.index, raw)
+        self._say_plain("response.output_item.added", {"output_index": item.index, "item": raw})
         await self._flush()
 
     async def event(self, kind: str, members: Mapping[str, Any] = EMPTY) -> None:
@@ -347,7 +348,7 @@ class TurnOut(TextOut):
         await self._flush()
         if self._window.total_bytes >= self._max_bytes:
             await self._stop()
-        self._say(kind, self._relay.event(kind, told))
+        self._say_plain(kind, self._relay.event(kind, told))
         await self._flush()
 
     async def delta(self, kind: str, piece: str, *, index: int | None = None) -> None:
@@ -382,7 +383,7 @@ class TurnOut(TextOut):
         await self._flush()
         if self._window.total_bytes >= self._max_bytes:
             await self._stop()
-        self._say(kind, unnumbered(told))
+        self._say_plain(kind, unnumbered(told))
         await self._flush()
 
     async def close_item(self, raw: Mapping[str, Any]) -> None:

@@ -6,9 +6,8 @@ wrong reaches a client.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from agentwire.protocol.codec import decode_item
 from agentwire.protocol.errors import LocalProtocolError
@@ -19,6 +18,9 @@ from agentwire.runtime.making import around_delta
 from agentwire.runtime.window import Pieces
 
 __all__ = ["OpenItem", "unnumbered"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _DONE = "response.output_item.done"
 _NUMBERED = ("type", "sequence_number", "stream_id")
@@ -47,8 +49,7 @@ class OpenItem:
         self.raw = raw
         self._broken = False
         self._flowing: tuple[str, int | None, Pieces] | None = None
-        with self._local():
-            self._checker = ItemChecker.begin(raw)
+        self._checker: ItemChecker = self._checked(ItemChecker.begin, raw)
 
     def pieces(self, kind: str, index: int | None) -> Pieces:
         """Where the next piece of text goes; one that goes there is a ``delta`` event of this kind.
@@ -63,10 +64,9 @@ class OpenItem:
         member = index_name(self.raw["type"], kind)
         if member is not None:
             where[member] = index
-        with self._local():
-            if not kind.endswith(".delta") or kind not in ITEM_EVENTS:
-                raise GrammarError("unknown", f"{kind} is no piece of an item's text")
-            said = self._checker.pieces(kind, {**where, "delta": ""})
+        if not kind.endswith(".delta") or kind not in ITEM_EVENTS:
+            raise self._break(GrammarError("unknown", f"{kind} is no piece of an item's text"))
+        said = self._checked(self._checker.pieces, kind, {**where, "delta": ""})
         tail = b',"logprobs":[]' if kind == "response.output_text.delta" else b""
         pieces = Pieces(*around_delta(kind.removesuffix(".delta"), where), tail)
         pieces.pieces = said
@@ -86,10 +86,9 @@ class OpenItem:
         self._flowing = None
         if not kind.startswith("response.shell_call_command."):
             told["item_id"] = self.raw["id"]
-        with self._local():
-            if kind not in ITEM_EVENTS:
-                raise GrammarError("unknown", f"{kind} is no event of an item")
-            self._checker.feed(kind, told)
+        if kind not in ITEM_EVENTS:
+            raise self._break(GrammarError("unknown", f"{kind} is no event of an item"))
+        self._checked(self._checker.feed, kind, told)
         return told
 
     def end(self, raw: Mapping[str, Any]) -> Item:
@@ -99,20 +98,21 @@ class OpenItem:
             LocalProtocolError: it cannot end here, or like that.
         """
         final = {**raw, "id": self.raw["id"]}
-        with self._local():
-            self._checker.feed(_DONE, {"item": final})
+        self._checked(self._checker.feed, _DONE, {"item": final})
         return decode_item(final)
 
     def cut(self) -> Item:
         """What there is of it, ``incomplete``."""
         return decode_item({**self.raw, **self._checker.said(), "status": "incomplete"})
 
-    @contextmanager
-    def _local(self) -> Iterator[None]:
+    def _checked(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._broken:
             raise LocalProtocolError("this item had an event that cannot be: it cannot go on")
         try:
-            yield
+            return check(*args, **kwargs)
         except GrammarError as error:
-            self._broken = True
-            raise LocalProtocolError(f"no legal stream has this: {error}") from error
+            raise self._break(error) from error
+
+    def _break(self, error: GrammarError) -> LocalProtocolError:
+        self._broken = True
+        return LocalProtocolError(f"no legal stream has this: {error}")

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-import attrs
 import msgspec
 import trio
 
-from agentwire.protocol.codec import encode_json
+from agentwire.protocol.codec import encode_json, encode_plain
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Item, McpCall, client_call
@@ -26,19 +25,20 @@ from agentwire.runtime.window import Window
 __all__ = ["Teller", "event_parts", "plain"]
 
 
-def event_parts(kind: str, members: Mapping[str, Any]) -> tuple[bytes, bytes]:
+def event_parts(
+    kind: str, members: Mapping[str, Any], encode: Callable[[Any], bytes] = encode_json
+) -> tuple[bytes, bytes]:
     """An event as the two parts that `Window.put` joins with its number."""
-    body = encode_json(members)[1:-1]
+    body = encode(members)[1:-1]
     return b'{"type":"%b","sequence_number":' % kind.encode(), b"," + body if body else b""
 
 
-@attrs.frozen
-class _Due:
+class _Due(NamedTuple):
     """An event that is yet to be written, and what follows from it."""
 
-    kind: str
-    members: Mapping[str, Any]
-    then: Callable[[], None] | None = None
+    head: bytes
+    tail: bytes
+    then: Callable[[], None] | None
 
 
 def plain(raw: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -86,7 +86,11 @@ class Teller:
         self._closed = False
 
     def _say(self, kind: str, members: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
-        self._due.append(_Due(kind, members, then))
+        self._due.append(_Due(*event_parts(kind, members), then))
+
+    def _say_plain(self, kind: str, members: dict[str, Any]) -> None:
+        """The same for members that are plain JSON already."""
+        self._due.append(_Due(*event_parts(kind, members, encode_plain), None))
 
     def _add(self, index: int, item: Item | Mapping[str, Any]) -> None:
         self._say("response.output_item.added", {"output_index": index, "item": item})
@@ -109,12 +113,22 @@ class Teller:
         due, window = self._due, self._window
         if not due:
             return True
+        if len(due) == 1:
+            return self._put_next()
         with window.together():
-            while due and window.put_if_room(*event_parts(due[0].kind, due[0].members)):
-                event = due.popleft()
-                if event.then is not None:
-                    event.then()
+            while due and self._put_next():
+                pass
         return not due
+
+    def _put_next(self) -> bool:
+        """Write the first event that is due, if there is room for it."""
+        head, tail, then = self._due[0]
+        if not self._window.put_if_room(head, tail):
+            return False
+        self._due.popleft()
+        if then is not None:
+            then()
+        return True
 
     async def _stop(self) -> NoReturn:
         """The response is as large as it may be: the step is cancelled, and ends incomplete."""

@@ -7,15 +7,14 @@ kept behind the cursor can be read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 import msgspec
 import trio
 
-__all__ = ["Framing", "Pieces", "Window", "WindowStatistics"]
+__all__ = ["Framing", "Pieces", "Together", "Window", "WindowStatistics"]
 
 Framing = Callable[[Sequence[bytes]], bytes]
 """``framing(events)``: the frames of these events, one after another."""
@@ -42,6 +41,27 @@ class Pieces:
         self.middle = middle
         self.tail = tail
         self.pieces: list[str] = []
+
+
+class Together:
+    """The block of `Window.together`; a class, as every turn has several of them.
+
+    Args:
+        window: what is held back.
+    """
+
+    __slots__ = ("_holds", "_window")
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._holds = False
+
+    def __enter__(self) -> None:
+        self._holds = self._window.hold()
+
+    def __exit__(self, *_: object) -> None:
+        if self._holds:
+            self._window.release()
 
 
 @attrs.frozen
@@ -205,20 +225,19 @@ class Window:
             for head, tail in events:
                 self.put_nowait(head, tail)
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self) -> Together:
         """What comes in inside the block leaves in one write; but whoever waits for room there lets it go before."""
+        return Together(self)
+
+    def hold(self) -> bool:
+        """Keep quiet about what comes in until `release`; False if the reader knows already that there is something."""
         if self._waiting:
-            yield
-            return
+            return False
         self._waiting = self._held = 1  # one byte that keeps it quiet
-        try:
-            yield
-        finally:
-            self.release()
+        return True
 
     def release(self) -> None:
-        """What a `together` holds back leaves now, and so does the rest of it."""
+        """What `hold` holds back leaves now, and so does what comes after it."""
         if self._held:
             self._waiting -= 1
             self._held = 0

@@ -64,13 +64,13 @@ def read_event(payload: bytes) -> Mapping[str, Any]:
 def _guess(event: Mapping[str, Any]) -> str:
     """What an event without a type must be, by what it has."""
     response = event.get("response")
-    if isinstance(response, Mapping):
+    if isinstance(response, dict):
         return f"response.{response.get('status') or 'in_progress'}"
     if event.get("error") is not None:
         return "error"
     if event.get("object") == "response":
         return "response.done"
     item = event.get("item")
-    if isinstance(item, Mapping):
+    if isinstance(item, dict):
         return f"response.output_item.{'added' if item.get('status') == 'in_progress' else 'done'}"
     raise RemoteProtocolError(f"it sent an event without a type: {shorten(event)}")

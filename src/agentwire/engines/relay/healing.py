@@ -15,7 +15,7 @@ import attrs
 
 from agentwire.protocol.checks import shorten
 from agentwire.protocol.errors import RemoteProtocolError
-from agentwire.protocol.order import DONE_TEXT, FLOWS, PART_TEXT, Flow, label
+from agentwire.protocol.order import DONE_TEXT, FLOWS, PART_TEXT, Flow, flows_for, label
 from agentwire.runtime.contracts import Out
 
 __all__ = ["HeardItem", "Thread"]
@@ -39,12 +39,6 @@ _BEGINS_EMPTY: Final[Mapping[str, Mapping[str, Any]]] = {
 _NUMBERING: Final = frozenset(("type", "item_id", "output_index", "sequence_number", "stream_id"))
 _PLAIN_DELTA: Final = frozenset((*_NUMBERING, "delta", "content_index", "summary_index", "obfuscation"))
 """Members of a delta that is nothing but its text; the padding is for one hop only."""
-_FLOWS: Final[Mapping[tuple[str, str], tuple[Flow, ...]]] = {
-    (kind, name): tuple(flow for flow in flows if any(name in events for events in flow.moves.values()))
-    for kind, flows in FLOWS.items()
-    for name in {name for flow in flows for events in flow.moves.values() for name in events}
-}
-"""The flows of an item in which an event may come; of ``*_part`` events each is named with its part."""
 _NEVER_MADE_UP: Final = (".delta", ".partial_image", ".annotation.added")
 
 
@@ -158,7 +152,7 @@ class HeardItem:
             RemoteProtocolError: it takes something back, or is text that belongs nowhere.
         """
         part = event.get("part") if "_part." in kind else None
-        name = label(kind, str(part.get("type"))) if isinstance(part, Mapping) else kind
+        name = label(kind, str(part.get("type"))) if isinstance(part, dict) else kind
         thread = await self._find(name, event)
         whole = _whole(kind, event)
         if thread is not None and whole is not None:
@@ -207,12 +201,9 @@ class HeardItem:
 
     # Threads
 
-    def _flows(self, name: str) -> tuple[Flow, ...]:
-        return _FLOWS.get((self.kind, name), ())
-
     def _place(self, name: str, event: Event) -> tuple[str | None, int]:
         """What the upstream calls the thread of an event; where it does not say, the latest one."""
-        flows = self._flows(name)
+        flows = flows_for(self.kind, name)
         space = flows[0].index if flows else None
         index = event.get(space) if space is not None else 0
         if isinstance(index, int):
@@ -220,7 +211,7 @@ class HeardItem:
         return space, max((known for of, known in self._theirs if of == space), default=0)
 
     async def _find(self, name: str, event: Event) -> Thread | None:
-        flows = self._flows(name)
+        flows = flows_for(self.kind, name)
         if not flows:
             return None
         place = self._place(name, event)
@@ -291,7 +282,7 @@ class HeardItem:
         if part:
             given = event.get("part")
             begins = kind.endswith(".added")
-            return {"part": _part(thread, part, given if isinstance(given, Mapping) else {}, empty=begins)}
+            return {"part": _part(thread, part, given if isinstance(given, dict) else {}, empty=begins)}
         if kind in DONE_TEXT:
             told: dict[str, Any] = {DONE_TEXT[kind]: thread.text}
             return {**told, "logprobs": thread.logprobs} if kind == "response.output_text.done" else told
@@ -368,7 +359,7 @@ def _known_parts(parts: Any) -> list[Mapping[str, Any]]:
 
 
 def _is_unknown(part: Any) -> bool:
-    return not isinstance(part, Mapping) or part.get("type") not in PART_TEXT
+    return not isinstance(part, dict) or part.get("type") not in PART_TEXT
 
 
 def _with_unknown_parts(said: list[Any], given: Any) -> list[Any]:
@@ -402,7 +393,7 @@ def _alternative(thread: Thread, flows: tuple[Flow, ...]) -> Thread | None:
 def _whole(kind: str, event: Event) -> str | None:
     """The whole text, where an event repeats it."""
     holder: Any = event.get("part") if kind.endswith("_part.done") else event
-    if not isinstance(holder, Mapping):
+    if not isinstance(holder, dict):
         return None
     name = PART_TEXT.get(str(holder.get("type")), "") if holder is not event else DONE_TEXT.get(kind, "")
     text = holder.get(name)

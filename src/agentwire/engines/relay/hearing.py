@@ -147,7 +147,7 @@ class Relay:
         details = self.response.get("incomplete_details")
         incomplete = None
         if self.response.get("status") == "incomplete":
-            told = details.get("reason") if isinstance(details, Mapping) else None
+            told = details.get("reason") if isinstance(details, dict) else None
             incomplete = cast(IncompleteReason, told if isinstance(told, str) else "max_output_tokens")
         return Finish(self.usage, incomplete, self.response)
 
@@ -171,7 +171,7 @@ class Relay:
             await self._out.aside(kind, self._renamed(event))
 
     def _begin(self, response: Any) -> None:
-        if isinstance(response, Mapping) and isinstance(response.get("id"), str):
+        if isinstance(response, dict) and isinstance(response.get("id"), str):
             self.response_id = response["id"]
 
     def _renamed(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,7 +307,7 @@ class Relay:
 
     async def _end(self, kind: str, event: Mapping[str, Any]) -> None:
         response = event.get("response")
-        if not isinstance(response, Mapping):
+        if not isinstance(response, dict):
             response = event if event.get("object") == "response" else {}
         self._begin(response)
         if response.get("usage") is not None:
@@ -316,7 +316,7 @@ class Relay:
         status = response.get("status")
         if kind in ("response.failed", "response.cancelled") or status in ("failed", "cancelled"):
             error = response.get("error")
-            self._fail({"type": "error", "error": error if isinstance(error, Mapping) else _silent_end(kind)})
+            self._fail({"type": "error", "error": error if isinstance(error, dict) else _silent_end(kind)})
         incomplete = kind == "response.incomplete" or status == "incomplete"
         await self._tell_rest(response.get("output"), incomplete=incomplete)
         self.response = {**response, "status": "incomplete" if incomplete else "completed"}
@@ -324,7 +324,7 @@ class Relay:
     async def _tell_rest(self, output: Any, *, incomplete: bool) -> None:
         """What the terminal event says of items that have not ended, or that no event has told of."""
         for index, raw in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(raw, Mapping) and isinstance(raw.get("type"), str) and not self._items.is_told(index, raw):
+            if isinstance(raw, dict) and isinstance(raw.get("type"), str) and not self._items.is_told(index, raw):
                 await self._done({"item": raw, "output_index": index})
         for heard in self._items:
             if not heard.is_done:

@@ -108,7 +108,7 @@ class Matcher:
                 if heard.kind in fits and not heard.is_done:
                     return heard
         part = event.get("part")
-        thought = isinstance(part, Mapping) and part.get("type") in ("reasoning_text", "summary_text")
+        thought = isinstance(part, dict) and part.get("type") in ("reasoning_text", "summary_text")
         return self.begin({"type": fits[-1 if thought else 0]}, event)
 
     def begin(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> Heard:
@@ -152,6 +152,6 @@ def item_of(event: Mapping[str, Any]) -> dict[str, Any]:
         RemoteProtocolError: it brings none.
     """
     item = event.get("item")
-    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+    if not isinstance(item, dict) or not isinstance(item.get("type"), str):
         raise RemoteProtocolError(f"it sent an item without a type: {shorten(event)}")
     return dict(item)

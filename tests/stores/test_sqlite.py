@@ -19,8 +19,9 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Store
 from agentwire.stores import SqliteStore, open_sqlite_store
-from agentwire.stores.sqlite import schema
+from agentwire.stores.sqlite import store as sqlite_store
 from agentwire.stores.sqlite.retention import used_bytes
+from agentwire.stores.sqlite.schema import STORE
 from tests.stores.kit import answer, chain, same, say, stored
 
 EVENTS = [b'{"type":"response.created","sequence_number":%d}' % number for number in range(3)]
@@ -321,7 +322,7 @@ def foreign(path: Path) -> None:
 
 def newer(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA application_id={schema.APPLICATION}")
+        connection.execute(f"PRAGMA application_id={STORE.application}")
         connection.execute("PRAGMA user_version=7")
         connection.execute("CREATE TABLE responses (name TEXT)")
 
@@ -354,7 +355,8 @@ async def test_a_path_into_nowhere_is_refused(tmp_path: Path) -> None:
 
 
 async def test_without_room_writes_fail_and_reading_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "SETTINGS", (*schema.SETTINGS, "max_page_count=40"))
+    small = attrs.evolve(STORE, settings=(*STORE.settings, "max_page_count=40"))
+    monkeypatch.setattr(sqlite_store, "STORE", small)
     async with open_sqlite_store(path) as store:
         await store.put("a", stored(chain(1)[0]))
         large = stored(Node.root("large", (say("x" * 1_000_000),), ()))

@@ -201,6 +201,12 @@ class Limits:
     """Time for a server to say whether it takes a steer; then its fate is unknown."""
     nested_runs: int = _count(8)
     """How deep runs may be nested: a run in a tool of a run, and so on."""
+    journal_age: float = _bound(30 * 86_400.0)
+    """Time without an entry after which a journal on disk forgets a run."""
+    journal_file_bytes: int = _count(4 * GIB)
+    """Bytes that a journal on disk uses of its file; the runs that were used longest ago go first."""
+    journal_memory_bytes: int = _count(64 * MIB)
+    """Bytes that a journal in memory keeps; the runs that were used longest ago go first."""
 
     first_event: float = _bound(1200.0)
     """Time from when a client's request has left to the first event of its answer; then that request is lost."""

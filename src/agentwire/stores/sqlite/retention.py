@@ -10,11 +10,9 @@ from typing import Final
 
 from agentwire.protocol.limits import Limits
 from agentwire.stores.sqlite import rows
+from agentwire.stores.sqlite.writer import STEP
 
-__all__ = ["STEP", "prune", "used_bytes"]
-
-STEP: Final = 32
-"""Responses that one write takes along; many more than it can add."""
+__all__ = ["prune", "used_bytes"]
 
 
 def prune(connection: sqlite3.Connection, now: float, limits: Limits) -> int:

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -25,9 +24,11 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import RUNNING, Stored
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.stores.sqlite import owners, rows
+from agentwire.stores.sqlite.file import absolute, connect, prepare, told, transaction
 from agentwire.stores.sqlite.nodes import NodeCache
 from agentwire.stores.sqlite.reading import read_response
-from agentwire.stores.sqlite.schema import connect, prepare, told, transaction
+from agentwire.stores.sqlite.retention import prune
+from agentwire.stores.sqlite.schema import STORE
 from agentwire.stores.sqlite.writer import Writer
 
 __all__ = ["SqliteStore", "SqliteStoreStatistics", "open_sqlite_store"]
@@ -79,10 +80,10 @@ class SqliteStore:
         self._running: set[tuple[str, str]] = set()
         self._nodes = NodeCache(limits.store_cache_bytes)
         self._reading = trio.CapacityLimiter(limits.store_readers)
-        self._connections = [connect(path, limits)]
+        self._connections = [connect(STORE, path, limits)]
         self._free: list[sqlite3.Connection] = []
         self._closed = False
-        self._writer = Writer(path, self._connections[0], limits, sources.now)
+        self._writer = Writer(STORE, path, self._connections[0], limits, self._prune)
 
     # The contract
 
@@ -103,6 +104,9 @@ class SqliteStore:
         if running:
             owners.beat(connection, self._owner, now, self._limits)
         return done
+
+    def _prune(self, connection: sqlite3.Connection) -> int:
+        return prune(connection, self._now(), self._limits)
 
     async def get(self, principal: str, response_id: str) -> Stored | None:
         """The response, or None; see `Store.get`."""
@@ -155,7 +159,7 @@ class SqliteStore:
 
     def _read_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """In a thread: as many at once as there may be connections."""
-        with told(self.path, "read"):
+        with told(STORE, self.path, "read"):
             connection = self._take_connection()
             try:
                 with transaction(connection):
@@ -169,7 +173,7 @@ class SqliteStore:
         try:
             return self._free.pop()
         except IndexError:
-            connection = connect(self.path, self._limits)
+            connection = connect(STORE, self.path, self._limits)
             self._connections.append(connection)
             return connection
 
@@ -211,10 +215,6 @@ def _nothing(_: sqlite3.Connection) -> None:
     """Writing nothing is enough for the writer to look for what is too old."""
 
 
-def _absolute(path: str | os.PathLike[str]) -> str:
-    return str(Path(path).absolute())
-
-
 @asynccontextmanager
 async def open_sqlite_store(
     path: str | os.PathLike[str], *, limits: Limits | None = None, sources: Sources | None = None
@@ -234,8 +234,8 @@ async def open_sqlite_store(
         StoreError: the file cannot be made or opened, is no store, or was made by another version.
     """
     limits = limits or Limits()
-    place = _absolute(path)
-    await trio.to_thread.run_sync(prepare, place, limits)
+    place = absolute(path)
+    await trio.to_thread.run_sync(prepare, STORE, place, limits)
     store = await trio.to_thread.run_sync(SqliteStore, place, limits, sources or Sources.system())
     try:
         async with open_flat_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""The one writer of a store: what waits is written together, in one transaction, and each is told when it is on disk.
+"""The one writer of a file: what waits is written together, in one transaction, and each is told when it is on disk.
 
 Whoever waits may be cancelled at any time: what has not been begun then is left out, what has is written.
 """
@@ -9,17 +9,19 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
 
 from agentwire.protocol.errors import StoreError
 from agentwire.protocol.limits import Limits
-from agentwire.stores.sqlite.retention import STEP, prune
-from agentwire.stores.sqlite.schema import savepoint, told, transaction
+from agentwire.stores.sqlite.file import Form, savepoint, told, transaction
 
-__all__ = ["Work", "Writer"]
+__all__ = ["STEP", "Work", "Writer"]
+
+STEP: Final = 32
+"""Entries that one write takes along; many more than it can add."""
 
 log = logging.getLogger("agentwire.store")
 
@@ -41,17 +43,27 @@ class Writer:
     """Writes to one file, on a thread of its own.
 
     Args:
+        form: what the file is.
         path: of the file, for errors.
         connection: used by nobody else.
         limits: how much may wait, and how much is written at once.
-        now: the wall clock.
+        prune: drops a few of the oldest entries, `STEP` at most, if they must go, and says how many; part of every
+            transaction.
     """
 
-    def __init__(self, path: str, connection: sqlite3.Connection, limits: Limits, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        form: Form,
+        path: str,
+        connection: sqlite3.Connection,
+        limits: Limits,
+        prune: Callable[[sqlite3.Connection], int],
+    ) -> None:
+        self._form = form
         self._path = path
         self._connection = connection
         self._limits = limits
-        self._now = now
+        self._prune = prune
         self._send, self._receive = trio.open_memory_channel[_Job](limits.store_queue)
         self._thread = trio.CapacityLimiter(1)
         self.written = 0
@@ -77,7 +89,7 @@ class Writer:
             await self._send.send(job)
             await job.done.wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise StoreError(f"the store {self._path} is closed") from None
+            raise self._closed() from None
         finally:
             job.wanted = False
         if job.error is not None:
@@ -102,7 +114,7 @@ class Writer:
             jobs += self._take(self._limits.store_queue)
             self._receive.close()
             for job in jobs:
-                job.error = StoreError(f"the store {self._path} is closed")
+                job.error = self._closed()
             _tell(jobs)
 
     def _take(self, most: int) -> list[_Job]:
@@ -117,7 +129,7 @@ class Writer:
         """One transaction (in a thread): all of it or, if SQLite says no, nothing of it."""
         wanted: list[_Job] = []
         try:
-            with told(self._path, "write to"), transaction(self._connection, "IMMEDIATE"):
+            with told(self._form, self._path, "write to"), transaction(self._connection, "IMMEDIATE"):
                 wanted += (job for job in jobs if job.wanted)  # only now: another process may have kept us waiting
                 for job in wanted:
                     _attempt(job, self._connection)
@@ -127,14 +139,14 @@ class Writer:
                 job.error = error
             return
         if pruning.error is not None:
-            log.error("the store %s: cannot drop its oldest responses", self._path, exc_info=pruning.error)
+            log.error("the %s %s: cannot drop its oldest entries", self._form.noun, self._path, exc_info=pruning.error)
         self.behind = pruning.result == STEP
         self.dropped += pruning.result or 0
         self.written += len(wanted)
         self.batches += 1
 
-    def _prune(self, connection: sqlite3.Connection) -> int:
-        return prune(connection, self._now(), self._limits)
+    def _closed(self) -> StoreError:
+        return self._form.error(f"the {self._form.noun} {self._path} is closed")
 
 
 def _attempt(job: _Job, connection: sqlite3.Connection) -> None:

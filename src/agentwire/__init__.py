@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from agentwire import protocol as protocol
     from agentwire import sync as sync
     from agentwire._version import __version__ as __version__
+    from agentwire.client.calls import ToolFailed as ToolFailed
     from agentwire.client.client import Client as Client
     from agentwire.client.client import connect as connect
     from agentwire.client.dropin.clients import async_http_client as async_http_client
     from agentwire.client.dropin.clients import http_client as http_client
+    from agentwire.client.journal.contract import JournalError as JournalError
+    from agentwire.client.journal.file import open_journal as open_journal
+    from agentwire.client.outcomes import CallUnknown as CallUnknown
     from agentwire.client.outcomes import RunLost as RunLost
     from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
     from agentwire.client.run import Run as Run
@@ -88,7 +92,11 @@ EXPORTS: Final = {
     "http_client": "agentwire.client.dropin.clients",
     "async_http_client": "agentwire.client.dropin.clients",
     "Run": "agentwire.client.run",
+    "CallUnknown": "agentwire.client.outcomes",
+    "JournalError": "agentwire.client.journal.contract",
     "RunLost": "agentwire.client.outcomes",
+    "ToolFailed": "agentwire.client.calls",
+    "open_journal": "agentwire.client.journal.file",
     "TurnsExhausted": "agentwire.client.outcomes",
     "Fate": "agentwire.link.outcome",
     "RequestLost": "agentwire.link.outcome",

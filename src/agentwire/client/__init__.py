@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from agentwire.client.asking import Input as Input
 from agentwire.client.asking import ToolLike as ToolLike
+from agentwire.client.calls import ToolFailed as ToolFailed
 from agentwire.client.client import PATIENT as PATIENT
 from agentwire.client.client import Client as Client
 from agentwire.client.client import connect as connect
+from agentwire.client.journal import Journal as Journal
+from agentwire.client.journal import JournalError as JournalError
+from agentwire.client.journal import JournalHeld as JournalHeld
+from agentwire.client.journal import JournalMismatch as JournalMismatch
+from agentwire.client.journal import Log as Log
+from agentwire.client.journal import MemoryJournal as MemoryJournal
+from agentwire.client.journal import open_journal as open_journal
 from agentwire.client.lane import Lane as Lane
 from agentwire.client.memory import Memory as Memory
 from agentwire.client.memory import MemoryStatistics as MemoryStatistics
 from agentwire.client.outcomes import CallUnanswerable as CallUnanswerable
+from agentwire.client.outcomes import CallUnknown as CallUnknown
 from agentwire.client.outcomes import RunLost as RunLost
 from agentwire.client.outcomes import RunSummary as RunSummary
 from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
@@ -32,10 +41,17 @@ from agentwire.client.turn import TurnCancelled as TurnCancelled
 __all__ = [
     "PATIENT",
     "CallUnanswerable",
+    "CallUnknown",
     "Client",
     "Input",
+    "Journal",
+    "JournalError",
+    "JournalHeld",
+    "JournalMismatch",
     "Lane",
+    "Log",
     "Memory",
+    "MemoryJournal",
     "MemoryStatistics",
     "ReasoningDelta",
     "Repeat",
@@ -46,6 +62,7 @@ __all__ = [
     "ServerToolFinished",
     "Step",
     "TextDelta",
+    "ToolFailed",
     "ToolFinished",
     "ToolLike",
     "ToolStarted",
@@ -56,4 +73,5 @@ __all__ = [
     "TurnStarted",
     "TurnsExhausted",
     "connect",
+    "open_journal",
 ]

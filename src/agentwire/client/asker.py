@@ -5,6 +5,7 @@ Everything is a context that owns what it starts, so that leaving it is enough t
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import attrs
 
 from agentwire.client.asking import Input, Offer, ToolLike, build_request
+from agentwire.client.journal import Journal
 from agentwire.client.means import Means
-from agentwire.client.plan import Plan
+from agentwire.client.plan import Plan, ToolErrors, Unknown
 from agentwire.client.recovery import Prompt
 from agentwire.client.run import Run, open_run
 from agentwire.client.turn import Turn
@@ -138,6 +140,10 @@ class Asker:
         instructions: str | None = None,
         max_turns: int = 50,
         concurrency: int = 8,
+        journal: Journal | str | os.PathLike[str] | None = None,
+        key: str | None = None,
+        tool_errors: ToolErrors = "tell",
+        unknown: Unknown = "tell",
         previous_response_id: str | None = None,
         store: bool = False,
         stream_id: str | None = None,
@@ -161,6 +167,16 @@ class Asker:
             instructions: system text, sent with every turn.
             max_turns: most turns of the model.
             concurrency: most tools that run at once.
+            journal: the file in which the run is written down, or an open journal: what was said in it, and how far
+                each call has come, before it goes there. A process that is started again with the same journal, key,
+                input and tools goes on where the last one was, and no tool runs twice.
+            key: the run's name in the journal; one process at a time can have it.
+            tool_errors: what an exception of a tool means: ``tell``, the model is told its type and text;
+                ``tell_type``, the type alone; ``raise``, the run ends with `ToolFailed`. The model is always told of a
+                `ToolError`.
+            unknown: what it means that a call was running when an earlier process died, and its tool is not
+                ``rerun="safe"``: ``tell``, the model is told that nobody knows what it did; ``raise``, the run ends
+                with `CallUnknown`.
             previous_response_id: the response that the run continues.
             store: whether the server keeps the responses beyond this connection.
             stream_id: the lane; None takes one that is free.
@@ -169,13 +185,23 @@ class Asker:
         Raises:
             LocalProtocolError: a tool or the request is not possible; nothing was sent.
             RequestLost: the client's only connection has ended, or it was closed; nothing was sent.
+            JournalError: the journal cannot be used, or not with this key; nothing was sent.
             ...: reading the run raises what `Run` says.
         """
-        offer = Offer.of((*self._tools, *tools))
+        offer = Offer.of((*self._tools, *tools), reveal="type" if tool_errors == "tell_type" else "message")
         fields |= {"instructions": instructions, "previous_response_id": previous_response_id}
         fields |= {"store": store, "stream_id": stream_id}
         request = self._prompt(input, model, offer, fields).request
-        plan = Plan(request=request, toolbox=offer.toolbox, max_turns=max_turns, concurrency=concurrency)
+        plan = Plan(
+            request=request,
+            toolbox=offer.toolbox,
+            max_turns=max_turns,
+            concurrency=concurrency,
+            key=key,
+            journal=journal,
+            tool_errors=tool_errors,
+            unknown=unknown,
+        )
         async with open_run(self.means, plan, lease=self.lease) as run:
             yield run
 

@@ -17,7 +17,7 @@ from agentwire.protocol.items import Item, Message
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import Tool
-from agentwire.runtime.tools import Toolbox
+from agentwire.runtime.tools import Reveal, Toolbox
 
 __all__ = ["DEFAULT_MODEL", "Input", "Offer", "ToolLike", "build_request", "read_items"]
 
@@ -39,8 +39,12 @@ class Offer:
     wire: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def of(cls, tools: Iterable[ToolLike]) -> Offer:
+    def of(cls, tools: Iterable[ToolLike], *, reveal: Reveal = "message") -> Offer:
         """Sort out what a caller gave.
+
+        Args:
+            tools: what a caller gave.
+            reveal: what the model is told of an exception of a function.
 
         Raises:
             LocalProtocolError: a function cannot be a tool, or two have the same name.
@@ -54,7 +58,7 @@ class Offer:
                 others.append(to_wire(tool))
             else:
                 functions.append(tool)
-        toolbox = Toolbox.of(functions)
+        toolbox = Toolbox.of(functions, reveal=reveal)
         return cls(toolbox, (*(to_wire(offer) for offer in toolbox.offers), *others))
 
 

@@ -1,7 +1,7 @@
 """The tool calls of a run: side by side, each call id at most once, and all of them in the run's own nursery.
 
-They do not end with the connection by themselves; whoever decides that cancels them, with the reason that their
-``finally`` sees.
+A call runs once it is written down, and has come to its end once its result is. Calls do not end with the connection by
+themselves; whoever decides that cancels them, with the reason that their ``finally`` sees.
 """
 
 from __future__ import annotations
@@ -12,16 +12,32 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from agentwire.client.journal import JournalError, RunJournal, answer
 from agentwire.client.steps import Step, ToolFinished, ToolStarted
+from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.items import CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.tools import Toolbox, ToolResult
 
-__all__ = ["Call", "Calls"]
+__all__ = ["Call", "Calls", "ToolFailed"]
 
 _log = logging.getLogger("agentwire.client")
 
 Call = FunctionCall | CustomToolCall
+
+
+class ToolFailed(AgentwireError):
+    """A tool raised something that was not meant for the model, under ``tool_errors="raise"``; that is the cause.
+
+    Args:
+        call: what it was to do.
+        result: what the model would have been told.
+    """
+
+    def __init__(self, call: Call, result: ToolResult) -> None:
+        super().__init__(f"tool {call.name} ({call.call_id}) failed: {result.error}")
+        self.call = call
+        self.result = result
 
 
 @attrs.define(eq=False)
@@ -41,19 +57,35 @@ class Calls:
         limits: time and output of one call.
         concurrency: how many run at once.
         tell: takes each step, without waiting.
+        journal: where they are written down.
+        raises: whether an exception of a tool fails the run.
 
     Attributes:
         abandoned: plain functions that were left alone in their threads.
+        failure: why the run cannot go on, once a call has failed it.
+        failed: set then.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, toolbox: Toolbox, limits: Limits, concurrency: int, tell: Callable[[Step], None]
+        self,
+        nursery: trio.Nursery,
+        toolbox: Toolbox,
+        limits: Limits,
+        *,
+        concurrency: int,
+        tell: Callable[[Step], None],
+        journal: RunJournal,
+        raises: bool = False,
     ) -> None:
+        self.failure: Exception | None = None
+        self.failed = trio.Event()
         self._nursery = nursery
         self._toolbox = toolbox
         self._limits = limits
         self._limiter = trio.CapacityLimiter(concurrency)
         self._tell = tell
+        self._journal = journal
+        self._raises = raises
         self._tasks: dict[str, _Task] = {}
         self._running = 0
         self._idle = trio.lowlevel.ParkingLot()
@@ -87,6 +119,10 @@ class Calls:
             self._running += 1
             self._nursery.start_soon(self._run, task, name=f"tool {call.name}")
 
+    def restore(self, call: Call, result: ToolResult) -> None:
+        """A call that has come to its end before."""
+        self._tasks[call.call_id] = _Task(call, started=True, result=result)
+
     def cancel(self, reason: str) -> None:
         """Cancel what runs, and start nothing more; the first reason counts."""
         if self._cancelled is None:
@@ -105,23 +141,39 @@ class Calls:
         result = task.result
         if not _same(task.call, call):
             result = ToolResult.failed(f"call id {call.call_id!r} was used before, for another call; it was not run")
-        if result is None:
-            return None
-        kind = FunctionCallOutput if isinstance(call, FunctionCall) else CustomToolCallOutput
-        return kind(call.call_id, result.output)
+        return answer(call, result) if result is not None else None
 
     async def _run(self, task: _Task) -> None:
         try:
             with task.scope:
                 async with self._limiter:
-                    task.started = True
-                    began = trio.current_time()
-                    self._tell(ToolStarted(task.call))
-                    task.result = await self._answer(task.call)
-                    self._tell(ToolFinished(task.call, task.result, trio.current_time() - began))
+                    await self._perform(task)
+        except JournalError as error:
+            self._fail(error)
         finally:
             self._running -= 1
             self._idle.unpark_all()
+
+    async def _perform(self, task: _Task) -> None:
+        call = task.call
+        await self._journal.starting(call)
+        task.started = True
+        began = trio.current_time()
+        self._tell(ToolStarted(call))
+        result = task.result = await self._answer(call)
+        await self._journal.finished(call, result)
+        self._tell(ToolFinished(call, result, trio.current_time() - began))
+        if self._raises and result.exception is not None:
+            failure = ToolFailed(call, result)
+            failure.__cause__ = result.exception
+            self._fail(failure)
+
+    def _fail(self, error: Exception) -> None:
+        """The run cannot go on; the first reason counts."""
+        if self.failure is None:
+            self.failure = error
+            self.cancel(f"the run failed: {error}")
+            self.failed.set()
 
     async def _answer(self, call: Call) -> ToolResult:
         return await self._toolbox.run(

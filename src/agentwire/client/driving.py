@@ -15,9 +15,12 @@ import trio
 from agentwire.client.calls import Call, Calls
 from agentwire.client.context import said_in_full
 from agentwire.client.history import History
+from agentwire.client.journal import RunJournal
 from agentwire.client.means import Means
 from agentwire.client.outcomes import CallUnanswerable, RunLost, RunSummary, TurnsExhausted
 from agentwire.client.plan import Plan
+from agentwire.client.reached import Reached
+from agentwire.client.restoring import calls_of, is_whole, restore
 from agentwire.client.steps import (
     ReasoningDelta,
     ServerToolFinished,
@@ -45,41 +48,7 @@ from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import AUTO
 from agentwire.runtime.policies import Cancel
 
-__all__ = ["Driver", "Reached"]
-
-
-@attrs.define(eq=False)
-class Reached:
-    """What a run has reached.
-
-    Attributes:
-        turns: model turns that have begun.
-        lost: those whose answer was lost, each as often as it was.
-        repeated: how often one of them was asked again.
-        turn: the latest one.
-        response: the latest response that ended.
-        usage: of all turns.
-    """
-
-    turns: int = 0
-    lost: int = 0
-    repeated: int = 0
-    turn: Turn | None = None
-    response: Response | None = None
-    usage: Usage = attrs.field(factory=Usage)
-
-    def summary(self, calls: Calls) -> RunSummary:
-        """The same, and what the calls came to."""
-        return RunSummary(
-            turns=self.turns,
-            text=self.turn.text if self.turn is not None else "",
-            response=self.response,
-            usage=self.usage,
-            results=calls.results,
-            unfinished=calls.unfinished,
-            lost=self.lost,
-            repeated=self.repeated,
-        )
+__all__ = ["Driver"]
 
 
 class Driver:
@@ -91,13 +60,16 @@ class Driver:
         calls: its tool calls.
         steps: takes what happens.
         lease: its lane.
+        journal: where it is written down.
 
     Attributes:
         reached: what there is so far.
         error: how it went wrong, once it has.
     """
 
-    def __init__(self, means: Means, plan: Plan, calls: Calls, steps: Steps, lease: Lease) -> None:
+    def __init__(
+        self, means: Means, plan: Plan, calls: Calls, steps: Steps, *, lease: Lease, journal: RunJournal
+    ) -> None:
         self.reached = Reached()
         self.error: Exception | None = None
         self._means = means
@@ -105,8 +77,28 @@ class Driver:
         self._calls = calls
         self._steps = steps
         self._lease = lease
-        parent_id = plan.request.previous_response_id
-        self._history = History(means.memory.find(parent_id), parent_id)
+        self._journal = journal
+        self._work = trio.CancelScope()
+        self._history = self._begin()
+
+    def _begin(self) -> History:
+        """Raises JournalMismatch if the journal's run is another one."""
+        parent_id = self._plan.request.previous_response_id
+        parent = self._means.memory.find(parent_id)
+        history = History(parent, parent_id)
+        self._journal.begin(
+            self._plan.request.input,
+            continues=parent_id,
+            context=history.items if parent is not None and parent.root_id is None and not parent.stored else (),
+        )
+        if parent is None and self._journal.context:
+            history = History(None, None)
+            history.take_up(self._journal.context)
+        if self._journal.began:
+            history.take_up(self._journal.items)
+        else:
+            history.items += self._plan.request.input
+        return history
 
     async def drive(self) -> None:
         """Drive it to its end. Whatever goes wrong is kept for whoever reads the steps."""
@@ -114,6 +106,7 @@ class Driver:
             async with trio.open_nursery() as nursery:
                 if isinstance(self._means.policy, Cancel):
                     nursery.start_soon(self._guard, name="run guard")
+                nursery.start_soon(self._stop_on_failure, name="run watch")
                 await self._drive()
                 nursery.cancel_scope.cancel(reason="the run is done")
         finally:
@@ -121,8 +114,10 @@ class Driver:
 
     async def _drive(self) -> None:
         try:
-            await self._history.said(self._plan.request.input)
-            await self._turns()
+            with self._work:
+                await self._turns()
+            if self._calls.failure is not None:
+                raise self._calls.failure
         except Exception as error:  # noqa: BLE001 - raised again to the reader of the steps
             self._calls.cancel(f"the run failed: {error}")
             await self._calls.idle()
@@ -133,23 +128,50 @@ class Driver:
         end = await self._means.line.wait_ended()
         self._calls.cancel(f"the connection was lost: {end}")
 
+    async def _stop_on_failure(self) -> None:
+        """A call that fails the run ends the turn that still talks."""
+        await self._calls.failed.wait()
+        self._work.cancel(reason="a call failed the run")
+
     # Turns
 
     async def _turns(self) -> None:
         settings = self._plan.request
+        if self._journal.began:
+            if await self._restore():
+                return
+            if len(self._journal.items) > len(settings.input):
+                settings = _without_force(settings)
         while True:
             calls = await self._turn(settings)
             self._lease.rest()
             await self._calls.idle()
             if not calls:
                 return
-            outputs = [output for call in calls if (output := self._calls.output(call)) is not None]
-            if len(outputs) < len(calls):
-                raise self._lost(await self._means.line.wait_ended())
-            await self._history.said(outputs)
-            if self.reached.turns >= self._plan.max_turns:
-                raise TurnsExhausted(self._plan.max_turns, self.summary())
+            await self._answer(calls)
             settings = _without_force(settings)
+
+    async def _restore(self) -> bool:
+        """Go on with what an earlier process has left; returns whether that was all."""
+        journal, reached = self._journal, self.reached
+        reached.turns, reached.usage = journal.turns, journal.usage
+        calls = await restore(journal, self._plan, self._calls)
+        if journal.response is not None:
+            reached.response, reached.recorded = journal.response, journal.response.output_text
+        elif calls:
+            await self._calls.idle()
+            await self._answer(calls)
+        return journal.response is not None
+
+    async def _answer(self, calls: Sequence[Call]) -> None:
+        """Say what all calls have come to; the next turn asks with it."""
+        outputs = [output for call in calls if (output := self._calls.output(call)) is not None]
+        if len(outputs) < len(calls):
+            raise self._lost(await self._means.line.wait_ended())
+        await self._history.said(outputs)
+        self._journal.said(outputs)
+        if self.reached.turns >= self._plan.max_turns:
+            raise TurnsExhausted(self._plan.max_turns, self.summary())
 
     async def _turn(self, settings: CreateRequest) -> Sequence[Call]:
         """One turn of the model; returns the calls to be answered, which may still run."""
@@ -172,12 +194,15 @@ class Driver:
         if response is None:
             self.reached.lost += 1
             items = said_in_full(turn.items)
+            self._journal.lost(turn.items)
             await self._history.said(items)
-            return _calls_of(items)
+            return calls_of(items)
         await self._history.answered(response, way=turn.way.number, stored=stored)
+        calls = calls_of(response.output) if response.status == "completed" else ()
+        await self._journal.ended(response, over=not calls)
         self.reached.usage += response.usage or Usage()
         await self._steps.put(TurnFinished(response))
-        return _calls_of(response.output) if response.status == "completed" else ()
+        return calls
 
     async def _listen(self, turn: Turn) -> Response | None:
         """Hear a turn to its end, however often it takes; None if it was lost, and yet had said what to do."""
@@ -198,7 +223,7 @@ class Driver:
         """Take a turn's events to the end; returns how it was lost, if it was."""
         try:
             async for event in turn:
-                await self._take(event)
+                await self._take(event, turn)
         except RequestLost as lost:
             return lost
         return None
@@ -209,7 +234,7 @@ class Driver:
         Raises:
             RequestLost: neither: then it is said by whoever asked.
         """
-        stands = bool(_calls_of(turn.items))  # they have been started
+        stands = bool(calls_of(turn.items))  # they have been started
         if not (self._may_go_on(turn) if stands else turn.may_ask_again(lost)):
             raise lost
         self._steps.put_nowait(TurnLost(self.reached.turns, lost.fate, repeated=not stands))
@@ -223,7 +248,7 @@ class Driver:
 
     # What a turn says
 
-    async def _take(self, event: Event) -> None:
+    async def _take(self, event: Event, turn: Turn) -> None:
         match event:
             case OutputTextDelta():
                 await self._steps.put(TextDelta(event.delta))
@@ -231,7 +256,8 @@ class Driver:
                 await self._steps.put(TurnStarted(self.reached.turns, event.response.id))
             case ReasoningTextDelta() | ReasoningSummaryTextDelta():
                 await self._steps.put(ReasoningDelta(event.delta))
-            case OutputItemDone(item=FunctionCall() | CustomToolCall() as call) if _is_whole(call):
+            case OutputItemDone(item=FunctionCall() | CustomToolCall() as call) if is_whole(call):
+                self._journal.heard(turn.items)
                 self._calls.start(call)
             case OutputItemDone(item=McpCall() as call):
                 await self._steps.put(ServerToolFinished(call))
@@ -240,7 +266,10 @@ class Driver:
 
     def _start_calls(self, response: Response) -> None:
         """Start the calls that the terminal event alone has told of; refuse what no function can answer."""
-        for call in _calls_of(response.output):
+        calls = calls_of(response.output)
+        if calls:
+            self._journal.heard(response.output)
+        for call in calls:
             self._calls.start(call)
         if (item := _unanswerable(response.output)) is not None:
             self.reached.response = response
@@ -255,17 +284,6 @@ class Driver:
         if isinstance(end, RequestLost):
             fate, response_id = end.fate, end.response_id
         return RunLost(end, fate=fate, response_id=response_id, summary=self.summary())
-
-
-def _is_whole(call: Call) -> bool:
-    """A call that was cut off by a limit has no arguments to run with."""
-    return call.status != "incomplete"
-
-
-def _calls_of(items: Sequence[Item]) -> list[Call]:
-    """The calls to be answered, each id once."""
-    calls = {item.call_id: item for item in items if isinstance(item, FunctionCall | CustomToolCall)}
-    return [call for call in calls.values() if _is_whole(call)]
 
 
 def _unanswerable(items: Sequence[Item]) -> OpaqueItem | None:

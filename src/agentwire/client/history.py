@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from agentwire.client.context import latest_compaction
+from agentwire.client.context import latest_compaction, said_in_full
 from agentwire.client.memory import Parent
 from agentwire.client.recovery import Prompt
 from agentwire.protocol.items import Item
@@ -36,6 +36,16 @@ class History:
         self._root_id = parent.root_id if parent is not None else root_id
         self._latest = parent
         self._known = len(self.items)
+
+    def take_up(self, items: Sequence[Item]) -> None:
+        """What the run had said before its process ended; no connection knows of it."""
+        items = said_in_full(items)
+        if (cut := latest_compaction(items)) is not None:
+            items = items[cut:]
+            self.items.clear()
+            self._root_id = self._latest = None
+            self._known = 0
+        self.items += items
 
     async def said(self, items: Sequence[Item]) -> None:
         """Something was said, and will not be taken back."""

@@ -17,7 +17,7 @@ from agentwire.protocol.items import OpaqueItem
 from agentwire.protocol.response import Response, Usage
 from agentwire.runtime.tools import ToolResult
 
-__all__ = ["CallUnanswerable", "RunLost", "RunSummary", "TurnsExhausted"]
+__all__ = ["CallUnanswerable", "CallUnknown", "RunLost", "RunSummary", "TurnsExhausted"]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,3 +86,18 @@ class CallUnanswerable(AgentwireError):
         super().__init__(f"a run cannot answer an item of type {item.type!r}; answer it with a turn of your own")
         self.item = item
         self.summary = summary
+
+
+class CallUnknown(AgentwireError):
+    """Calls were running when their process died, under ``unknown="raise"``: nobody knows what they did.
+
+    Find out, and start the run again with ``unknown="tell"``: the model is then told what nobody knows.
+
+    Args:
+        calls: these.
+    """
+
+    def __init__(self, calls: tuple[Call, ...]) -> None:
+        told = ", ".join(f"{call.name} ({call.call_id})" for call in calls)
+        super().__init__(f"nobody knows whether these calls took effect, as the process that ran them died: {told}")
+        self.calls = calls

@@ -14,12 +14,14 @@ import attrs
 
 from agentwire.client.calls import Calls
 from agentwire.client.driving import Driver
+from agentwire.client.journal import open_run_journal
 from agentwire.client.means import Means
 from agentwire.client.outcomes import RunSummary
 from agentwire.client.plan import Plan
 from agentwire.client.steps import Step, Steps
 from agentwire.link import Fate, RequestLost
 from agentwire.link.lease import Lease
+from agentwire.protocol.ids import Sources
 from agentwire.protocol.response import Response, Usage
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import ToolResult
@@ -37,6 +39,7 @@ class RunStatistics:
         turns_repeated: how often such a turn was asked again.
         tools_running: calls that run, or wait until they may.
         tools_finished: calls that have ended by themselves.
+        tools_abandoned: plain functions that were left alone in their threads, as they did not end when they should.
         steps_waiting: steps that wait to be read.
     """
 
@@ -45,6 +48,7 @@ class RunStatistics:
     turns_repeated: int
     tools_running: int
     tools_finished: int
+    tools_abandoned: int
     steps_waiting: int
 
 
@@ -73,6 +77,9 @@ class Run:
             RunLost: a turn was lost and cannot be had again; what was reached is in it.
             TurnsExhausted: the model was not done after ``max_turns`` turns.
             CallUnanswerable: the model asks for what no function can answer.
+            CallUnknown: nobody knows what a call did that ran when an earlier process died.
+            ToolFailed: a tool raised something, and that is not to be told to the model.
+            JournalError: the journal cannot be written; no tool runs without it.
             TurnOverflow: steps were not read fast enough for too long.
             LocalProtocolError: a request is too large, or names one lane too many.
         """
@@ -102,8 +109,7 @@ class Run:
     @property
     def text(self) -> str:
         """What the model has written in its latest turn."""
-        turn = self._reached.turn
-        return turn.text if turn is not None else ""
+        return self._reached.text
 
     @property
     def response(self) -> Response | None:
@@ -137,6 +143,7 @@ class Run:
             turns_repeated=self._reached.repeated,
             tools_running=self._calls.running,
             tools_finished=len(self._calls.results),
+            tools_abandoned=self._calls.abandoned,
             steps_waiting=len(self._steps),
         )
 
@@ -152,15 +159,28 @@ async def open_run(means: Means, plan: Plan, *, lease: Lease | None = None) -> A
 
     Raises:
         RequestLost: the client's line has ended; nothing was sent.
+        JournalError: the journal cannot be opened, the key is somebody else's, or was used with another input.
     """
     if means.line.ended is not None:
         raise RequestLost(means.line.ended, fate=Fate.NEVER_SENT)
     own = Lease(plan.request.stream_id)
     try:
-        async with open_flat_nursery() as nursery:
+        async with (
+            open_run_journal(plan.journal, plan.key, limits=means.limits, sources=Sources.system()) as journal,
+            open_flat_nursery() as nursery,
+        ):
             steps = Steps(means.limits.run_steps)
-            calls = Calls(nursery, plan.toolbox, means.limits, plan.concurrency, steps.put_nowait)
-            driver = Driver(means, plan, calls, steps, lease if lease is not None else own)
+            calls = Calls(
+                nursery,
+                plan.toolbox,
+                means.limits,
+                concurrency=plan.concurrency,
+                tell=steps.put_nowait,
+                journal=journal,
+                raises=plan.tool_errors == "raise",
+            )
+            driver = Driver(means, plan, calls, steps, lease=lease if lease is not None else own, journal=journal)
+            await journal.settle()
             nursery.start_soon(driver.drive, name="run")
             try:
                 yield Run(driver, calls, steps)

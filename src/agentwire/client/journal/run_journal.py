@@ -101,7 +101,10 @@ class RunJournal:
         """The model's turn has said these items so far, and one of them is a call that is about to run."""
         if self._log is None:
             return
-        news = [item for item in items if not any(item is known for known in self._heard)]
+        known = {item.call_id for item in self._heard if isinstance(item, Call)}
+        news = [
+            item for item in items if (item.call_id not in known if isinstance(item, Call) else item not in self._heard)
+        ]
         self._heard += news
         self._say(news)
 
@@ -171,6 +174,15 @@ class RunJournal:
         if over:
             self._note(entries.Over(entries.raw(response)))
         await self._commit()
+
+    async def settle(self) -> None:
+        """Wait until everything that was said is on the disk.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        if self._log is not None:
+            await self._commit()
 
     # Notes
 

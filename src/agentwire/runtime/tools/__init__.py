@@ -10,6 +10,7 @@ from agentwire.runtime.tools.call import ToolCall, ToolCancelled
 from agentwire.runtime.tools.command import CommandResult, run_command
 from agentwire.runtime.tools.local import LocalTool, ToolError, tool
 from agentwire.runtime.tools.output import ToolResult
+from agentwire.runtime.tools.running import Reveal
 from agentwire.runtime.tools.signature import Signature
 from agentwire.runtime.tools.threads import ToolStatistics, tool_statistics
 from agentwire.runtime.tools.toolbox import Toolbox
@@ -17,6 +18,7 @@ from agentwire.runtime.tools.toolbox import Toolbox
 __all__ = [
     "CommandResult",
     "LocalTool",
+    "Reveal",
     "Signature",
     "ToolCall",
     "ToolCancelled",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -16,7 +17,7 @@ from agentwire.protocol.errors import LocalProtocolError, RequestError
 from agentwire.protocol.events import OutputTextDelta
 from agentwire.protocol.items import Message
 from agentwire.runtime.policies import Cancel, Resume
-from agentwire.testing import no_leaks
+from agentwire.testing import network, no_leaks, run
 from tests.client.kit import connected
 from tests.link.peer import LIMITS, Json, Peer, Script, created, delta, done, ended, error, message, text_turn
 
@@ -305,6 +306,38 @@ async def test_what_no_connection_takes_is_never_sent(autojump_clock: MockClock)
             await wire.respond("second", stream_id="x")
         assert caught.value.fate is Fate.NEVER_SENT
         assert (await wire.respond("third", stream_id="x")).output_text == "ok"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_it_can_be_cancelled_at_any_moment(whole: bool) -> None:
+    """Nothing of what was cancelled is left, and the next turn gets its own answer."""
+    for quarter in range(1, 32 if whole else 12, 2):
+        asked = run(cancelled_after, quarter / 4, whole)
+        assert asked.says(-1)[1][-1] == "Next."
+
+
+async def cancelled_after(seconds: float, whole: bool) -> Asked:
+    asked, busy = Asked(), error("overloaded", status=503)
+
+    async def slow(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            asked.requests.append(request)
+            for event in text_turn(f"resp_{len(asked.requests)}", asked.says(-1)[1][-1]):
+                await trio.sleep(0.5)
+                peer.say(event, lane=request.get("stream_id"))
+
+    scripts = asked.lose(created("resp_1")), asked.lose(delta("half")), asked.answer([busy]), slow, slow, slow
+    async with no_leaks(), connected(*scripts, net=network(latency=0.1)) as wire:
+        with trio.move_on_after(seconds):
+            async with wire.turn("Hi") as turn:
+                if whole:
+                    assert (await turn.response()).output_text == "Hi"
+                else:
+                    with suppress(RequestLost):
+                        await _read(turn.__anext__)
+        assert (await wire.respond("Next.", stream_id=turn.stream_id)).output_text == "Next."
+    return asked
 
 
 # Refused

@@ -16,14 +16,14 @@ __all__ = ["loops", "serving"]
 
 
 @contextmanager
-def serving(engine: agentwire.Engine) -> Iterator[str]:
+def serving(engine: agentwire.Engine, **options: Any) -> Iterator[str]:
     """A server in a Trio loop of its own thread: its URL."""
     started: list[Any] = []
     ready = threading.Event()
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            server = await nursery.start(partial(agentwire.serve, engine))
+            server = await nursery.start(partial(agentwire.serve, engine, **options))
             over = trio.Event()
             started.extend((server.url, trio.lowlevel.current_trio_token(), over))
             ready.set()

@@ -49,7 +49,7 @@ def drop_in(options: argparse.Namespace, *, coroutines: bool = False) -> Any:
     import agentwire
 
     make: Any = agentwire.async_http_client if coroutines else agentwire.http_client
-    return make(options.base_url)
+    return make(options.base_url, library=options.library)
 
 
 def hold(loop: Callable[[argparse.Namespace, str], str], description: str) -> int:
@@ -64,6 +64,7 @@ def hold(loop: Callable[[argparse.Namespace, str], str], description: str) -> in
     parser.add_argument("--turns", type=int, default=50, help="pages to look up, one a turn")
     parser.add_argument("--store", choices=["true", "false"], default="true", help="what `store` of a request says")
     parser.add_argument("--drop-in", metavar="PATHS", help="go over a WebSocket by agentwire, which is found here")
+    parser.add_argument("--library", choices=["httpx2", "httpx"], help="the HTTP library, for the drop-in")
     options = parser.parse_args()
     os.environ["OPENAI_API_KEY"] = "unused"
     try:

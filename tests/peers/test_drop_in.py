@@ -7,6 +7,7 @@ counted where the server reads it, and what it does send by a relay, which also 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,10 +25,12 @@ from agentwire.server import serve
 from agentwire.testing.relay import Relay, open_relay
 from tests.peers import converse, peer_python
 from tests.peers.looking import looking
+from tests.server.kit import eventually
 
 pytestmark = [pytest.mark.peer, pytest.mark.socket]
 
 TURNS = 30
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "topics" / "drop-in.md"
 PATHS = os.pathsep.join(str(Path(module.__file__ or "").parent.parent) for module in (agentwire, trio))
 CLIENTS: dict[str, tuple[Callable[[], Path], str]] = {
     "openai-python": (partial(peer_python, "openai"), "loop_openai.py"),
@@ -59,6 +62,10 @@ class Half:
             await trio.sleep(0.02)  # it is on its way
             self.pull()
         return await looking(ask, out)
+
+
+async def hello(ask: Ask, out: Out) -> None:
+    await out.text("Hello.")
 
 
 @asynccontextmanager
@@ -98,3 +105,32 @@ async def test_a_turn_that_a_server_forgets_is_asked_again_in_full(client: str) 
         shown = relay.statistics()
         assert shown.connections == 2
         assert shown.bytes_up < engine.bytes / 8
+
+
+@pytest.mark.parametrize("client", ["langchain", "pydantic-ai"])
+async def test_a_client_of_the_older_library_will_do_too(client: str) -> None:
+    interpreter, program = CLIENTS[client]
+    engine, turns = Half(), 3
+    async with behind_a_relay(engine) as (relay, url):
+        options = ("--turns", str(turns), "--drop-in", PATHS, "--library", "httpx")
+        with trio.fail_after(60):
+            told = await converse(interpreter(), program, url, *options)
+        assert told == {"text": f"All {turns} pages were looked up."}
+        assert relay.statistics().connections == 1
+
+
+async def test_the_programs_of_the_page_work(tmp_path: Path) -> None:
+    """All of them in one process, which takes a third of the time; each makes its own clients."""
+    programs = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(programs) == 5
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, hello, port=0))
+        code = "\n".join((f"import sys\nsys.path += {PATHS.split(os.pathsep)!r}", *programs))
+        path = tmp_path / "programs.py"
+        path.write_text(code.replace("http://127.0.0.1:8000/v1", server.http_url), encoding="utf-8")
+        with trio.fail_after(60):
+            ran = await trio.run_process([peer_python("frameworks"), path], capture_stdout=True)
+        assert ran.stdout.decode().splitlines() == ["Hello."] * len(programs)
+        await eventually(lambda: not server.statistics().connections)
+        assert server.statistics().ended == {"closed by the client": len(programs)}  # each on a WebSocket of its own
+        nursery.cancel_scope.cancel(reason="the test is over")

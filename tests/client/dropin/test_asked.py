@@ -93,7 +93,9 @@ def test_the_same_settings_of_somebody_else_are_too() -> None:
     assert asked().key("me") != asked().key("you")
 
 
-@pytest.mark.parametrize("members", [{"metadata": {"a": "b"}}, {"stream": True}, {"store": True}, {"user": "u"}])
+@pytest.mark.parametrize(
+    "members", [{"metadata": {"a": "b"}}, {"stream": True}, {"store": True}, {"user": "u"}, {"generate": False}]
+)
 def test_labels_and_the_form_of_the_answer_are_no_settings(members: Json) -> None:
     assert asked(**members).key("me") == asked().key("me")
 

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import signal
+import ssl
 import sys
 import threading
 import warnings
@@ -18,10 +19,11 @@ from typing import Any
 import httpx2
 import pytest
 import trio
+import trustme
 
 import agentwire
+from agentwire.client.dropin import wire_statistics
 from agentwire.client.dropin.library import find_library
-from agentwire.client.dropin.transport import Transport
 from agentwire.engines.script import Delay, Text, Turn
 from agentwire.engines.scripted import scripted
 from agentwire.runtime.contracts import Ask, Finish, Out
@@ -81,13 +83,7 @@ def test_a_blocking_client_whole_and_streaming_and_what_is_no_turn() -> None:
         assert queued["status"] in ("queued", "in_progress", "completed")
         with pytest.raises(httpx2.HTTPStatusError, match="400"):
             client.post(f"{http(url)}/responses", json=body(temperature=9)).raise_for_status()
-        assert statistics(client).full == 3
-
-
-def statistics(client: httpx2.Client) -> Any:
-    transport = client._transport
-    assert isinstance(transport, Transport)
-    return transport.statistics()
+        assert wire_statistics(client).full == 3
 
 
 @pytest.mark.parametrize("run", [asyncio.run, trio.run])
@@ -121,7 +117,7 @@ def test_many_threads_share_one_connection() -> None:
         for thread in threads:
             thread.join()
         assert answers == [200] * 8
-        assert statistics(client).opened == 1
+        assert wire_statistics(client).opened == 1
 
 
 def test_closing_a_stream_cancels_its_turn() -> None:
@@ -187,7 +183,7 @@ def test_where_nobody_is_it_is_the_librarys_own_error() -> None:
 def test_without_an_address_it_is_where_the_request_is_posted() -> None:
     with serving(HELLO) as url, agentwire.http_client() as client:
         assert client.post(f"{http(url)}/responses", json=body()).status_code == 200
-        assert statistics(client).full == 1
+        assert wire_statistics(client).full == 1
 
 
 def test_with_one_the_turns_go_there_wherever_they_are_posted() -> None:
@@ -257,6 +253,43 @@ def test_a_client_can_be_used_again_in_a_process_that_was_forked() -> None:
             os._exit(0 if status == 200 else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert client.post(f"{http(url)}/responses", json=body()).status_code == 200
+
+
+def test_what_a_client_carries_is_known_before_meanwhile_and_afterwards() -> None:
+    with serving(HELLO) as url:
+        with agentwire.http_client(url) as client:
+            assert wire_statistics(client).full == 0
+            client.post(f"{http(url)}/responses", json=body())
+            assert wire_statistics(client).full == 1
+        assert wire_statistics(client).connections == 0
+    with httpx2.Client() as plain, pytest.raises(LookupError, match="has no wires"):
+        wire_statistics(plain)
+
+
+def test_the_wire_trusts_whom_the_librarys_client_is_told_to_trust() -> None:
+    authority = trustme.CA()
+    server, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(client_side)
+    with serving(HELLO, tls=server) as url:
+        assert url.startswith("wss://")
+        secure = url.replace("wss://", "https://")
+        with agentwire.http_client(verify=client_side) as client:
+            assert client.post(f"{secure}/responses", json=body()).json()["status"] == "completed"
+            assert client.get(f"{secure}/models").status_code == 200
+            assert wire_statistics(client).full == 1
+        with agentwire.http_client() as client, pytest.raises(httpx2.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            client.post(f"{secure}/responses", json=body())
+
+
+def test_a_client_that_nobody_has_any_more_is_closed() -> None:
+    with serving(HELLO) as url:
+        client = agentwire.http_client(url)
+        client.post(f"{http(url)}/responses", json=body())
+        (loop,) = loops()
+        del client
+        gc.collect()
+        loop.join(5)
 
 
 # The library

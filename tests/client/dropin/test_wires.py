@@ -144,6 +144,14 @@ async def test_what_the_server_has_forgotten_goes_out_again_in_full_once(autojum
 # Several at once
 
 
+@pytest.mark.parametrize(("store", "lanes"), [(True, {"turn-1"}), (False, {f"turn-{n}" for n in range(1, 6)})])
+async def test_only_what_is_not_stored_keeps_its_lane(store: bool, lanes: set[str], autojump_clock: MockClock) -> None:
+    async with wired(scripted(Turn(Text("Hello.")))) as rig:
+        for number in range(5):
+            await rig.text(asked(f"{number}", store=store))
+        assert {request["stream_id"] for request in rig.requests} == lanes
+
+
 async def test_sixteen_turns_share_a_connection_and_the_next_one_opens_another(autojump_clock: MockClock) -> None:
     async with wired(slow) as rig, trio.open_nursery() as nursery:
         await rig.text(asked())  # shows that the server has lanes

@@ -21,8 +21,8 @@ _HTTP_ONLY: Final = frozenset(("stream", "stream_options", "background"))
 """Members that a socket does not know, or need not be told."""
 _ELSEWHERE: Final = ("background", "conversation", "stream_id", "type")
 """Members that, where they say anything, make it a request for HTTP: two the socket lacks, and two it would confuse."""
-_OWN: Final = frozenset(("input", "model", "previous_response_id"))
-"""Members that are no settings: what is said, whom to ask, and what it continues."""
+_OWN: Final = frozenset(("generate", "input", "model", "previous_response_id"))
+"""Members that are no settings (section 6.6.7): what is said, whom to ask, what it continues, and a warm-up's mark."""
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _ENTRIES: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode

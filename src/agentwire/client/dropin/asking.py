@@ -107,6 +107,7 @@ class Asking:
     asked: Asked
     times: Times
     repeat: Repeat
+    _seat: Seat | None = attrs.field(default=None, init=False)
 
     async def answer(self) -> Answer | Events:
         """Ask; whoever takes `Events` closes what is kept for them.
@@ -134,6 +135,7 @@ class Asking:
             seat = await self.wire.seat(stack, known.response_id if known else self.asked.continues, self.times)
             if known is not None and not self.wire.reaches(self.asked, known.response_id):
                 known = None  # its connection has ended meanwhile
+            self._seat = seat
             answered = await self._exchange(stack, seat, known)
             if answered is None and known is not None:
                 self.wire.forget(self.asked, known)
@@ -191,6 +193,8 @@ class Asking:
         """The answer has come to its end."""
         if collected.response_id is not None:
             self.wire.remember(self.asked, collected.output, collected.response_id)
+        if self.asked.stored and self._seat is not None:
+            self._seat.forget()  # any lane can continue it, so this one is free for other conversations
 
     # What went wrong
 

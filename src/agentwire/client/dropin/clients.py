@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from agentwire.client.dropin.asking import Repeat
 from agentwire.client.dropin.library import Library, LibraryName, find_library
 from agentwire.client.dropin.transport import AsyncTransport, Transport, Wiring
-from agentwire.client.dropin.wires import WireOptions
+from agentwire.client.dropin.wires import WireOptions, WiresStatistics
 from agentwire.link import Address
 from agentwire.link.address import find_key
 from agentwire.protocol.limits import Limits
@@ -23,9 +24,9 @@ from agentwire.runtime.policies import Policy, Resume
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["async_http_client", "http_client"]
+__all__ = ["async_http_client", "http_client", "wire_statistics"]
 
-LONG = Resume(within=60.0)
+LONG: Final = Resume(within=60.0)
 
 
 def http_client(
@@ -62,7 +63,8 @@ def http_client(
         repeat: which requests are asked again when they were lost and nothing of their answer was handed on. ``safe``:
             those that are not stored, and for which the server runs no tools; ``always``; ``never``. What is lost is
             a connection error to the SDK, which may try again by itself, and is not helped then.
-        connections: most connections to one server; there is one until 16 turns run at once, or it has no lane left.
+        connections: most connections to one server; there is one until 16 turns run at once, or it has no lane left
+            that does not remember an unstored conversation.
         limits: bounds and deadlines.
         library: ``httpx2`` or ``httpx``; left out, the one that the installed OpenAI SDK is built on.
         options: of the library's own client, such as ``proxy``, ``verify``, ``timeout`` and ``event_hooks``.
@@ -85,6 +87,7 @@ def http_client(
     outer, inner = found.split(options)
     transport = Transport(found, wiring, found.module.Client(**inner))
     client: httpx2.Client = found.module.Client(transport=transport, **outer)
+    _transports[client] = transport
     return client
 
 
@@ -131,7 +134,26 @@ def async_http_client(
     outer, inner = found.split(options)
     transport = AsyncTransport(found, wiring, found.module.AsyncClient(**inner))
     client: httpx2.AsyncClient = found.module.AsyncClient(transport=transport, **outer)
+    _transports[client] = transport
     return client
+
+
+def wire_statistics(client: object) -> WiresStatistics:
+    """What the wires of a client carry at this moment; may be called from any thread but the wires' own.
+
+    Args:
+        client: made by `http_client` or `async_http_client`.
+
+    Raises:
+        LookupError: it was not.
+    """
+    transport = _transports.get(client)
+    if transport is None:
+        raise LookupError(f"{client!r} has no wires: it was not made by agentwire.http_client or async_http_client")
+    return transport.statistics()
+
+
+_transports: Final[WeakKeyDictionary[object, Transport | AsyncTransport]] = WeakKeyDictionary()
 
 
 def _wiring(library: Library, options: Mapping[str, Any], **chosen: Any) -> Wiring:

@@ -89,8 +89,12 @@ class Wiring:
         return portal, Held(portal, partial(wires.ask, wanted.asked, wanted.place, wanted.times))
 
     def statistics(self) -> WiresStatistics:
-        """Queues and totals at this moment."""
-        portal, wires, _ = self._open()
+        """Queues and totals at this moment; nothing, if nothing was asked yet or all is closed."""
+        with self._lock:
+            running = self._running
+        if running is None:
+            return WiresStatistics()
+        portal, wires, _ = running
         work = portal.submit(wires.statistics)
         return result(work.future, work)
 

@@ -64,17 +64,17 @@ class WiresStatistics:
         over_http: requests for a wire that went over HTTP, because there was none.
     """
 
-    places: int
-    connections: int
-    opened: int
-    running: int
-    chains: int
-    full: int
-    deltas: int
-    forgotten: int
-    again: int
-    bytes: int
-    over_http: int
+    places: int = 0
+    connections: int = 0
+    opened: int = 0
+    running: int = 0
+    chains: int = 0
+    full: int = 0
+    deltas: int = 0
+    forgotten: int = 0
+    again: int = 0
+    bytes: int = 0
+    over_http: int = 0
 
 
 class Wires:

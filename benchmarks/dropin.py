@@ -37,7 +37,7 @@ async def measure(name: str, turns: int, *options: str) -> tuple[int, int]:
     """One client, one loop, on a server of its own: the bytes that it sent, and on how many connections."""
     interpreter, program = CLIENTS[name]
     async with serving("--engine", "tests.peers.looking:looking") as url, counting(url) as (relay, through):
-        command = [interpreter, PROGRAMS / program, through, "--turns", str(turns), *options]
+        command: list[str | Path] = [interpreter, PROGRAMS / program, through, "--turns", str(turns), *options]
         ran = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
         if json.loads(ran.stdout or b"{}").get("text") != f"All {turns} pages were looked up.":
             raise SystemExit(f"{name} did not come to its end: {ran.stdout.decode()}{ran.stderr.decode()}")

@@ -16,19 +16,24 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar
 
+from agentwire.client import asker as trio_asker
 from agentwire.client import client as trio_client
+from agentwire.client import lane as trio_lane
 from agentwire.client import run as trio_run
 from agentwire.client import turn as trio_turn
+from agentwire.client.asking import Input
 from agentwire.client.loop_tools import tools_on
 from agentwire.client.portal import Held, Portal
 from agentwire.client.steps import Step
-from agentwire.client.views import ClientView, Ended, Pulled, RunView, TurnView, like
+from agentwire.client.sub_agents import SubAgent
+from agentwire.client.views import ClientView, Ended, LaneView, Pulled, RunView, SteerView, TurnView, like
 from agentwire.client.waiting import async_result, until
+from agentwire.link import RequestLost
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import Event
 from agentwire.protocol.response import Response
 
-__all__ = ["Client", "Run", "Turn", "connect"]
+__all__ = ["Client", "Lane", "Run", "Steer", "Turn", "connect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +56,14 @@ class _AsyncIterator(Pulled[T]):
         return value
 
 
+class Steer(SteerView):
+    """What was said to a turn while it ran; made by `Turn.steer`."""
+
+    async def delivered(self) -> str:
+        """Wait until a response has begun with it in its input; see `agentwire.Steer`."""
+        return await _call(self._portal, self._steer.delivered)
+
+
 class Turn(_AsyncIterator[Event], TurnView):
     """One turn; made by `Client.turn`. Iterate it for its events; see `agentwire.client.Turn` for what they raise."""
 
@@ -63,6 +76,18 @@ class Turn(_AsyncIterator[Event], TurnView):
         async for _ in self:
             pass
         return await _call(self._portal, self._turn.response)
+
+    async def steer(self, /, input: Input) -> Steer:  # noqa: A002 - the wire's own name
+        """Tell the model something while it works; see `agentwire.client.Turn.steer`."""
+        return Steer(self._portal, await _call(self._portal, partial(self._turn.steer, input)))
+
+    async def cancel(self) -> None:
+        """End the turn; see `agentwire.client.Turn.cancel`."""
+        await _call(self._portal, self._turn.cancel)
+
+    async def ask_again(self, lost: RequestLost) -> None:
+        """Ask for the same turn from the start; see `agentwire.client.Turn.ask_again`."""
+        await _call(self._portal, partial(self._turn.ask_again, lost))
 
 
 class Run(_AsyncIterator[Step], RunView):
@@ -77,23 +102,23 @@ class Run(_AsyncIterator[Step], RunView):
         return await _call(self._portal, self._run.finish)
 
 
-class Client(ClientView):
-    """An open connection; made by `connect`. Safe to use from many tasks, each turn and run from one at a time."""
+class _Asker:
+    """What can ask: a connection, or one of its lanes."""
 
-    async def wait_ended(self) -> ConnectionEnded:
-        """Wait until the connection is over; returns how it ended."""
-        return await _call(self._portal, self._client.wait_ended)
+    def __init__(self, portal: Portal, asker: trio_asker.Asker) -> None:
+        self._portal = portal
+        self._asker = asker
 
     @like(trio_client.Client.respond)
     async def respond(self, *args: Any, **request: Any) -> Response:
         """Ask for one turn and wait for the whole answer; see `agentwire.Client.respond`."""
-        return await _call(self._portal, partial(self._client.respond, *args, **request))
+        return await _call(self._portal, partial(self._asker.respond, *args, **request))
 
     @like(trio_client.Client.turn)
     @asynccontextmanager
     async def turn(self, *args: Any, **request: Any) -> AsyncGenerator[Turn]:
         """Ask for one turn and have its events as they come; see `agentwire.Client.turn`."""
-        async with _holding(self._portal, partial(self._client.turn, *args, **request)) as turn:
+        async with _holding(self._portal, partial(self._asker.turn, *args, **request)) as turn:
             yield Turn(self._portal, turn)
 
     @like(trio_client.Client.run)
@@ -105,8 +130,43 @@ class Client(ClientView):
         """
         if "tools" in request:
             request["tools"] = tools_on(asyncio.get_running_loop(), request["tools"])
-        async with _holding(self._portal, partial(self._client.run, *args, **request)) as run:
+        async with _holding(self._portal, partial(self._asker.run, *args, **request)) as run:
             yield Run(self._portal, run)
+
+    @like(trio_client.Client.warm_up)
+    async def warm_up(self, *args: Any, **request: Any) -> Response:
+        """Prepare the server for the turns to come; see `agentwire.Client.warm_up`."""
+        return await _call(self._portal, partial(self._asker.warm_up, *args, **request))
+
+
+class Lane(LaneView, _Asker):
+    """A leased lane; made by `Client.lane`. It asks as the client does, but on this lane."""
+
+    _asker: trio_lane.Lane
+
+
+class Client(ClientView, _Asker):
+    """An open connection; made by `connect`. Safe to use from many tasks, each turn and run from one at a time."""
+
+    _asker: trio_client.Client
+
+    async def wait_ended(self) -> ConnectionEnded:
+        """Wait until the connection is over; returns how it ended."""
+        return await _call(self._portal, self._client.wait_ended)
+
+    @like(trio_client.Client.lane)
+    @asynccontextmanager
+    async def lane(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Lane]:
+        """Lease a lane; see `agentwire.Client.lane`."""
+        async with _holding(self._portal, partial(self._client.lane, *args, **kwargs)) as lane:
+            yield Lane(self._portal, lane)
+
+    @like(trio_client.Client.sub_agent)
+    def sub_agent(self, *args: Any, **kwargs: Any) -> SubAgent:
+        """A tool that is a run of its own; see `agentwire.Client.sub_agent`."""
+        if "tools" in kwargs:
+            kwargs["tools"] = tools_on(asyncio.get_running_loop(), kwargs["tools"])
+        return self._client.sub_agent(*args, **kwargs)
 
 
 def _opening(

@@ -15,18 +15,23 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from functools import partial
 from typing import Any, ParamSpec, Self, TypeVar
 
+from agentwire.client import asker as trio_asker
 from agentwire.client import client as trio_client
+from agentwire.client import lane as trio_lane
 from agentwire.client import run as trio_run
 from agentwire.client import turn as trio_turn
+from agentwire.client.asking import Input
 from agentwire.client.portal import Held, Portal
 from agentwire.client.steps import Step
-from agentwire.client.views import ClientView, Ended, Pulled, RunView, TurnView, like
+from agentwire.client.sub_agents import SubAgent
+from agentwire.client.views import ClientView, Ended, LaneView, Pulled, RunView, SteerView, TurnView, like
 from agentwire.client.waiting import result
+from agentwire.link import RequestLost
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import Event
 from agentwire.protocol.response import Response
 
-__all__ = ["Client", "Run", "Turn", "connect"]
+__all__ = ["Client", "Lane", "Run", "Steer", "Turn", "connect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +54,14 @@ class _Iterator(Pulled[T]):
         return value
 
 
+class Steer(SteerView):
+    """What was said to a turn while it ran; made by `Turn.steer`."""
+
+    def delivered(self) -> str:
+        """Wait until a response has begun with it in its input; see `agentwire.Steer`."""
+        return _call(self._portal, self._steer.delivered)
+
+
 class Turn(_Iterator[Event], TurnView):
     """One turn; made by `Client.turn`. Iterate it for its events; see `agentwire.client.Turn` for what they raise."""
 
@@ -61,6 +74,18 @@ class Turn(_Iterator[Event], TurnView):
         for _ in self:
             pass
         return _call(self._portal, self._turn.response)
+
+    def steer(self, /, input: Input) -> Steer:  # noqa: A002 - the wire's own name
+        """Tell the model something while it works; see `agentwire.client.Turn.steer`."""
+        return Steer(self._portal, _call(self._portal, partial(self._turn.steer, input)))
+
+    def cancel(self) -> None:
+        """End the turn; see `agentwire.client.Turn.cancel`."""
+        _call(self._portal, self._turn.cancel)
+
+    def ask_again(self, lost: RequestLost) -> None:
+        """Ask for the same turn from the start; see `agentwire.client.Turn.ask_again`."""
+        _call(self._portal, partial(self._turn.ask_again, lost))
 
 
 class Run(_Iterator[Step], RunView):
@@ -75,31 +100,64 @@ class Run(_Iterator[Step], RunView):
         return _call(self._portal, self._run.finish)
 
 
-class Client(ClientView):
-    """An open connection; made by `connect`. Safe to use from many threads, each turn and run from one at a time."""
+class _Asker:
+    """What can ask: a connection, or one of its lanes."""
 
-    def wait_ended(self) -> ConnectionEnded:
-        """Wait until the connection is over; returns how it ended."""
-        return _call(self._portal, self._client.wait_ended)
+    def __init__(self, portal: Portal, asker: trio_asker.Asker) -> None:
+        self._portal = portal
+        self._asker = asker
 
     @like(trio_client.Client.respond)
     def respond(self, *args: Any, **request: Any) -> Response:
         """Ask for one turn and wait for the whole answer; see `agentwire.Client.respond`."""
-        return _call(self._portal, partial(self._client.respond, *args, **request))
+        return _call(self._portal, partial(self._asker.respond, *args, **request))
 
     @like(trio_client.Client.turn)
     @contextmanager
     def turn(self, *args: Any, **request: Any) -> Iterator[Turn]:
         """Ask for one turn and have its events as they come; see `agentwire.Client.turn`."""
-        with _holding(self._portal, partial(self._client.turn, *args, **request)) as turn:
+        with _holding(self._portal, partial(self._asker.turn, *args, **request)) as turn:
             yield Turn(self._portal, turn)
 
     @like(trio_client.Client.run)
     @contextmanager
     def run(self, *args: Any, **request: Any) -> Iterator[Run]:
         """Let the model work with tools; see `agentwire.Client.run`. Plain functions run in threads of their own."""
-        with _holding(self._portal, partial(self._client.run, *args, **request)) as run:
+        with _holding(self._portal, partial(self._asker.run, *args, **request)) as run:
             yield Run(self._portal, run)
+
+    @like(trio_client.Client.warm_up)
+    def warm_up(self, *args: Any, **request: Any) -> Response:
+        """Prepare the server for the turns to come; see `agentwire.Client.warm_up`."""
+        return _call(self._portal, partial(self._asker.warm_up, *args, **request))
+
+
+class Lane(LaneView, _Asker):
+    """A leased lane; made by `Client.lane`. It asks as the client does, but on this lane."""
+
+    _asker: trio_lane.Lane
+
+
+class Client(ClientView, _Asker):
+    """An open connection; made by `connect`. Safe to use from many threads, each turn and run from one at a time."""
+
+    _asker: trio_client.Client
+
+    def wait_ended(self) -> ConnectionEnded:
+        """Wait until the connection is over; returns how it ended."""
+        return _call(self._portal, self._client.wait_ended)
+
+    @like(trio_client.Client.lane)
+    @contextmanager
+    def lane(self, *args: Any, **kwargs: Any) -> Iterator[Lane]:
+        """Lease a lane; see `agentwire.Client.lane`."""
+        with _holding(self._portal, partial(self._client.lane, *args, **kwargs)) as lane:
+            yield Lane(self._portal, lane)
+
+    @like(trio_client.Client.sub_agent)
+    def sub_agent(self, *args: Any, **kwargs: Any) -> SubAgent:
+        """A tool that is a run of its own; see `agentwire.Client.sub_agent`."""
+        return self._client.sub_agent(*args, **kwargs)
 
 
 def _opening(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from agentwire.client.asker import Asker
 from agentwire.client.asking import Offer, ToolLike
@@ -16,12 +16,14 @@ from agentwire.client.lane import Lane, open_lane
 from agentwire.client.means import Means
 from agentwire.client.memory import Memory
 from agentwire.client.repeating import Repeat, Repeats, check_repeat
+from agentwire.client.sub_agents import SubAgent, make_sub_agent
 from agentwire.link import Connector, Line, LinkStatistics, open_line
 from agentwire.link.choosing import Transport
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.policies import Policy, Resume
+from agentwire.runtime.tools.local import Rerun
 
 __all__ = ["PATIENT", "Client", "connect"]
 
@@ -59,6 +61,47 @@ class Client(Asker):
         """
         async with open_lane(self.means, name, model=self._model, tools=self._tools) as lane:
             yield lane
+
+    def sub_agent(
+        self,
+        /,
+        name: str,
+        *,
+        description: str | None = None,
+        instructions: str | None = None,
+        tools: Iterable[ToolLike] = (),
+        model: str | None = None,
+        max_turns: int = 50,
+        timeout: float | None = None,  # noqa: ASYNC109 - a policy of the tool, like that of `agentwire.tool`
+        rerun: Rerun = "never",
+        **request: Any,
+    ) -> SubAgent:
+        """A tool that is an agent: each call of it is a run of its own, on a lane of its own.
+
+        Offer it in ``tools`` of a run. Its runs go on beside that run and beside each other, end with it, and their
+        usage is in its summary (``sub_usage``). Runs may be nested ``limits.nested_runs`` deep. A run that fails is
+        told to the model that called it.
+
+        Args:
+            name: what the model calls it.
+            description: what that model is told of it.
+            instructions: what the agent is told.
+            tools: what it may use, in addition to the client's own.
+            model: whom to ask; the client's own if left out.
+            max_turns: most turns of one call.
+            timeout: seconds that one call may take; None is ``limits.tool_seconds``.
+            rerun: whether a call may run a second time when nobody knows how the first one ended.
+            request: as for `run`.
+
+        Raises:
+            LocalProtocolError: the name or a tool is not possible.
+        """
+        own = tuple(tools)
+        Offer.of((*self._tools, *own))  # what cannot be a tool is refused here, and not when a model calls
+        request |= {"instructions": instructions, "model": model, "max_turns": max_turns}
+        return make_sub_agent(
+            self, name, description=description, tools=own, timeout=timeout, rerun=rerun, request=request
+        )
 
     @property
     def line(self) -> Line:

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from agentwire.client.asking import ToolLike
+from agentwire.client.sub_agents import SubAgent
 from agentwire.runtime.tools import LocalTool, ToolError
 
 __all__ = ["tools_on"]
@@ -30,8 +31,8 @@ def tools_on(loop: asyncio.AbstractEventLoop, tools: Iterable[ToolLike]) -> list
 
 
 def _tied(loop: asyncio.AbstractEventLoop, tool: ToolLike) -> ToolLike:
-    if not callable(tool):
-        return tool
+    if not callable(tool) or isinstance(tool, SubAgent):
+        return tool  # a sub-agent runs where its client does
     local = LocalTool.of(tool)
     return attrs.evolve(local, function=_on(loop, local.function)) if local.is_async else local
 

@@ -12,17 +12,29 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVa
 import attrs
 
 from agentwire.client.client import Client
+from agentwire.client.lane import Lane
 from agentwire.client.outcomes import RunSummary
 from agentwire.client.portal import Portal, Work
 from agentwire.client.run import Run, RunStatistics
 from agentwire.client.turn import Turn
-from agentwire.link import Fate, LinkStatistics
+from agentwire.link import Fate, LinkStatistics, RequestLost, SteerFate, SteerLost, SteerRefused
+from agentwire.link import steering as trio_steering
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response, Usage
 from agentwire.runtime.tools import ToolResult
 
-__all__ = ["ClientView", "Ended", "Pulled", "RunView", "Source", "TurnView", "like"]
+__all__ = [
+    "ClientView",
+    "Ended",
+    "LaneView",
+    "Pulled",
+    "RunView",
+    "Source",
+    "SteerView",
+    "TurnView",
+    "like",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -145,6 +157,30 @@ class TurnView:
         """The output items that are finished, in order."""
         return self._turn.items
 
+    @property
+    def responses(self) -> tuple[Response, ...]:
+        """The responses that have ended: one, and of a turn that was steered, its successors."""
+        return self._turn.responses
+
+    @property
+    def steers(self) -> tuple[trio_steering.Steer, ...]:
+        """What it was steered with, each with its fate."""
+        return self._turn.steers
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether ``cancel`` has ended it."""
+        return self._turn.cancelled
+
+    @property
+    def repeated(self) -> int:
+        """How often it was asked again, after it had been sent and lost."""
+        return self._turn.repeated
+
+    def may_ask_again(self, lost: RequestLost) -> bool:
+        """Whether ``ask_again`` is permitted by the client's ``repeat``, and of use."""
+        return self._turn.may_ask_again(lost)
+
 
 class RunView:
     """What can be seen of a run; see `agentwire.client.Run`."""
@@ -186,12 +222,53 @@ class RunView:
         return self._run.statistics()
 
 
+class SteerView:
+    """What can be seen of a steer; see `agentwire.Steer`."""
+
+    def __init__(self, portal: Portal, steer: trio_steering.Steer) -> None:
+        self._portal = portal
+        self._steer = steer
+
+    @property
+    def id(self) -> str | None:
+        """The server's name for it."""
+        return self._steer.id
+
+    @property
+    def input(self) -> Any:
+        """What was said."""
+        return self._steer.input
+
+    @property
+    def fate(self) -> SteerFate:
+        """How far it has come."""
+        return self._steer.fate
+
+    @property
+    def error(self) -> SteerRefused | SteerLost | None:
+        """Why it will not be delivered, or why that is not known."""
+        return self._steer.error
+
+
+class LaneView:
+    """What can be seen of a lane; see `agentwire.client.Lane`."""
+
+    _asker: Lane
+
+    @property
+    def name(self) -> str:
+        """Its name, as it is on the wire (``stream_id``)."""
+        return self._asker.name
+
+
 class ClientView:
     """What can be seen of a connection; see `agentwire.Client`."""
 
-    def __init__(self, portal: Portal, client: Client) -> None:
-        self._portal = portal
-        self._client = client
+    _asker: Client
+
+    @property
+    def _client(self) -> Client:
+        return self._asker
 
     @property
     def ended(self) -> ConnectionEnded | None:

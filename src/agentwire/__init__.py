@@ -22,12 +22,19 @@ if TYPE_CHECKING:
     from agentwire.client.journal.contract import JournalError as JournalError
     from agentwire.client.journal.file import open_journal as open_journal
     from agentwire.client.outcomes import CallUnknown as CallUnknown
+    from agentwire.client.lane import Lane as Lane
     from agentwire.client.outcomes import RunLost as RunLost
     from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
     from agentwire.client.run import Run as Run
+    from agentwire.client.turn import TurnCancelled as TurnCancelled
     from agentwire.link.outcome import Fate as Fate
     from agentwire.link.outcome import RequestLost as RequestLost
     from agentwire.link.outcome import ResponseError as ResponseError
+    from agentwire.link.outcome import TurnOverflow as TurnOverflow
+    from agentwire.link.steering import Steer as Steer
+    from agentwire.link.steering import SteerFate as SteerFate
+    from agentwire.link.steering import SteerLost as SteerLost
+    from agentwire.link.steering import SteerRefused as SteerRefused
     from agentwire.protocol.errors import AgentwireError as AgentwireError
     from agentwire.protocol.errors import CloseFrame as CloseFrame
     from agentwire.protocol.errors import ConnectionEnded as ConnectionEnded
@@ -94,6 +101,8 @@ EXPORTS: Final = {
     "Run": "agentwire.client.run",
     "CallUnknown": "agentwire.client.outcomes",
     "JournalError": "agentwire.client.journal.contract",
+    "Lane": "agentwire.client.lane",
+    "TurnCancelled": "agentwire.client.turn",
     "RunLost": "agentwire.client.outcomes",
     "ToolFailed": "agentwire.client.calls",
     "open_journal": "agentwire.client.journal.file",
@@ -101,6 +110,11 @@ EXPORTS: Final = {
     "Fate": "agentwire.link.outcome",
     "RequestLost": "agentwire.link.outcome",
     "ResponseError": "agentwire.link.outcome",
+    "TurnOverflow": "agentwire.link.outcome",
+    "Steer": "agentwire.link.steering",
+    "SteerFate": "agentwire.link.steering",
+    "SteerLost": "agentwire.link.steering",
+    "SteerRefused": "agentwire.link.steering",
     "McpServer": "agentwire.runtime.tools.source",
     "ApprovalRule": "agentwire.protocol.mcp",
     "ToolFilter": "agentwire.protocol.mcp",

@@ -84,6 +84,7 @@ class Turn(_AsyncIterator[Event], TurnView):
     async def cancel(self) -> None:
         """End the turn; see `agentwire.client.Turn.cancel`."""
         await _call(self._portal, self._turn.cancel)
+        self._finish()
 
     async def ask_again(self, lost: RequestLost) -> None:
         """Ask for the same turn from the start; see `agentwire.client.Turn.ask_again`."""

@@ -82,6 +82,7 @@ class Turn(_Iterator[Event], TurnView):
     def cancel(self) -> None:
         """End the turn; see `agentwire.client.Turn.cancel`."""
         _call(self._portal, self._turn.cancel)
+        self._finish()
 
     def ask_again(self, lost: RequestLost) -> None:
         """Ask for the same turn from the start; see `agentwire.client.Turn.ask_again`."""

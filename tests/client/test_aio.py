@@ -12,7 +12,7 @@ import pytest
 import agentwire
 import agentwire.aio
 from agentwire.client import ToolFinished
-from agentwire.engines.script import Call, Delay, Text, Turn
+from agentwire.engines.script import Call, Delay, Hang, Text, Turn
 from agentwire.engines.scripted import scripted
 from agentwire.protocol.events import OutputTextDelta
 from tests.client.threads import loops, serving
@@ -158,3 +158,48 @@ def test_errors_are_raised_where_the_caller_is() -> None:
                 pass
 
     play(failing, client)
+
+
+def test_lanes_steering_and_cancelling() -> None:
+    engine = scripted([Turn(Hang()), Turn(Text("Only tests.")), Turn(Text("Let me"), Hang())], order="calls")
+
+    async def client(url: str) -> None:
+        async with agentwire.aio.connect(url) as wire:
+            ready = await wire.warm_up(instructions="Be brief.")
+            async with wire.lane() as lane, lane.turn("Look.", previous_response_id=ready.id) as turn:
+                steer = await turn.steer("Only tests.")
+                assert (await turn.response()).output_text == "Only tests."
+                assert await steer.delivered() == turn.response_id
+                assert turn.stream_id == lane.name
+            async with wire.turn("Look.") as turn:
+                reading = asyncio.create_task(anext(turn))
+                await reading
+                await turn.cancel()
+                assert [event async for event in turn] == []
+                with pytest.raises(agentwire.TurnCancelled):
+                    await turn.response()
+
+    play(engine, client)
+
+
+def test_a_sub_agent_whose_tools_run_in_the_callers_loop() -> None:
+    where: list[object] = []
+
+    async def look(word: str) -> str:
+        where.append(asyncio.get_running_loop())
+        return f"{word} is there"
+
+    def model(ask: agentwire.Ask) -> Turn:
+        if ask.request.instructions == "Search.":
+            return Turn(Text("found")) if len(ask.items) > 1 else Turn(Call("look", {"word": "x"}))
+        return Turn(Text("Done.")) if len(ask.items) > 1 else Turn(Call("search", {"task": "x"}))
+
+    async def client(url: str) -> None:
+        async with agentwire.aio.connect(url) as wire:
+            search = wire.sub_agent("search", instructions="Search.", tools=[look])
+            async with wire.run("Go.", tools=[search]) as run:
+                assert (await run.finish()).output_text == "Done."
+            assert [result.text for result in run.results.values()] == ["found"]
+            assert where == [asyncio.get_running_loop()]
+
+    play(scripted(model), client)

@@ -14,7 +14,7 @@ import agentwire
 import agentwire.sync
 from agentwire.client import TextDelta, ToolFinished, TurnFinished
 from agentwire.client.portal import Portal
-from agentwire.engines.script import Call, Delay, Text, Turn
+from agentwire.engines.script import Call, Delay, Hang, Text, Turn
 from agentwire.engines.scripted import ScriptedEngine, scripted
 from agentwire.protocol.events import OutputTextDelta
 from tests.client.threads import loops, serving
@@ -178,3 +178,50 @@ def test_it_cannot_be_used_in_its_own_loop() -> None:
             portal.submit(nested).future.result()
     finally:
         portal.release()
+
+
+def test_lanes_and_a_warm_up() -> None:
+    with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as wire:
+        ready = wire.warm_up(instructions="Be brief.")
+        with wire.lane("plan") as plan, wire.lane() as other:
+            assert (plan.name, other.name) == ("plan", "auto-1")
+            assert plan.respond("Hi.", previous_response_id=ready.id).output_text == "Hello."
+            with other.turn("Hi.") as turn, plan.run("Hi.") as run:
+                assert turn.response().output_text == run.finish().output_text
+                assert turn.stream_id == "auto-1"
+    assert not loops()
+
+
+def test_a_turn_is_steered_and_another_one_cancelled() -> None:
+    engine = scripted([Turn(Hang()), Turn(Text("Only tests.")), Turn(Text("Let me"), Hang())], order="calls")
+    with serving(engine) as url, agentwire.sync.connect(url) as wire:
+        with wire.turn("Look.") as turn:
+            steer = turn.steer("Only tests.")
+            assert turn.response().output_text == "Only tests."
+            assert [response.status for response in turn.responses] == ["incomplete", "completed"]
+            assert steer.delivered() == turn.response_id
+            assert (steer.fate, steer.input, steer.error) == (agentwire.SteerFate.DELIVERED, "Only tests.", None)
+            assert (len(turn.steers), steer.id is None, turn.repeated) == (1, False, 0)
+        with wire.turn("Look.") as turn:
+            next(turn)
+            turn.cancel()
+            assert list(turn) == []
+            with pytest.raises(agentwire.TurnCancelled):
+                turn.response()
+            assert turn.cancelled
+    assert [cancelled.reason for cancelled in engine.cancelled][1:] != []
+    assert not loops()
+
+
+def test_a_sub_agent() -> None:
+    def model(ask: agentwire.Ask) -> Turn:
+        if ask.request.instructions == "Search.":
+            return Turn(Text("found"))
+        return Turn(Text("Done.")) if len(ask.items) > 1 else Turn(Call("search", {"task": "x"}))
+
+    with serving(scripted(model)) as url, agentwire.sync.connect(url) as wire:
+        search = wire.sub_agent("search", instructions="Search.")
+        with wire.run("Go.", tools=[search]) as run:
+            assert run.finish().output_text == "Done."
+            assert [result.text for result in run.results.values()] == ["found"]
+    assert not loops()

@@ -112,6 +112,10 @@ class Pulled(Generic[T]):
             self._pending = self._portal.submit(some_of, self._source)
         return self._pending
 
+    def _finish(self) -> None:
+        """Nothing of it will be looked at any more."""
+        self._pending, self._some = None, Some(end=ENDED)
+
     def _take(self) -> T | Ended:
         """The next one, or `ENDED`; raises what the iteration ended with."""
         if self._pending is not None:

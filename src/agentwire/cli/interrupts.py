@@ -17,11 +17,12 @@ import trio
 
 from agentwire.cli.failures import INTERRUPTED
 
-__all__ = ["REASON", "Interrupts"]
+__all__ = ["HINT", "REASON", "Interrupts"]
 
 REASON: Final = "interrupted from the keyboard"
 """What whatever is cancelled is told."""
 HINT: Final = "cancelling; once more leaves at once"
+"""What the person is told."""
 
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
@@ -81,6 +82,7 @@ class Interrupts:
         self.pressed = False
 
     def _cancel(self) -> None:
-        if self._scopes:
+        if len(self._scopes) > 1:  # otherwise there is nothing that would have to clean up
             self.note(HINT)
+        if self._scopes:
             self._scopes[-1].cancel(reason=REASON)

@@ -1,4 +1,4 @@
-"""Says when the connection was lost and is back: one line each time, whatever the client does about it.
+"""Says when the connection was lost and is back, in one line; in two if it takes long.
 
 The client tells nobody that it reconnects, since nobody needs to know; so its figures are looked at, now and then.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import attrs
 import trio
 
 from agentwire.client import Client
+from agentwire.link import Line
 
 __all__ = ["watch_connection"]
 
 BEAT: Final = 0.1
 """Seconds between two looks."""
+LONG: Final = 1.5
+"""Seconds after which a connection that is lost is worth a line of its own."""
 
 
 async def watch_connection(wire: Client, note: Callable[[str], None]) -> None:
@@ -25,20 +29,36 @@ async def watch_connection(wire: Client, note: Callable[[str], None]) -> None:
         wire: whose.
         note: told of each change.
     """
-    line = wire.line
-    before, lost = _connections(wire), None
+    watcher = _Watcher(wire.line, note)
     while True:
         await trio.sleep(BEAT)
-        lost = line.lost_since if line.lost_since is not None else lost
-        now = _connections(wire)
-        if now != before and line.lost_since is None:
-            told = "the connection was replaced by another one"
-            if lost is not None:
-                told = f"the connection was lost, and is back after {trio.current_time() - lost:.1f} s"
-            note(told)
-            before, lost = now, None
+        watcher.look()
 
 
-def _connections(wire: Client) -> tuple[int, int]:
-    statistics = wire.line.statistics()
-    return statistics.ways, statistics.current.connections
+@attrs.define
+class _Watcher:
+    line: Line
+    note: Callable[[str], None]
+    _before: tuple[int, int] = attrs.field(init=False)
+    _lost: float | None = None
+    _told: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self._before = self._connections()
+
+    def look(self) -> None:
+        now, since = trio.current_time(), self.line.lost_since
+        if since is not None:
+            self._lost = since
+            if not self._told and now - since > LONG:
+                self._told = True
+                self.note("the connection is lost, and is opened again when it is needed")
+        elif (connections := self._connections()) != self._before:
+            replaced = "the connection was replaced by another one"
+            lost = self._lost
+            self.note(replaced if lost is None else f"the connection was lost, and is back after {now - lost:.1f} s")
+            self._before, self._lost, self._told = connections, None, False
+
+    def _connections(self) -> tuple[int, int]:
+        statistics = self.line.statistics()
+        return statistics.ways, statistics.current.connections

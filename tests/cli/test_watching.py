@@ -18,6 +18,7 @@ class FakeLine:
     lost_since: float | None = None
     ways: int = 1
     connections: int = 1
+    remembers: bool = True
 
     @property
     def line(self) -> FakeLine:
@@ -61,3 +62,10 @@ async def test_a_connection_that_was_replaced_in_time(autojump_clock: MockClock)
         await trio.sleep(1)
         nursery.cancel_scope.cancel(reason="the test is over")
     assert said == ["the connection was replaced by another one"]
+
+
+async def test_no_connection_at_all(autojump_clock: MockClock) -> None:
+    said = list[str]()
+    with trio.move_on_after(10):
+        await watch_connection(cast(Any, FakeLine(remembers=False)), said.append)
+    assert said == ["the server takes no WebSocket: everything goes over HTTP"]

@@ -1,4 +1,4 @@
-"""Says when the connection was lost and is back, in one line; in two if it takes long.
+"""Says when the connection was lost and is back, in one line; in two if it takes long. And that it is none, over HTTP.
 
 The client tells nobody that it reconnects, since nobody needs to know; so its figures are looked at, now and then.
 """
@@ -29,6 +29,8 @@ async def watch_connection(wire: Client, note: Callable[[str], None]) -> None:
         wire: whose.
         note: told of each change.
     """
+    if not wire.line.current.remembers:
+        note("the server takes no WebSocket: everything goes over HTTP")
     watcher = _Watcher(wire.line, note)
     while True:
         await trio.sleep(BEAT)

@@ -22,7 +22,7 @@ from agentwire.cli.app import main
 from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.lines import Lines, LineWriter
 from agentwire.cli.reaching import Settings
-from agentwire.cli.run import Job, Report
+from agentwire.cli.run import Job, Plan, Report
 from agentwire.cli.run_events import TYPES, VERSION, JsonReport
 from agentwire.cli.run_view import RunView
 from agentwire.cli.terminal import Screen
@@ -51,6 +51,26 @@ async def hang() -> str:
         time.sleep(120)
 """
 
+DEADLY = """
+import os, signal
+
+def done(what):
+    with open("done", "a") as file:
+        file.write(what + " ")
+
+async def note() -> str:
+    "Note something."
+    done("note")
+    return "noted"
+
+async def die() -> str:
+    "End this process."
+    done("die")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+tools = [note, die]
+"""
+
 
 @asynccontextmanager
 async def server_of(engine: Engine, **options: Any) -> AsyncGenerator[Server]:
@@ -69,12 +89,12 @@ class Seat:
         self.screen = Screen(answers, notes)
 
     async def run(
-        self, url: str, *words: str, tools: Sequence[Callable[..., Any]] = (), report: Report | None = None
+        self, url: str, *words: str, tools: Sequence[Callable[..., Any]] = (), report: Report | None = None, **plan: Any
     ) -> int:
         settings = Settings(url, tools=tuple(LocalTool.of(tool) for tool in tools))
         interrupts = Interrupts(self.screen.note, leave=lambda: pytest.fail("nobody asked for that"))
         return await Job(
-            settings, words, 5, report or RunView(self.screen), interrupts, Lines(0), self.screen.aside
+            settings, Plan(words, 5), report or RunView(self.screen), interrupts, Lines(0), self.screen.aside
         ).run()
 
 
@@ -143,6 +163,18 @@ async def _said(process: Any, text: bytes) -> None:
         piece = await process.stderr.receive_some()
         assert piece, said
         said += piece
+
+
+async def test_a_process_that_dies_goes_on_from_its_journal(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(DEADLY, encoding="utf-8")
+    command = ("run", "--journal", "j.db", "--key", "job", "--tools", "mine:tools", "1. Call note. 2. Call die.")
+    first = await run_command(*command, cwd=tmp_path)
+    assert (first.code, first.out) == (-signal.SIGKILL, "")
+    second = await run_command(*command, cwd=tmp_path)
+    assert second.code == 0
+    assert "noted" in second.out
+    assert "died before it said what came of it" in second.out
+    assert (tmp_path / "done").read_text(encoding="utf-8") == "note die "
 
 
 def test_nobody_reads_the_json() -> None:
@@ -274,11 +306,18 @@ async def test_a_turn_that_was_lost_is_told(tmp_path: Path) -> None:
 CANNOT = {
     "nothing to do": ((), 2, "UserError", "there is nothing to do"),
     "nobody there": (("ws://127.0.0.1:1/v1", "hi"), 1, "ConnectFailed", "cannot connect to ws://127.0.0.1:1/v1"),
-    "no address": (("wss://", "hi"), 2, "UserError", "is not the address of a server"),
+    "no address": (("wss://", "hi"), 2, "LocalProtocolError", "is not the address of a server"),
     "no such option": (("--modle=x", "hi"), 2, "UserError", "there is no option --modle"),
     "no module": (("--tools", "not_here:x", "hi"), 2, "UserError", "no module 'not_here'"),
     "no key": (("--key-file", "/nowhere", "hi"), 2, "UserError", "cannot read /nowhere"),
-    "no turns": (("--max-turns", "0", "hi"), 2, "UserError", "max_turns must be at least 1"),
+    "no name in the journal": (("--journal", "j.db", "hi"), 2, "UserError", "--key NAME belong together"),
+    "no place for a journal": (
+        ("--journal", "/no/j", "--key", "k", "hi"),
+        2,
+        "JournalError",
+        "cannot open the journal",
+    ),
+    "no turns": (("--max-turns", "0", "hi"), 2, "LocalProtocolError", "max_turns must be at least 1"),
 }
 
 

@@ -26,11 +26,11 @@ from agentwire.cli.run_events import JsonReport
 from agentwire.cli.run_view import RunView
 from agentwire.cli.terminal import Screen
 from agentwire.cli.watching import watch_connection
-from agentwire.client import Client, Run, RunSummary, Step
+from agentwire.client import Client, JournalError, Run, RunSummary, Step
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
 from agentwire.runtime.groups import open_flat_nursery
 
-__all__ = ["Job", "Report", "run"]
+__all__ = ["Job", "Plan", "Report", "run"]
 
 STDIN: Final = "-"
 """The word that stands for what is on stdin."""
@@ -68,6 +68,8 @@ def run(
     instructions: str | None = None,
     max_turns: int = MAX_TURNS,
     key_file: str | None = None,
+    journal: str | None = None,
+    key: str | None = None,
     json: bool = False,
 ) -> int:
     """Run one agent; see ``agentwire run --help``.
@@ -82,6 +84,9 @@ def run(
         max_turns: most turns of the model; the default is 50.
         key_file: file whose first line is the API key. The environment's AGENTWIRE_API_KEY, or OPENAI_API_KEY for
             OpenAI's own servers, is the other way.
+        journal: file in which the run is written down. Started again with the same --journal, --key, task and tools, it
+            goes on where it was, and no tool runs twice.
+        key: the run's name in the journal.
         json: tell everything as JSON, one object a line on stdout.
     """
     screen = Screen.of_process()
@@ -89,7 +94,8 @@ def run(
     try:
         url, rest = split_url(words)
         settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
-        job = Job(settings, _checked(rest), max_turns, report, Interrupts(screen.note), Lines(0), screen.aside)
+        plan = Plan(_checked(rest), max_turns, journal, key)
+        job = Job(settings, plan, report, Interrupts(screen.note), Lines(0), screen.aside)
         return trio.run(job.run)
     except AgentwireError as error:
         trio.run(report.failed, error)
@@ -110,14 +116,37 @@ def _checked(words: Sequence[str]) -> Sequence[str]:
     return words
 
 
+@attrs.frozen
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        words: the task, in which a word may stand for what is on stdin.
+        max_turns: most turns of the model.
+        journal: the file in which the run is written down.
+        key: its name there.
+
+    Raises:
+        UserError: there is a journal without a key, or a key without a journal.
+    """
+
+    words: Sequence[str]
+    max_turns: int = MAX_TURNS
+    journal: str | None = None
+    key: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.journal is None) != (self.key is None):
+            raise UserError("--journal FILE and --key NAME belong together: the key is the run's name in the file")
+
+
 @attrs.define
 class Job:
     """One run, from the command line to its end.
 
     Attributes:
         settings: whom to ask, and how.
-        words: the task, in which a word may stand for what is on stdin.
-        max_turns: most turns of the model.
+        plan: what is to be done.
         report: who is told.
         interrupts: what Ctrl-C does.
         lines: stdin.
@@ -125,8 +154,7 @@ class Job:
     """
 
     settings: Settings
-    words: Sequence[str]
-    max_turns: int
+    plan: Plan
     report: Report
     interrupts: Interrupts
     lines: Lines
@@ -154,22 +182,21 @@ class Job:
             await self.report.started(url, self.settings)
             try:
                 return await self._work(wire, task)
-            except LocalProtocolError as error:
-                raise UserError(str(error)) from error
             except AgentwireError as error:
-                raise CommandFailed(str(error)) from error
+                raise self._told(error) from error
 
     async def _task(self) -> str:
         """The words, with what is on stdin in the place of its word."""
-        if STDIN not in self.words:
-            return " ".join(self.words)
+        words = self.plan.words
+        if STDIN not in words:
+            return " ".join(words)
         if sys.stdin is not None and sys.stdin.isatty():
             self.interrupts.note("type the task; Ctrl-D ends it")
         read: list[str] = []
         while (line := await self.lines.next()) is not None:
             read.append(line)
-        at = self.words.index(STDIN)
-        parts = (" ".join(self.words[:at]), "\n".join(read), " ".join(self.words[at + 1 :]))
+        at = words.index(STDIN)
+        parts = (" ".join(words[:at]), "\n".join(read), " ".join(words[at + 1 :]))
         task = "\n\n".join(part for part in parts if part.strip())
         if not task:
             raise UserError("there is nothing to do: stdin was empty")
@@ -178,12 +205,13 @@ class Job:
     async def _work(self, wire: Client, task: str) -> int:
         """Cancelled, the run is left; the connection still says goodbye, so that the server is not left waiting."""
         code = INTERRUPTED
-        options: dict[str, Any] = {"instructions": self.settings.instructions, "max_turns": self.max_turns}
+        plan = self.plan
+        options: dict[str, Any] = {"max_turns": plan.max_turns, "journal": plan.journal, "key": plan.key}
         with self.interrupts.cancelling() as scope:
             async with open_flat_nursery() as nursery:
                 nursery.start_soon(self.report.keep)
                 nursery.start_soon(watch_connection, wire, self.aside)
-                async with wire.run(task, **options) as run:
+                async with wire.run(task, instructions=self.settings.instructions, **options) as run:
                     self._run = run
                     async for step in run:
                         await self.report.step(step)
@@ -192,6 +220,11 @@ class Job:
         if scope.cancelled_caught:
             await self._cancelled()
         return code
+
+    def _told(self, error: AgentwireError) -> AgentwireError:
+        """For the person: what could not be tried at all is something to put right, anything else has failed."""
+        untried = LocalProtocolError if self._run is not None else (LocalProtocolError, JournalError)
+        return UserError(str(error)) if isinstance(error, untried) else CommandFailed(str(error))
 
     async def _cancelled(self) -> None:
         await self.report.cancelled(self._run.summary() if self._run is not None else None)

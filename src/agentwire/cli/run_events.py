@@ -29,6 +29,7 @@ from agentwire.client import (
     TurnStarted,
 )
 from agentwire.protocol.codec import encode_json
+from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.items import CustomToolCall, FunctionCall
 from agentwire.protocol.response import Usage
 
@@ -113,7 +114,7 @@ class JsonReport:
 
     async def failed(self, error: Exception) -> None:
         """It cannot go on, or could not begin."""
-        cause = error if isinstance(error, UserError) else error.__cause__ or error
+        cause = error.__cause__ if isinstance(error.__cause__, AgentwireError) else error
         facts = {name: getattr(cause, name) for name in ("code", "status", "param") if hasattr(cause, name)}
         if hasattr(cause, "fate"):
             facts["fate"] = cause.fate.name.lower()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import trio
 
+import agentwire
 from tests.cli.kit import environment, serving
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -16,12 +20,15 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 pytestmark = pytest.mark.socket
 
 
-async def run_example(name: str, *arguments: str, python: Path | str = sys.executable) -> str:
-    """What an example prints, within a minute; it must end well."""
+async def run_example(
+    name: str, *arguments: str, python: Path | str = sys.executable, modules: Sequence[ModuleType] = ()
+) -> str:
+    """What an example prints, within a minute; it must end well. It finds these modules besides those that it has."""
+    paths = os.pathsep.join(str(Path(module.__file__ or "").parent.parent) for module in modules)
     with trio.fail_after(60):
         ran = await trio.run_process(
             [python, EXAMPLES / name, *arguments],
-            env=environment(),
+            env=environment({"PYTHONPATH": paths} if modules else None),
             capture_stdout=True,
             stderr=subprocess.STDOUT,
             check=False,
@@ -52,6 +59,19 @@ async def test_agent_with_a_task_of_its_own() -> None:
     assert "2 turns" in said
 
 
+async def test_plain_python() -> None:
+    async with serving("--port", "0") as server:
+        said = await run_example("plain_python.py", server.where["http"])
+    assert 'weather: {"city":"Oslo","sky":"sunny","celsius":21}' in said
+    assert said.splitlines()[-1].startswith("2 turns, ")
+
+
+async def test_in_asyncio() -> None:
+    async with serving("--port", "0") as server:
+        said = await run_example("in_asyncio.py", server.where["http"])
+    assert [city in line for city, line in zip(("Paris", "Oslo"), said.splitlines(), strict=True)] == [True, True]
+
+
 async def test_server_tools() -> None:
     said = await run_example("server_tools.py")
     assert 'the server ran look_up({"fruit":"apples"}): 12' in said
@@ -69,6 +89,15 @@ async def test_mcp_approval() -> None:
 async def test_openai_sdk(openai_python: Path) -> None:
     async with serving("--port", "0") as server:
         said = await run_example("openai_sdk.py", server.where["http"], python=openai_python)
+    assert said.startswith('get_weather({"city":"Paris"})\n')
+    assert "sunny" in said
+
+
+@pytest.mark.peer
+async def test_drop_in(openai_python: Path) -> None:
+    async with serving("--port", "0") as server:
+        url = server.where["http"]
+        said = await run_example("drop_in.py", url, python=openai_python, modules=(agentwire, trio))
     assert said.startswith('get_weather({"city":"Paris"})\n')
     assert "sunny" in said
 

@@ -156,9 +156,10 @@ async def test_a_key_from_a_file_and_from_the_environment(tmp_path: Path) -> Non
 # Within this process
 
 
-async def test_ctrl_c_cancels_the_answer_and_the_conversation_goes_on() -> None:
+@pytest.mark.parametrize("extensions", [(), EXTENSIONS], ids=["none", "all"])
+async def test_ctrl_c_cancels_the_answer_and_the_conversation_goes_on(extensions: Sequence[str]) -> None:
     with trio.fail_after(30):
-        async with server_of(slow) as server, trio.open_nursery() as nursery:
+        async with server_of(slow, extensions=extensions) as server, trio.open_nursery() as nursery:
             seat = Seat(server.url)
             nursery.start_soon(seat.run)
             seat.type("first\n")
@@ -167,7 +168,8 @@ async def test_ctrl_c_cancels_the_answer_and_the_conversation_goes_on() -> None:
             await seat.shows("3 items.")
             signal.raise_signal(signal.SIGINT)
             await seat.shows("cancelled")
-            await wait_until(lambda: not server.statistics().running)
+            if extensions:
+                await wait_until(lambda: not server.statistics().running)
             seat.type("last\n")
             await seat.shows("4 items.")
             seat.leave()

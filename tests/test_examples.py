@@ -119,6 +119,9 @@ def test_none_is_left_out() -> None:
     tested = {
         "minimal_engine.py",
         "agent.py",
+        "drop_in.py",
+        "in_asyncio.py",
+        "plain_python.py",
         "server_tools.py",
         "mcp_approval.py",
         "mcp_server.py",

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from agentwire.client.dropin.clients import http_client as http_client
     from agentwire.client.journal.contract import JournalError as JournalError
     from agentwire.client.journal.file import open_journal as open_journal
-    from agentwire.client.outcomes import CallUnknown as CallUnknown
     from agentwire.client.lane import Lane as Lane
+    from agentwire.client.outcomes import CallUnknown as CallUnknown
     from agentwire.client.outcomes import RunLost as RunLost
     from agentwire.client.outcomes import TurnsExhausted as TurnsExhausted
     from agentwire.client.run import Run as Run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,9 +22,16 @@ pytestmark = pytest.mark.socket
 
 
 async def run_example(
-    name: str, *arguments: str, python: Path | str = sys.executable, modules: Sequence[ModuleType] = ()
+    name: str,
+    *arguments: str,
+    python: Path | str = sys.executable,
+    modules: Sequence[ModuleType] = (),
+    ends: int = 0,
 ) -> str:
-    """What an example prints, within a minute; it must end well. It finds these modules besides those that it has."""
+    """What an example prints, within a minute; it must end well, or as it is meant to.
+
+    It finds these modules besides those that it has.
+    """
     paths = os.pathsep.join(str(Path(module.__file__ or "").parent.parent) for module in modules)
     with trio.fail_after(60):
         ran = await trio.run_process(
@@ -33,7 +41,7 @@ async def run_example(
             stderr=subprocess.STDOUT,
             check=False,
         )
-    assert ran.returncode == 0, ran.stdout.decode()
+    assert ran.returncode == ends, ran.stdout.decode()
     return ran.stdout.decode()
 
 
@@ -70,6 +78,18 @@ async def test_in_asyncio() -> None:
     async with serving("--port", "0") as server:
         said = await run_example("in_asyncio.py", server.where["http"])
     assert [city in line for city, line in zip(("Paris", "Oslo"), said.splitlines(), strict=True)] == [True, True]
+
+
+async def test_journal(tmp_path: Path) -> None:
+    async with serving("--port", "0") as server:
+        where = (server.where["ws"], str(tmp_path))
+        assert await run_example("journal.py", *where, "2", ends=-signal.SIGKILL) == "sent to Ada\n"
+        said = await run_example("journal.py", *where)
+        assert await run_example("journal.py", *where) == said[said.rindex("\nthe process that ran") :]
+    assert said.startswith("sent to Edsger\nReport")
+    assert "Nobody knows whether the call took effect" in said
+    assert said.endswith("4 turns in all\n")
+    assert (tmp_path / "outbox.txt").read_text() == "Ada\nGrace\nEdsger\n"
 
 
 async def test_server_tools() -> None:

@@ -65,7 +65,7 @@ def watch_writes(moment: Callable[[], None]) -> None:
         await append(*args)
         moment()
 
-    FileJournal._append = watched  # type: ignore[method-assign]
+    FileJournal._append = watched  # type: ignore[assignment,method-assign]
 
 
 def fork(life: Callable[[], None]) -> int:

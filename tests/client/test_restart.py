@@ -23,6 +23,8 @@ from agentwire.client import (
     ToolLike,
     TurnsExhausted,
 )
+from agentwire.client.repeating import Repeat
+from agentwire.link import Fate
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.items import FunctionCall
 from agentwire.runtime.policies import Cancel
@@ -141,6 +143,38 @@ async def test_a_turn_that_died_without_a_call_is_asked_again(autojump_clock: Mo
 
     async with connected(serve) as wire, wire.run("Go.", tools=[tools.note], journal=journal, key="k") as run:
         await run.finish()
+
+
+@pytest.mark.parametrize("repeat", ["safe", "always"])
+async def test_a_turn_that_leaves_traces_is_not_asked_for_twice(autojump_clock: MockClock, repeat: Repeat) -> None:
+    """Not even by another process, unless all may be repeated."""
+    journal = MemoryJournal()
+    asked: list[Json] = []
+
+    async def vanish(peer: Peer) -> None:
+        asked.append(await peer.request())
+        await trio.aclose_forcefully(peer.stream)
+
+    async def serve(peer: Peer) -> None:
+        asked.append(await peer.answer(*text_turn("resp_2", "done")))
+
+    for number in range(2):
+        async with (
+            connected(vanish, on_disconnect=Cancel()) as wire,
+            wire.run("Go.", journal=journal, key="k", store=True) as run,
+        ):
+            with pytest.raises(RunLost) as caught:
+                await run.finish()
+        assert caught.value.fate is Fate.UNKNOWN
+        assert len(asked) == 1
+        assert ("the process that asked for this turn died" in str(caught.value)) == (number == 1)
+    async with connected(serve, repeat=repeat) as wire, wire.run("Go.", journal=journal, key="k", store=True) as run:
+        if repeat == "always":
+            await run.finish()
+        else:
+            with pytest.raises(RunLost):
+                await run.finish()
+    assert len(asked) == (2 if repeat == "always" else 1)
 
 
 async def test_a_run_that_is_over_is_told_at_once(autojump_clock: MockClock) -> None:

@@ -8,6 +8,7 @@ sake.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 import trio
@@ -49,6 +50,8 @@ from agentwire.protocol.tools import AUTO
 from agentwire.runtime.policies import Cancel
 
 __all__ = ["Driver"]
+
+DIED: Final = "the process that asked for this turn died"
 
 
 class Driver:
@@ -161,6 +164,8 @@ class Driver:
         elif calls:
             await self._calls.idle()
             await self._answer(calls)
+        elif journal.asked and not self._means.repeats.permits(self._plan.request):
+            raise self._lost(RequestLost(ConnectionEnded(cause=DIED), fate=Fate.UNKNOWN))
         return journal.response is not None
 
     async def _answer(self, calls: Sequence[Call]) -> None:
@@ -177,6 +182,8 @@ class Driver:
         """One turn of the model; returns the calls to be answered, which may still run."""
         self.reached.turns += 1
         self.reached.turn = None
+        if not self._means.repeats.permits(settings):
+            await self._journal.asking()
         try:
             async with self._means.ask(self._history.prompt(settings), lease=self._lease) as turn:
                 self.reached.turn = turn

@@ -49,7 +49,8 @@ async def restore(journal: RunJournal, plan: Plan, calls: Calls) -> Sequence[Cal
     """
     items = journal.items
     answered = {call_id for item in items if (call_id := answered_call(item)) is not None}
-    waiting = [call for call in calls_of(items) if call.call_id not in answered]
+    over = journal.response is not None
+    waiting = [] if over else [call for call in calls_of(items) if call.call_id not in answered]
     unknown = [call for call in waiting if _is_unknown(journal, plan, call)]
     if unknown and plan.unknown == "raise":
         raise CallUnknown(tuple(unknown))

@@ -18,6 +18,7 @@ from agentwire.protocol.response import Response
 
 __all__ = [
     "Answered",
+    "Asked",
     "Began",
     "Ended",
     "Entry",
@@ -60,6 +61,10 @@ class Instead(_Entry):
     items: msgspec.Raw
 
 
+class Asked(_Entry):
+    """The model is asked for a turn that must not be asked for twice."""
+
+
 class Answered(_Entry):
     """Calls were answered with what they had come to."""
 
@@ -99,7 +104,7 @@ class Over(_Entry):
     response: msgspec.Raw
 
 
-Entry: TypeAlias = Began | Said | Instead | Answered | Started | Withdrawn | Finished | Ended | Over
+Entry: TypeAlias = Began | Said | Instead | Asked | Answered | Started | Withdrawn | Finished | Ended | Over
 
 _DECODER: Final = msgspec.json.Decoder(Entry)
 _ENCODER: Final = msgspec.json.Encoder()

@@ -42,6 +42,7 @@ class RunJournal:
         began: whether the run was begun before, by a process that is gone or by a run that was left.
         context: what was said before the run, if only its client knew that.
         items: what was said in it, oldest first, its input included.
+        asked: whether the model was asked for a turn of which nothing came, and which must not be asked for twice.
         turns: of the model, that have ended.
         usage: of these.
         response: what it came to, if it is over.
@@ -51,6 +52,7 @@ class RunJournal:
         self.began = False
         self.context: tuple[Item, ...] = ()
         self.items: list[Item] = []
+        self.asked = False
         self.turns = 0
         self.usage = Usage()
         self.response: Response | None = None
@@ -96,6 +98,16 @@ class RunJournal:
             self._note(began)
         elif (_normal(began.input), continues) != (self._given, self._continues):
             raise JournalMismatch(self._key)
+
+    async def asking(self) -> None:
+        """The model is about to be asked for a turn that must not be asked for twice; on return that is on the disk.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        if self._log is not None:
+            self._note(entries.Asked())
+            await self._commit()
 
     def heard(self, items: Sequence[Item]) -> None:
         """The model's turn has said these items so far, and one of them is a call that is about to run."""
@@ -216,6 +228,7 @@ class RunJournal:
         self._count += 1
 
     def _read(self, entry: Entry) -> None:
+        self.asked = isinstance(entry, entries.Asked)
         match entry:
             case entries.Began():
                 self.began = True

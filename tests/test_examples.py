@@ -141,6 +141,7 @@ def test_none_is_left_out() -> None:
         "agent.py",
         "drop_in.py",
         "in_asyncio.py",
+        "journal.py",
         "plain_python.py",
         "server_tools.py",
         "mcp_approval.py",

@@ -156,6 +156,31 @@ async def test_an_idle_wire_writes_at_once_and_a_busy_one_leaves_it_to_the_write
         filtered.fail("test")
 
 
+async def test_a_hurry_writes_what_the_writer_was_woken_for_and_nothing_else(autojump_clock: object) -> None:
+    filtered, peer, letters = opened()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write, filtered, letters)
+        await trio.testing.wait_all_tasks_blocked()
+        letters.waiting.append(b"one")
+        filtered.hurry()
+        assert letters.taken == 0, "nobody said that there was something"
+        filtered.kick()
+        letters.waiting.append(b"two")
+        filtered.kick()
+        assert letters.taken == 1, "the writer was woken"
+        letters.waiting.append(b"three")
+        filtered.hurry()
+        assert (letters.taken, filtered.statistics().writes) == (3, 2)
+        letters.waiting.append(b"four")
+        filtered.hurry()
+        assert letters.taken == 3, "once is enough: the writer is about to run"
+        await trio.testing.wait_all_tasks_blocked()
+        assert parsed(await peer.receive_some()) == [b"one", b"two", b"three", b"four"]
+        filtered.fail("test")
+        filtered.hurry()
+        assert letters.taken == 4
+
+
 async def test_an_offer_is_taken_by_an_idle_wire_alone(autojump_clock: object) -> None:
     filtered, peer, _ = opened(network(capacity=10).pair())
     assert filtered.offer(b'{"a":1}')

@@ -427,6 +427,9 @@ class Wire(Protocol):
     def kick(self) -> None:
         """There is something to send: one non-blocking write now if nobody else writes, the writer does the rest."""
 
+    def hurry(self) -> None:
+        """Nothing more comes for the moment: write now what the writer has been woken for and has not come to yet."""
+
     def offer(self, event: bytes) -> bool:
         """Write this one message now, if nothing else waits and nobody writes; False, and nothing done, otherwise.
 

@@ -126,7 +126,7 @@ class OpenPart(Pieces):
     def final(self) -> Part:
         """The part with all that was said."""
         part = self.kind.make("".join(self.pieces))
-        if isinstance(part, OutputText):
+        if isinstance(part, OutputText) and (self.annotations or self.logprobs):
             return attrs.evolve(part, annotations=tuple(self.annotations), logprobs=tuple(self.logprobs))
         return part
 

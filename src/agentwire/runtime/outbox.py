@@ -83,6 +83,11 @@ class Outbox:
         if self._wire is not None:
             self._wire.kick()
 
+    def hurry(self) -> None:
+        """A turn is over, and what it has said last need not wait for more to come."""
+        if self._wire is not None and self._ring:
+            self._wire.hurry()
+
     def reply(self, event: bytes) -> None:
         """Say something that belongs to no turn; unheard if nobody is connected. A large reply passes alone.
 

@@ -355,6 +355,7 @@ class Session:
             except Exception as exception:  # noqa: BLE001 - our own fault: this turn's, and nobody else's
                 self._crash(turn, exception)
             turn.window.close()
+            self.outbox.hurry()
             await turn.window.drained()
         except BaseExceptionGroup as group:
             _, faults = group.split(trio.Cancelled)

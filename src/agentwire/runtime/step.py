@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import attrs
 import trio
@@ -102,7 +102,7 @@ class Step:
         self._finish = Finish()
         self._error: RequestError | None = None
         self._overflowed = False
-        self._engine = trio.CancelScope()
+        self._engine = None if rules.parallel else trio.CancelScope()
         self._halted = False
         self._out: TurnOut | None = None
         self._interrupted = False
@@ -168,7 +168,7 @@ class Step:
     async def _run_engine(self, engine: Engine, ask: Ask, out: TurnOut) -> None:
         finish: Finish | None = None
         try:
-            with self._engine:
+            with self._engine or nullcontext():
                 finish = await engine(ask, out)
             if finish is not None and not isinstance(finish, Finish):
                 raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
@@ -197,6 +197,7 @@ class Step:
             self._scope.cancel(reason=f"the response has its {limits.response_bytes} bytes")
 
         def halt() -> None:
+            assert self._engine is not None
             self._halted = True
             self._engine.cancel(reason="the client takes one call at a time (parallel_tool_calls is false)")
 

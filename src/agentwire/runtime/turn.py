@@ -29,7 +29,6 @@ from agentwire.runtime.counting import count_tokens, items_tokens
 from agentwire.runtime.equipment import Equipment
 from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
-from agentwire.runtime.selecting import Selection
 from agentwire.runtime.service import Service
 from agentwire.runtime.step import Step, told_faults
 from agentwire.runtime.telling import event_parts
@@ -100,7 +99,7 @@ class Turn:
         self._memo = Memo()
         self._parent: Node | None = None
         self._context = Context(service, window, self._output)
-        self._equipment = Equipment(service, window, self._output, Selection())
+        self._equipment: Equipment  # once its request has been read
         self._used = 0
         self._step: Step | None = None
         self._aside: trio.CancelScope | None = None

@@ -36,7 +36,7 @@ class Outgoing(abc.ABC):
 
     __slots__ = (
         "_bytes_out", "_closing", "_control", "_flushed", "_framing", "_heard", "_idle", "_limits", "_now", "_parked",
-        "_residue", "_source", "_stream", "_stuck", "_writes", "_written", "ended",
+        "_residue", "_source", "_stream", "_stuck", "_woken", "_writes", "_written", "ended",
     )  # fmt: skip
 
     def __init__(self, stream: ByteStream, *, limits: Limits, framing: Framing) -> None:
@@ -47,6 +47,7 @@ class Outgoing(abc.ABC):
         self._now = trio.lowlevel.current_clock().current_time  # what trio.current_time() asks, without the way there
         self._heard = self._now()
         self._idle = False  # True while nobody writes: the writer, if there is one, is parked and has not been woken
+        self._woken = False  # True from when the writer is woken until it runs; then nobody writes, either
         self._closing = False  # either side has said goodbye: no more messages
         self._stuck = False
         self._source: ByteSource | None = None
@@ -97,6 +98,12 @@ class Outgoing(abc.ABC):
             if whole and self._has_messages():
                 self._wake()
 
+    def hurry(self) -> None:
+        """Write now what the writer has only been woken for; see `Wire.hurry`."""
+        if self._woken and self.ended is None and (data := self._next()):
+            self._woken = False
+            self._send_now(data, self._now())
+
     def _send_now(self, data: bytes | memoryview, now: float) -> bool:
         """One non-blocking send; what it does not take is the writer's. True if it took everything."""
         try:
@@ -119,6 +126,7 @@ class Outgoing(abc.ABC):
         if not self._parked:
             return False
         self._idle = False
+        self._woken = True
         self._parked.unpark_all()
         return True
 
@@ -145,7 +153,7 @@ class Outgoing(abc.ABC):
         self._source = source
         try:
             while self.ended is None:
-                self._idle = False
+                self._idle = self._woken = False
                 while data := self._next():
                     await self._write(data)
                 self._flushed.set()

@@ -2,7 +2,8 @@
 
 agentwire is a row for each of its engines, ``agentic-api`` is vLLM's gateway in Rust, and LiteLLM's proxy runs its
 *managed* mode, in which it serves the WebSocket itself. The first two keep stored responses in SQLite files; LiteLLM
-keeps a conversation with its connection alone. Peers that are not installed are left out, and that is said.
+keeps a conversation with its connection alone. Two relays that do nothing for a client show what Trio itself costs.
+Peers that are not installed are left out, and that is said.
 
 ``python -m benchmarks.gateway.contestants ENGINE PORT URL FILE`` serves one of agentwire's engines.
 """
@@ -98,6 +99,12 @@ def agentwire_command(engine: str, upstream: int, port: int, folder: Path) -> li
     return [sys.executable, "-m", "benchmarks.gateway.contestants", engine, str(port), url, file]
 
 
+def relay_command(kind: str, upstream: int, port: int, _folder: Path) -> list[str]:
+    """A bare relay, which is no gateway, and keeps nothing."""
+    url = f"http://127.0.0.1:{upstream}/v1"
+    return [sys.executable, "-m", "benchmarks.gateway.relays", kind, str(port), url]
+
+
 def agentic_command(upstream: int, port: int, folder: Path) -> list[str]:
     """vLLM's gateway."""
     base, file = f"http://127.0.0.1:{upstream}", f"sqlite://{folder / 'responses.db'}"
@@ -120,6 +127,8 @@ CONTESTANTS: Mapping[str, Contestant] = {
     "agentwire chat": Contestant(partial(agentwire_command, "chat"), "SQLite, before the last event"),
     "agentwire responses": Contestant(partial(agentwire_command, "responses"), "SQLite, before the last event"),
     "agentic-api": Contestant(agentic_command, "SQLite, before the last event"),
+    "bare Trio relay": Contestant(partial(relay_command, "bare"), "nothing"),
+    "trio-websocket relay": Contestant(partial(relay_command, "library"), "nothing"),
     "litellm managed": Contestant(litellm_command, "nothing; a conversation ends with its connection", slow=True),
 }
 

@@ -20,6 +20,8 @@ BARS = (
     ("turn, stored, p90", PEER, 1.2),
 )
 CHAIN_BAR = 1.5
+FLOOR = "bare Trio relay"
+FLOORS = ("paced", "turn, not stored, p50")
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
@@ -40,6 +42,13 @@ def bars(figures: dict[str, Figures]) -> Iterator[tuple[str, str, float, float]]
             yield name, f"turn 200 / turn 1 of a chain, {kind}", ratio(last, first), CHAIN_BAR
 
 
+def floors(figures: dict[str, Figures]) -> Iterator[tuple[str, str, float, float]]:
+    """The bars, measured by what a relay that does nothing but pass events on needs on the same machine."""
+    for measure, peer, most in BARS:
+        if measure in FLOORS and FLOOR in figures and peer in figures:
+            yield FLOOR, f"{measure} / {peer}'s", ratio(figures[FLOOR][measure], figures[peer][measure]), most
+
+
 def show(figures: dict[str, Figures]) -> None:
     """Print it."""
     width = max(map(len, figures))
@@ -49,5 +58,5 @@ def show(figures: dict[str, Figures]) -> None:
             got = values[measure]
             print(f"  {name:{width}} {statistics.median(got):10.1f}   ({min(got):.1f} to {max(got):.1f})")
     print("\nbars")
-    for name, what, times, most in bars(figures):
+    for name, what, times, most in (*bars(figures), *floors(figures)):
         print(f"  {name:{width}} {what:45} {times:6.2f}   at most {most}   {'met' if times <= most else 'MISSED'}")

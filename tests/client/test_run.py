@@ -133,6 +133,27 @@ async def test_what_the_tools_answer_badly_goes_to_the_model(autojump_clock: Moc
         await run.finish()
 
 
+async def test_a_free_text_tool_gets_what_the_model_wrote(autojump_clock: MockClock) -> None:
+    asked = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "c1", "name": "shell", "input": 'ls "a"\n'}
+
+    @tool(free_text={"type": "grammar", "syntax": "regex", "definition": "ls .*"})
+    async def shell(command: str) -> str:
+        """Run a command."""
+        return f"ran {command!r}"
+
+    async def serve(peer: Peer) -> None:
+        request = await peer.answer(*call_turn("resp_1", asked))
+        grammar = {"type": "grammar", "syntax": "regex", "definition": "ls .*"}
+        offered = {"type": "custom", "name": "shell", "description": "Run a command.", "format": grammar}
+        assert request["tools"] == [offered]
+        request = await peer.answer(*text_turn("resp_2", "done"))
+        output = {"type": "custom_tool_call_output", "call_id": "c1", "output": "ran 'ls \"a\"\\n'"}
+        assert request["input"] == [output]
+
+    async with connected(serve) as wire, wire.run("Go.", tools=[shell]) as run:
+        await run.finish()
+
+
 async def test_a_call_id_runs_once(autojump_clock: MockClock) -> None:
     ran: list[str] = []
 

@@ -297,7 +297,7 @@ async def test_an_error_is_told_before_the_goodbye_is_answered(autojump_clock: M
     async with connected(follows(serve), follows(echo)) as (wire, servers):
         before = trio.current_time()
         assert (await wire.respond("Hi")).output_text == "<Hi>"
-        assert trio.current_time() == before
+        assert trio.current_time() < before + 1  # no `close_grace`: a server that talks nonsense is just not hurried
         assert servers.served == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -12,8 +13,9 @@ from trio.testing import MockClock
 
 from agentwire.link import Exchange, Fate, Line, RequestLost, Way, open_line
 from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.hello import HEADER
 from agentwire.testing import MemoryStream, network, no_leaks
-from agentwire.transport.websocket import HandshakeRefused
+from agentwire.transport.websocket import HandshakeRefused, open_server_wire
 from tests.link.lines import ask, echo, follows, leaves, lined, refuses, say
 from tests.link.peer import LIMITS, URL, Peer, created, delta, error, text_turn
 
@@ -232,3 +234,134 @@ async def test_at_the_limit_new_requests_go_elsewhere_and_old_ones_end(autojump_
         await trio.sleep(1)
         assert (old.closed, servers.served) == (10, 2)
         assert line.statistics().draining == 0
+
+
+async def test_an_old_connection_takes_no_new_request(autojump_clock: MockClock) -> None:
+    async with no_leaks(), lined() as (line, servers):
+        assert await say(line) == "<Hi>"
+        await trio.sleep(LIMITS.rotate_after - 1)
+        assert await say(line) == "<Hi>"
+        assert servers.served == 1
+        await trio.sleep(1)
+        assert await say(line, "new") == "<new>"
+        assert (servers.served, line.current.number) == (2, 2)
+        await trio.sleep(1)
+        assert line.statistics().draining == 0
+
+
+async def test_an_old_connection_is_used_on_where_there_is_no_other(autojump_clock: MockClock) -> None:
+    async with no_leaks(), lined(follows(echo), refuses(503), follows(echo)) as (line, servers):
+        await trio.sleep(LIMITS.rotate_after)
+        assert await say(line) == "<Hi>"
+        assert (servers.served, line.current.number) == (2, 1)
+        assert await say(line) == "<Hi>"
+        assert servers.served == 2  # not at each request
+        await trio.sleep(LIMITS.reconnect_longest)
+        assert await say(line) == "<Hi>"
+        assert (servers.served, line.current.number) == (3, 2)
+
+
+async def test_a_goaway_moves_the_next_request(autojump_clock: MockClock) -> None:
+    async def drains(peer: Peer) -> None:
+        peer.say({"type": "agentwire:goaway", "reason": "drain", "seconds": 30})
+        await echo(peer)
+
+    async with no_leaks(), lined(follows(drains), follows(echo)) as (line, servers):
+        await trio.sleep(1)
+        assert await say(line) == "<Hi>"
+        assert (servers.served, line.current.number) == (2, 2)
+
+
+# What a server says when it refuses or ends a connection
+
+
+async def test_a_server_that_says_when_to_come_back_is_believed(autojump_clock: MockClock) -> None:
+    times: list[float] = []
+
+    async def busy(stream: MemoryStream) -> None:
+        times.append(trio.current_time())
+        await refuses(503, "retry-after: 20")(stream)
+
+    async with no_leaks(), lined(follows(breaks), busy, follows(echo), resume_within=60) as (line, _):
+        await lose(line)
+        lost = trio.current_time()
+        assert await say(line) == "<Hi>"
+        assert times == [lost]
+        assert trio.current_time() == lost + 20
+
+
+async def test_the_first_connection_waits_for_a_busy_server(autojump_clock: MockClock) -> None:
+    async with no_leaks(), lined(refuses(429, "retry-after: 7"), follows(echo), resume_within=60) as (line, _):
+        assert trio.current_time() == 7
+        assert await say(line) == "<Hi>"
+
+
+@pytest.mark.parametrize(("told", "within"), [("retry-after: 31", 60), ("retry-after: 20", 10)])
+async def test_a_server_that_asks_for_too_much_is_given_up(autojump_clock: MockClock, told: str, within: float) -> None:
+    async with no_leaks(), lined(follows(breaks), refuses(503, told), resume_within=within) as (line, servers):
+        await lose(line)
+        before = trio.current_time()
+        with pytest.raises(HandshakeRefused, match="503"):
+            await line.way()
+        assert trio.current_time() == before
+        assert servers.served == 2
+
+
+async def test_a_server_that_is_only_there_to_reject_is_not_asked_again_at_once(autojump_clock: MockClock) -> None:
+    async def rejects(peer: Peer) -> None:
+        await peer.request()
+        await peer.wire.close(1008, "no credit")
+
+    async with no_leaks(), lined(follows(rejects), follows(echo), resume_within=60) as (line, servers):
+        assert (await lose(line)).rejected
+        with pytest.raises(ConnectionEnded, match="1008 no credit"):
+            await line.way()
+        assert servers.served == 1
+        await trio.sleep(LIMITS.reconnect_longest)
+        assert await say(line) == "<Hi>"
+
+
+async def test_connections_that_bring_nothing_are_ever_further_apart(autojump_clock: MockClock) -> None:
+    times: list[float] = []
+
+    async def crashes(peer: Peer) -> None:
+        times.append(trio.current_time())
+        await peer.request()
+        peer.stream.reset()
+
+    async with no_leaks(), lined(follows(crashes), resume_within=30) as (line, _):
+        with suppress(ConnectionEnded):
+            while len(times) < 100:
+                await lose(line)
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert sum(pauses) <= 30
+    assert 5 < len(times) < 20
+    assert max(pauses) > 2
+
+
+# Telling
+
+
+async def test_whoever_listens_is_told_of_each_change(autojump_clock: MockClock) -> None:
+    told: list[tuple[int, bool]] = []
+    async with no_leaks(), lined(follows(breaks), leaves, follows(echo)) as (line, _):
+        line.listen(lambda: told.append((line.current.number, line.lost_since is None)))
+        await lose(line)
+        assert told == [(1, False)]
+        assert await say(line) == "<Hi>"
+        assert told == [(1, False), (2, True)]
+
+
+async def test_a_server_that_promises_a_session_and_says_nothing_is_left(autojump_clock: MockClock) -> None:
+    async def promises(stream: MemoryStream) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive_some()
+        async with open_server_wire(stream, head, headers=[(HEADER, "sessions")], limits=LIMITS) as wire:
+            with suppress(ConnectionEnded):
+                await wire.receive()
+
+    async with no_leaks(), lined(promises, follows(echo), resume_within=60) as (line, _):
+        lost = await lose(line)
+        assert (lost.fate, lost.cause) == (Fate.NEVER_SENT, "no word of the session within 10 s")
+        assert await say(line) == "<Hi>"

@@ -69,13 +69,15 @@ class Patience:
     """How long a connection is sought.
 
     Attributes:
-        until: Trio's time after which no other attempt is begun; the first is made in any case.
+        until: Trio's time after which no other attempt is begun; the first is made in any case, if none has failed.
         failures: attempts that have failed before, so that the pauses are as long already.
+        error: what the last one of these failed with.
         asked: until when another attempt is begun if the server asks for that, and for nothing else.
     """
 
     until: float
     failures: int = 0
+    error: AgentwireError | None = None
     asked: float = 0.0
 
 
@@ -121,7 +123,11 @@ class Search:
             self.since, self.fruitless = now, 0
         elif self.since is None or not self.fruitless:
             self.since = way.lost_since if way.interrupted and way.lost_since is not None else now
-        return Patience(until=self.since + self.within, failures=self.fruitless)
+        return Patience(
+            until=self.since + self.within,
+            failures=self.fruitless,
+            error=way.ended if self.fruitless else None,
+        )
 
     def give_up(self, way: Way | None) -> None:
         """The search for the one after this has failed; whoever asks next begins another."""
@@ -139,7 +145,7 @@ async def reopen(
         limits: the pauses.
         sources: chance.
     """
-    tried: AgentwireError | None = None
+    tried = patience.error
     for pause in islice(pauses(limits, sources), patience.failures, None):
         asked = asked_pause(tried, limits)
         wait, until = max(pause, asked), max(patience.until, patience.asked if asked else 0.0)

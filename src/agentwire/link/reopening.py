@@ -125,7 +125,7 @@ class Search:
             self.since = way.lost_since if way.interrupted and way.lost_since is not None else now
         return Patience(
             until=self.since + self.within,
-            failures=self.fruitless,
+            failures=max(0, self.fruitless - 1),
             error=way.ended if self.fruitless else None,
         )
 

@@ -295,6 +295,28 @@ def test_a_client_that_nobody_has_any_more_is_closed() -> None:
 # The library
 
 
+@pytest.mark.parametrize(
+    ("options", "proxy"),
+    [
+        ({}, "environment"),
+        ({"trust_env": False}, None),
+        ({"proxy": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"proxy": httpx2.Proxy("http://proxy:3128", auth=("me", "p@ss"))}, "http://me:p%40ss@proxy:3128"),
+        ({"proxy": "socks5://proxy:1080"}, "socks5://proxy:1080"),
+    ],
+)
+def test_the_wire_takes_the_proxy_that_the_library_would(options: Json, proxy: str | None) -> None:
+    assert find_library("httpx2").proxy(options) == proxy
+
+
+def test_a_proxy_that_the_wire_cannot_take_leaves_the_request_to_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    with agentwire.http_client("wss://server.invalid/v1") as client:
+        monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+        with pytest.raises(httpx2.ConnectError):
+            client.post("https://server.invalid/v1/responses", json=body())
+        assert wire_statistics(client).over_http == 1
+
+
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in (("httpx2", r"agentwire-trio\[dropin\]"), ("httpx", "httpx")):
         monkeypatch.setitem(sys.modules, name, None)

@@ -218,7 +218,7 @@ async def test_a_refused_upgrade_is_the_answer(status: int, autojump_clock: Mock
         assert servers.served == 1
 
 
-@pytest.mark.parametrize("server", [refuses(426), refuses(404), refuses(501), leaves])
+@pytest.mark.parametrize("server", [refuses(426), refuses(404), refuses(200), refuses(501), leaves])
 async def test_where_no_socket_is_taken_requests_go_over_http_for_a_while(
     server: Any, autojump_clock: MockClock
 ) -> None:
@@ -250,6 +250,20 @@ async def test_what_is_too_long_for_a_message_goes_over_http(autojump_clock: Moc
     async with wired(limits=Limits(message_bytes=1000)) as rig:
         with pytest.raises(GoesOverHttp, match="a message may have 1000"):
             await rig.whole(asked("x" * 1000))
+
+
+@pytest.mark.parametrize(("code", "over_http"), [(1009, True), (1008, False)])
+async def test_what_the_server_will_not_have_is_not_asked_again(
+    code: int, over_http: bool, autojump_clock: MockClock
+) -> None:
+    async def rejects(peer: Peer) -> None:
+        await peer.request()
+        await peer.wire.close(code)
+
+    async with wired_to(follows(rejects)) as (rig, servers):
+        with pytest.raises(GoesOverHttp if over_http else RequestLost):
+            await rig.text(asked(store=False))
+        assert servers.served == 1
 
 
 # Time

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 import trio
@@ -20,6 +20,7 @@ from agentwire.client.dropin.wire import GoesOverHttp, Known, TimedOut, Times, W
 from agentwire.engines.wire.refusal import Refusal
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link import Exchange, Fate, RequestLost
+from agentwire.link.dialling import pauses
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
 from agentwire.protocol.events import ErrorEvent
@@ -31,6 +32,9 @@ _log = logging.getLogger("agentwire.client")
 Repeat = Literal["safe", "always", "never"]
 """What is repeated after a lost connection, if nothing of the answer was handed on: what runs no tool at the server and
 is not stored there, everything, or nothing."""
+
+TOO_LARGE: Final = 1009
+"""The close code for a message that is larger than the server takes; over HTTP it may take more."""
 
 
 class _Again(Exception):
@@ -118,16 +122,17 @@ class Asking:
             RequestLost: the connection ended first.
             RemoteProtocolError: what came cannot be read.
         """
-        for attempt in range(self.wire.limits.upstream_attempts):
-            last = attempt + 1 == self.wire.limits.upstream_attempts
+        attempts = self.wire.limits.upstream_attempts
+        for attempt, pause in enumerate(pauses(self.wire.limits, self.wire.sources), 1):
+            await trio.sleep(pause)
             try:
                 return await self._once()
             except _Again as again:
-                if last:
+                if attempt == attempts:
                     raise again.error from again.__cause__
                 self.wire.counts.again += 1
                 _log.info("asked again on another connection: %s", again)
-        raise AssertionError("there is at least one attempt")
+        raise AssertionError("there is always one more pause")
 
     async def _once(self) -> Answer | Events:
         known = self.wire.find(self.asked)
@@ -221,9 +226,12 @@ class Asking:
 
     def _lost(self, lost: RequestLost) -> Exception:
         """What follows from a connection that ended before anything was handed on."""
-        if lost.fate is Fate.NEVER_SENT or (self.times.first and self._repeats):
+        if lost.fate is Fate.NEVER_SENT:
             return _Again(lost)
-        return lost
+        if lost.rejected and lost.fate is Fate.UNKNOWN:  # it was not taken, and will not be
+            too_large = lost.received is not None and lost.received.code == TOO_LARGE
+            return GoesOverHttp(str(lost)) if too_large else lost
+        return _Again(lost) if self.times.first and self._repeats else lost
 
     @property
     def _repeats(self) -> bool:

@@ -67,7 +67,8 @@ def http_client(
             that does not remember an unstored conversation.
         limits: bounds and deadlines.
         library: ``httpx2`` or ``httpx``; left out, the one that the installed OpenAI SDK is built on.
-        options: of the library's own client, such as ``proxy``, ``verify``, ``timeout`` and ``event_hooks``.
+        options: of the library's own client, such as ``proxy``, ``verify``, ``timeout`` and ``event_hooks``; the first
+            two are the wire's as well, ``transport`` and ``mounts`` are for what goes over HTTP.
 
     Raises:
         ImportError: the library is not installed.
@@ -157,8 +158,8 @@ _transports: Final[WeakKeyDictionary[object, Transport | AsyncTransport]] = Weak
 
 
 def _wiring(library: Library, options: Mapping[str, Any], **chosen: Any) -> Wiring:
-    """The wires of a client; they trust whom the library trusts."""
-    made = WireOptions(tls=cache(partial(library.tls, options)), **chosen)
+    """The wires of a client; they trust whom the library trusts, and take the proxy that it takes."""
+    made = WireOptions(tls=cache(partial(library.tls, options)), proxy=library.proxy(options), **chosen)
     if made.url is not None:
         find_key(Address.parse(made.url), made.key, {})
     return Wiring(made)

@@ -55,6 +55,15 @@ class Library:
         context: ssl.SSLContext = self.module.create_ssl_context(**chosen)
         return context
 
+    def proxy(self, options: Mapping[str, Any]) -> str | None:
+        """The proxy that the library would take for these options, as `agentwire.link.open_link` takes it."""
+        given = options.get("proxy")
+        if given is None:
+            return "environment" if options.get("trust_env", True) else None
+        proxy = given if isinstance(given, self.module.Proxy) else self.module.Proxy(given)
+        user, password = proxy.auth or (None, None)
+        return str(proxy.url if user is None else proxy.url.copy_with(username=user, password=password))
+
     def error(self, error: AgentwireError) -> Exception:
         """An error of the wire as the one that the library has for it, and that SDKs know."""
         name = "ConnectError"

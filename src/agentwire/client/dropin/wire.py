@@ -20,7 +20,7 @@ from agentwire.engines.wire.index import ChainIndex
 from agentwire.engines.wire.pool import Pool, Unreachable
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link.dialling import pauses
-from agentwire.protocol.errors import AgentwireError, ConnectionEnded
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.transport.websocket import HandshakeRefused
@@ -29,8 +29,8 @@ __all__ = ["Chains", "Counts", "GoesOverHttp", "Known", "TimedOut", "Times", "Wi
 
 _log = logging.getLogger("agentwire.client")
 
-_NO_SOCKETS: Final = frozenset((0, 400, 404, 405, 426, 501))
-"""Answers to an upgrade from a server that takes none: 0 is one that is no HTTP."""
+_NO_SOCKETS: Final = frozenset((400, 404, 405, 426, 501))
+"""Answers to an upgrade from a server that takes none; whatever is no error, or no HTTP at all, is another."""
 
 
 class GoesOverHttp(AgentwireError):
@@ -228,14 +228,14 @@ class Wire:
             HandshakeRefused: the server takes WebSockets, and refuses this one.
         """
         if isinstance(cause, HandshakeRefused):
-            if cause.status in _NO_SOCKETS:
+            if cause.status in _NO_SOCKETS or cause.status < 400:
                 raise self._no_socket(str(cause)) from cause
             raise cause
         if self.closed:
             raise cause
         if not self._ever_open:
-            mute = isinstance(cause, ConnectionEnded)  # somebody is there, and does not answer an upgrade
-            raise (self._no_socket(str(cause)) if mute else GoesOverHttp(str(cause))) from cause
+            there = isinstance(cause, ConnectionEnded | RemoteProtocolError)  # and has no answer to an upgrade
+            raise (self._no_socket(str(cause)) if there else GoesOverHttp(str(cause))) from cause
 
     @property
     def _ever_open(self) -> bool:

@@ -42,6 +42,7 @@ class WireOptions:
     connections: int = attrs.field(default=8, validator=attrs.validators.ge(1))
     limits: Limits = attrs.field(factory=Limits)
     tls: Callable[[], ssl.SSLContext | None] = lambda: None
+    proxy: str | None = attrs.field(default="environment", repr=False)
     sources: Sources = attrs.field(factory=Sources.system)
     connector: Connector | None = None
 
@@ -179,6 +180,7 @@ class Wires:
             limits=limits,
             sources=options.sources,
             connector=options.connector,
+            proxy=options.proxy,
             relaying=True,
             resume_within=options.resume_within,
         )

@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 
 from agentwire.client.dropin.asking import Repeat
 from agentwire.client.dropin.library import Library, LibraryName, find_library
-from agentwire.client.dropin.transport import AsyncTransport, Transport, Wiring
+from agentwire.client.dropin.transport import AsyncTransport, Transport
 from agentwire.client.dropin.wires import WireOptions, WiresStatistics
+from agentwire.client.dropin.wiring import Wiring
 from agentwire.link import Address
 from agentwire.link.address import find_key
 from agentwire.protocol.limits import Limits

@@ -7,13 +7,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agentwire.client.journal import (
@@ -23,6 +25,7 @@ from agentwire.client.journal import (
     JournalMismatch,
     MemoryJournal,
     RunJournal,
+    answer,
     file,
     open_journal,
     open_run_journal,
@@ -101,6 +104,67 @@ def _answer(run: RunJournal, call: FunctionCall) -> Item:
     known = run._calls[call.call_id]
     assert known is not None
     return known[1]
+
+
+@attrs.define
+class Batches:
+    """A log that keeps apart what was appended together: a process dies between two of these."""
+
+    batches: list[list[bytes]] = attrs.field(factory=list)
+
+    @property
+    def entries(self) -> list[bytes]:
+        return [entry for batch in self.batches for entry in batch]
+
+    async def append(self, entries: Sequence[bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.batches.append([*entries])
+
+
+async def _live(turns: list[tuple[str, bool]], log: Batches) -> list[Item]:
+    """A whole run; each turn is a word of m (a message) and c (a call), and is lost or not. Returns what was said."""
+    run, said = RunJournal(log), [*GIVEN]
+    run.begin(GIVEN, continues=None, context=())
+    for turn, (word, lost) in enumerate(turns):
+        items: list[Item] = []
+        calls: list[FunctionCall] = []
+        for place, kind in enumerate(word):
+            number = f"{turn}.{place}"
+            if kind == "m":
+                items.append(Message("assistant", "Hm.", id=f"msg_{number}"))
+                continue
+            calls.append(FunctionCall(f"call_{number}", "deploy", "{}", id=f"fc_{number}"))
+            items.append(calls[-1])
+            run.heard(items)
+            await run.starting(calls[-1])
+        for call in calls[::-1]:
+            await run.finished(call, ToolResult(f"did {call.call_id}"))
+        if not lost:
+            await run.ended(response(*items), over=False)
+        elif calls:
+            run.lost(items)
+        else:
+            continue
+        outputs = [answer(call, ToolResult(f"did {call.call_id}")) for call in calls]
+        run.said(outputs)
+        said += [*items, *outputs]
+    await run.settle()
+    return said
+
+
+@settings(max_examples=30)
+@given(st.lists(st.tuples(st.text("mc", max_size=4), st.booleans()), max_size=4))
+def test_whenever_a_process_dies_what_is_left_makes_sense(turns: list[tuple[str, bool]]) -> None:
+    """Whatever has been started is in the history, and the history is the beginning of the whole."""
+    log = Batches()
+    said = trio.run(_live, turns, log)
+    assert RunJournal(log).items == said
+    for count in range(1, len(log.batches)):
+        run = RunJournal(Batches(log.batches[:count]))
+        assert run.items == said[: len(run.items)]
+        assert {call.call_id for call in run.items if isinstance(call, FunctionCall)} == set(run._calls)
+        outcomes = {call_id: known[0].output for call_id, known in run._calls.items() if known is not None}
+        assert outcomes == {call_id: f"did {call_id}" for call_id in outcomes}
 
 
 async def test_a_turn_that_was_lost_leaves_what_stands(journal: Journal | Path) -> None:
@@ -251,6 +315,19 @@ async def test_what_was_not_used_for_long_goes_unless_it_is_open(path: Path) -> 
         assert journal.statistics().dropped == 1
         async with journal.open("held") as held, journal.open("old") as old:
             assert (held.entries, old.entries) == ((b"2",), ())
+
+
+async def test_those_that_are_open_do_not_keep_the_others(path: Path) -> None:
+    clock = Clock()
+    sources = Sources.seeded(1, lambda: clock.time)
+    async with open_journal(path, limits=Limits(journal_age=100), sources=sources) as journal, AsyncExitStack() as held:
+        for number in range(40):
+            await held.enter_async_context(journal.open(f"held {number} \ud800"))
+        async with journal.open("old"):
+            clock.time += 1
+        clock.time += 101
+        async with journal.open("new"):
+            assert journal.statistics().dropped == 1
 
 
 async def test_without_room_the_oldest_goes(path: Path) -> None:

@@ -14,6 +14,7 @@ from agentwire.client.journal.holds import Holds
 from agentwire.protocol.limits import Limits
 from agentwire.stores.sqlite.file import Form
 from agentwire.stores.sqlite.retention import used_bytes
+from agentwire.stores.sqlite.rows import name
 from agentwire.stores.sqlite.writer import STEP
 
 __all__ = ["JOURNAL", "Opened", "append", "open_run", "prune"]
@@ -57,6 +58,7 @@ def open_run(connection: sqlite3.Connection, key: str, holds: Holds, *, path: st
     Raises:
         JournalHeld: somebody who lives has it.
     """
+    key = name(key)
     connection.execute("INSERT INTO runs (key, used, process) VALUES (?, ?, 0) ON CONFLICT DO NOTHING", (key, now))
     run, process = connection.execute("SELECT run, process FROM runs WHERE key = ?", (key,)).fetchone()
     if not holds.take(run):
@@ -76,12 +78,16 @@ def append(connection: sqlite3.Connection, run: int, first: int, entries: Sequen
 
 def prune(connection: sqlite3.Connection, holds: Holds, now: float, limits: Limits) -> int:
     """Drop a few runs that are too old or for which there is no room; never one that is open."""
-    dropped = 0
-    for run, used in connection.execute("SELECT run, used FROM runs ORDER BY used, run LIMIT ?", (STEP,)).fetchall():
-        if used >= now - limits.journal_age and used_bytes(connection) <= limits.journal_file_bytes:
+    doomed: list[int] = []
+    oldest_first = connection.execute("SELECT run, used FROM runs ORDER BY used, run")
+    for run, used in oldest_first:
+        if len(doomed) == STEP or (
+            used >= now - limits.journal_age and used_bytes(connection) <= limits.journal_file_bytes
+        ):
             break
         if not holds.is_held(run):
             connection.execute("DELETE FROM entries WHERE run = ?", (run,))
-            connection.execute("DELETE FROM runs WHERE run = ?", (run,))
-            dropped += 1
-    return dropped
+            doomed.append(run)
+    oldest_first.close()
+    connection.executemany("DELETE FROM runs WHERE run = ?", [(run,) for run in doomed])
+    return len(doomed)

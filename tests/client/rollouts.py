@@ -46,7 +46,7 @@ def clerk(ask: Ask) -> Turn:
     missing = [page for page in range(1, BOOKS[book] + 1) if page not in seen]
     if not missing:
         return Turn(Text(f"The {book}: {' '.join(map(str, seen))}.", pieces=2, every=0.1))
-    told = [Text(f"The {book} from {missing[0]}.")]
+    told = [Text(f"The {book} from {missing[0]}.")] if len(seen) % 2 == 0 else []
     asked = [Call("look_up", {"book": book, "page": page}) for page in missing[: min(1 + len(seen), 5)]]
     return Turn(*told, *(part for call in asked for part in (call, Delay(0.1))))
 

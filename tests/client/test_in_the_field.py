@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -169,6 +170,65 @@ async def test_a_request_that_meets_the_notice_is_asked_on_the_next_connection(a
         assert servers.served == 2
 
 
+# Servers that have forgotten a request
+
+HASTY = attrs.evolve(LIMITS, first_event=30, event_silence=20)
+
+
+async def test_a_turn_that_gets_no_event_is_asked_elsewhere(autojump_clock: MockClock) -> None:
+    """The connection lives, as far as pings show; what is behind it does not."""
+
+    async def deaf(peer: Peer) -> None:
+        await peer.request()
+        await peer.wire.receive()
+
+    async with no_leaks(), connected(follows(deaf), follows(echo), limits=HASTY) as (wire, servers):
+        before = trio.current_time()
+        assert (await wire.respond("Hi")).output_text == "<Hi>"
+        assert 30 <= trio.current_time() - before < 40
+        assert servers.served == 2
+
+
+async def test_a_turn_that_falls_silent_is_lost_alone_and_keepalives_are_life(autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        for number in (1, 2):
+            request = await peer.request()
+            peer.say(created(f"resp_{number}"), delta("so "), lane=request.get("stream_id"))
+        for number in range(10):
+            await trio.sleep(15)
+            lives = {"type": "keepalive", "sequence_number": 2 + number}
+            peer.say(lives, lane=request.get("stream_id"))
+        peer.say(ended("resp_2", output=[message("so be it")]), lane=request.get("stream_id"))
+
+    async with no_leaks(), connected(follows(serve), follows(echo), limits=HASTY) as (wire, _):
+        answers: list[tuple[str, float]] = []
+
+        async def one(text: str) -> None:
+            answers.append(((await wire.respond(text)).output_text, trio.current_time()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one, "silent")
+            await trio.sleep(0.1)
+            nursery.start_soon(one, "thinks")
+        (first, then), (second, _) = answers
+        assert (first, second) == ("<silent>", "so be it")
+        assert 20 <= then < 30
+
+
+async def test_a_connection_is_left_between_two_turns_before_it_is_too_old(autojump_clock: MockClock) -> None:
+    limits = attrs.evolve(LIMITS, rotate_after=100)
+    async with no_leaks(), connected(follows(echo), limits=limits) as (wire, servers):
+        await wire.respond("one")
+        await trio.sleep(50)
+        await wire.respond("two")
+        assert servers.served == 1
+        await trio.sleep(51)
+        assert (await wire.respond("three")).output_text == "<three>"
+        assert servers.served == 2
+        await trio.sleep(1)
+        assert wire.line.statistics().draining == 0
+
+
 # Storms
 
 
@@ -252,6 +312,15 @@ async def test_a_key_that_is_no_longer_good_is_told_at_once_and_ends_the_tools(
                 await run.finish()
         assert servers.served == 2
     assert cleaned == ["wait"]
+
+
+async def test_a_busy_server_is_waited_for(autojump_clock: MockClock) -> None:
+    busy = refuses(503, "Retry-After: 7")
+    async with no_leaks(), connected(follows(drops), busy, follows(echo)) as (wire, servers):
+        before = trio.current_time()
+        assert (await wire.respond("Hi")).output_text == "<Hi>"
+        assert trio.current_time() - before >= 7
+        assert servers.served == 3
 
 
 # Whoever waits may leave

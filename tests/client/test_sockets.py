@@ -20,6 +20,7 @@ from agentwire.server import Server, serve
 from agentwire.testing import no_leaks
 from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.websocket import HandshakeRefused
+from tests.transport.test_proxy import tunnelling
 
 pytestmark = pytest.mark.socket
 
@@ -66,6 +67,21 @@ async def test_tls() -> None:
         await roll(server.url, tls=ours)
         with pytest.raises(ConnectFailed, match="certificate verify failed"):
             await roll(server.url)
+
+
+async def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, heads = trustme.CA(), list[bytes]()
+    theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("upstream.example").configure_cert(theirs)
+    authority.configure_trust(ours)
+    async with (
+        serving(tls=theirs, allowed_hosts=["upstream.example"]) as server,
+        tunnelling(b"HTTP/1.1 200 Connected\r\n\r\n", heads) as port,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
+        where = f"upstream.example:{server.port}"
+        await roll(f"https://{where}/v1", tls=ours)
+    assert [head.split(b"\r\n")[0].decode() for head in heads] == [f"CONNECT {where} HTTP/1.1"]
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:

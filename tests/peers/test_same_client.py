@@ -1,7 +1,8 @@
-"""One client program, unchanged, before servers that have nothing in common but the protocol.
+"""One client program, unchanged, before servers that have nothing in common but the protocol, and over HTTP.
 
-Ours; one on `websockets` and the protocol's text alone; vLLM's gateway with that one as its model. Then the same
-with the plug pulled twice, and before servers that forget, grow old, drop connections and shape their errors otherwise.
+Ours; one written on `websockets` and the protocol's text alone; vLLM's gateway with that one as its model; and that one
+where it refuses WebSockets. Then the same with the plug pulled twice, and before servers that forget, grow old, drop
+connections and shape their errors otherwise.
 """
 
 from __future__ import annotations
@@ -95,6 +96,12 @@ def plain() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
+def refusing() -> Iterator[Upstream]:
+    with independent("--refuse", "426") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
     with upstreams.agentwire_server(tmp_path_factory.mktemp("ours"), "tests.peers.clerk:clerk") as found:
         yield found
@@ -106,7 +113,7 @@ def agentic(plain: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield found
 
 
-SERVERS = pytest.mark.parametrize("server", ["ours", "plain", "agentic"])
+SERVERS = pytest.mark.parametrize("server", ["ours", "plain", "agentic", "refusing"])
 
 
 @SERVERS
@@ -152,6 +159,17 @@ async def statistics(upstream: Upstream) -> dict[str, Any]:
     async with open_http_client(upstream.url.removesuffix("/v1"), limits=Limits()) as http:
         counts: dict[str, Any] = json.loads((await http.request("GET", "/statistics")).body)
         return counts
+
+
+async def test_a_refused_upgrade_is_remembered() -> None:
+    program = Program()
+    with trio.fail_after(60), independent("--refuse", "426") as upstream:
+        await program.run(upstream.url)
+        counts = await statistics(upstream)
+    program.check()
+    assert (counts["refused"], counts["connections"], counts["websocket"]) == (1, 0, 0)
+    assert counts["http"] == 10
+    assert counts["bad_history"] == 0
 
 
 async def test_a_server_that_forgets_is_told_everything_once() -> None:

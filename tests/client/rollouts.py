@@ -19,6 +19,7 @@ from agentwire.client import Client, TextDelta, TurnFinished, TurnLost, TurnStar
 from agentwire.engines.script import Call, Delay, Text, Turn
 from agentwire.engines.scripted import ScriptedEngine, scripted
 from agentwire.link import Connector
+from agentwire.link.choosing import Transport
 from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.ids import Sources
@@ -138,14 +139,16 @@ class Played:
         assert self.after == "You said Still there?."
 
 
-async def rollouts(faults: Sequence[Fault], extensions: tuple[str, ...], patience: float) -> Played:
+async def rollouts(
+    faults: Sequence[Fault], extensions: tuple[str, ...], patience: float, transport: Transport
+) -> Played:
     """Both runs over one client, with these faults on its network; nothing may be left of it."""
     played = Played(network(faults=faults))
     played.runs[0].patience = patience
     async with serving(played.engine, net=played.net, extensions=extensions, limits=LIMITS) as rig:
         with trio.fail_after(600):
             try:
-                await _play(played)
+                await _play(played, transport=transport)
             except (AgentwireError, OSError) as error:
                 played.error = error
             await trio.sleep(LIMITS.ping_timeout + 61)  # the server notices, too
@@ -178,8 +181,9 @@ async def restarted(extensions: tuple[str, ...]) -> tuple[Played, list[ScriptedE
     return played, engines
 
 
-async def _play(played: Played, connector: Connector | None = None) -> None:
+async def _play(played: Played, connector: Connector | None = None, transport: Transport = "auto") -> None:
     options = {"limits": LIMITS, "sources": Sources.seeded(1), "connector": connector or played.net.connect}
+    options["transport"] = transport
     async with connect("ws://localhost/v1", on_disconnect=Resume(within=60), **options) as wire:  # type: ignore[arg-type]
         async with trio.open_nursery() as nursery:
             for watched in played.runs:
@@ -196,6 +200,7 @@ def play(
     extensions: tuple[str, ...] = EXTENSIONS,
     *,
     patience: float = math.inf,
+    transport: Transport = "auto",
     seed: int | None = None,
 ) -> Played:
     """In virtual time.
@@ -204,6 +209,7 @@ def play(
         faults: of the network.
         extensions: that the server has.
         patience: seconds after which the long run is left.
+        transport: what the client may use.
         seed: of the order of tasks.
     """
-    return run(partial(rollouts, faults, extensions, patience), seed=seed)
+    return run(partial(rollouts, faults, extensions, patience, transport), seed=seed)

@@ -6,6 +6,7 @@ so forgets everything with the connection, at some of these. With HYPOTHESIS_PRO
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from agentwire.client import connect
 from agentwire.engines.script import Call, Delay, Text, Turn
 from agentwire.engines.scripted import scripted
 from agentwire.link import Fate, RequestLost
+from agentwire.link.choosing import Transport
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import OutputTextDelta
 from agentwire.protocol.hello import EXTENSIONS
@@ -79,41 +81,68 @@ def test_cut_anywhere_where_the_server_forgets(fault: Fault) -> None:
     check(play([fault], ()), [fault])
 
 
+def http_positions(step: int) -> list[Fault]:
+    """On both of the connections that the two runs take, there and back."""
+    trace = play(transport="http", seed=0).net.trace
+    kinds = ("cut", "reset")
+    return [fault for number in (0, 1) for fault in every_byte(trace, kinds=kinds, step=step, connection=number)]
+
+
+def test_cut_anywhere_over_http() -> None:
+    for fault in http_positions(5_000):
+        check(play([fault], (), transport="http"), [fault])
+
+
 LAST = {side: UNCUT[EXTENSIONS].net.trace.bytes(side) for side in SIDES}
 
 
+@attrs.frozen
+class Plan:
+    """What a server has, what the client may use, and what goes wrong."""
+
+    extensions: tuple[str, ...]
+    transport: Transport
+    faults: list[Fault]
+
+    def play(self, patience: float = math.inf) -> None:
+        """Play it, and check what must hold."""
+        check(play(self.faults, self.extensions, transport=self.transport, patience=patience), self.faults)
+
+
 @st.composite
-def plans(draw: st.DrawFn) -> list[Fault]:
+def plans(draw: st.DrawFn) -> Plan:
     """Up to three faults, each perhaps the end of a connection; those that are opened on the way back have theirs."""
+    extensions = draw(st.sampled_from(SERVERS))
+    transport: Transport = "auto" if extensions else draw(st.sampled_from(("auto", "http")))
     faults: list[Fault] = []
     for number, kind in enumerate(draw(st.lists(st.sampled_from(KINDS), max_size=3))):
-        side = draw(st.sampled_from(SIDES))
+        # where a request over HTTP loses its end alone, a server that still can be heard answers it with 400
+        sides = SIDES[1:] if (transport, kind) == ("http", "half_close") else SIDES
+        side = draw(st.sampled_from(sides))
         faults.append(
             Fault(
                 kind,
                 side,
                 at_byte=draw(st.integers(0 if number else HEADS[side], LAST[side])),
                 seconds=draw(st.sampled_from((1.0, 30.0, 90.0))),
-                size=draw(st.integers(1, 300)),
+                size=draw(st.integers(20, 300)),
                 rate=2_000.0,
                 connection=draw(st.integers(min(number, 1), number)),
             )
         )
-    return faults
+    return Plan(extensions, transport, faults)
 
 
-@settings(max_examples=25)
-@given(plans(), st.sampled_from(SERVERS))
-def test_whatever_goes_wrong_up_to_three_times(faults: list[Fault], extensions: tuple[str, ...]) -> None:
-    check(play(faults, extensions), faults)
+@settings(max_examples=30)
+@given(plans())
+def test_whatever_goes_wrong_up_to_three_times(plan: Plan) -> None:
+    plan.play()
 
 
 @settings(max_examples=15)
-@given(plans(), st.sampled_from(SERVERS), st.floats(0, 20))
-def test_a_run_that_is_left_meanwhile_takes_nothing_with_it(
-    faults: list[Fault], extensions: tuple[str, ...], patience: float
-) -> None:
-    check(play(faults, extensions, patience=patience), faults)
+@given(plans(), st.floats(0, 20))
+def test_a_run_that_is_left_meanwhile_takes_nothing_with_it(plan: Plan, patience: float) -> None:
+    plan.play(patience)
 
 
 @pytest.mark.parametrize("extensions", SERVERS, ids=["session", "none"])

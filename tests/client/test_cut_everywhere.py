@@ -84,12 +84,12 @@ def test_cut_anywhere_where_the_server_forgets(fault: Fault) -> None:
 def http_positions(step: int) -> list[Fault]:
     """On both of the connections that the two runs take, there and back."""
     trace = play(transport="http", seed=0).net.trace
-    kinds = ("cut", "reset")
+    kinds: tuple[Kind, ...] = ("cut", "reset")
     return [fault for number in (0, 1) for fault in every_byte(trace, kinds=kinds, step=step, connection=number)]
 
 
 def test_cut_anywhere_over_http() -> None:
-    for fault in http_positions(5_000):
+    for fault in http_positions(8_000):
         check(play([fault], (), transport="http"), [fault])
 
 

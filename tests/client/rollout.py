@@ -17,7 +17,7 @@ from agentwire.client import PATIENT, Client, Repeat, Run, Step, TurnLost, conne
 from agentwire.engines import Call, Delay, ScriptedEngine, Text, Turn, scripted
 from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.ids import Sources
-from agentwire.protocol.items import FunctionCall, FunctionCallOutput
+from agentwire.protocol.items import FunctionCall, FunctionCallOutput, Item, Message
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask
 from agentwire.runtime.policies import Policy
@@ -111,6 +111,8 @@ class Rollout:
         assert not [name for name, count in Counter(self.started).items() if count > 1], faults
         assert sorted(self.started) == sorted(self.ended), faults
         assert self.engine.running == 0, faults
+        for ask in self.engine.asks:
+            check_history(tuple(ask.items), faults)
         if self.error is not None:
             assert isinstance(self.error, AgentwireError), faults
             return
@@ -120,6 +122,16 @@ class Rollout:
         summary = self.run.summary()
         assert summary.lost >= len(told), faults
         assert sorted(result.text[0] for result in summary.results.values()) == sorted(SECONDS), faults
+
+
+def check_history(items: Sequence[Item], faults: object) -> None:
+    """Nothing was said twice, and every call has its answer."""
+    told = [item.text for item in items if isinstance(item, Message) and item.role == "user"]
+    calls = [item.call_id for item in items if isinstance(item, FunctionCall)]
+    outputs = [item.call_id for item in items if isinstance(item, FunctionCallOutput)]
+    assert told == ["Go."], faults
+    assert len(set(calls)) == len(calls), faults
+    assert sorted(calls) == sorted(outputs), faults
 
 
 async def play(rollout: Rollout, faults: Sequence[Fault]) -> Rollout:

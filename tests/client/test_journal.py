@@ -123,7 +123,8 @@ class Batches:
 
 async def _live(turns: list[tuple[str, bool]], log: Batches) -> list[Item]:
     """A whole run; each turn is a word of m (a message) and c (a call), and is lost or not. Returns what was said."""
-    run, said = RunJournal(log), [*GIVEN]
+    run = RunJournal(log)
+    said: list[Item] = [*GIVEN]
     run.begin(GIVEN, continues=None, context=())
     for turn, (word, lost) in enumerate(turns):
         items: list[Item] = []

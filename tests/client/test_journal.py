@@ -38,6 +38,8 @@ from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, Message
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Response, Usage
 from agentwire.runtime.tools import ToolResult
+from agentwire.stores.sqlite.file import Form, connect
+from agentwire.testing import no_leaks
 
 GIVEN = (Message("user", "Ship it."),)
 DEPLOY = FunctionCall("c1", "deploy", '{"env":"a"}', id="fc_1", status="completed")
@@ -258,6 +260,39 @@ async def test_what_is_noted_together_is_written_together(path: Path) -> None:
     assert after.batches - before.batches < 10
     async with run_in(path) as run:
         assert all(run.was_started(FunctionCall(f"c{number}", "deploy", "{}")) for number in range(20))
+
+
+async def test_runs_that_name_one_file_have_it_open_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    left = 30
+    all_started = trio.Event()
+
+    def counted(form: Form, place: str, limits: Limits) -> sqlite3.Connection:
+        opened.append(place)
+        return connect(form, place, limits)
+
+    async def work(number: int) -> None:
+        nonlocal left
+        async with run_in(path, key=f"job {number}") as run:
+            await run.starting(DEPLOY)
+            left -= 1
+            if not left:
+                all_started.set()
+            if number % 2:
+                await trio.sleep_forever()  # it is cancelled
+
+    monkeypatch.setattr("agentwire.client.journal.file.connect", counted)
+    async with no_leaks(), trio.open_nursery() as nursery:
+        for number in range(30):
+            nursery.start_soon(work, number)
+        with trio.fail_after(30):
+            await all_started.wait()
+        nursery.cancel_scope.cancel(reason="enough")
+    assert opened == [str(path)]
+    async with run_in(path, key="job 29") as run:
+        assert run.was_started(DEPLOY)
+    assert len(opened) == 2
+    assert not Holds._open
 
 
 HOLDER = """

@@ -16,7 +16,7 @@ import trio
 from agentwire.client.journal import entries
 from agentwire.client.journal.contract import Journal, JournalError, JournalMismatch, Log
 from agentwire.client.journal.entries import Entry
-from agentwire.client.journal.file import open_journal
+from agentwire.client.journal.sharing import share_journal
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import CustomToolCall, CustomToolCallOutput, FunctionCall, FunctionCallOutput, Item
 from agentwire.protocol.limits import Limits
@@ -297,6 +297,6 @@ async def open_run_journal(
         return
     async with AsyncExitStack() as stack:
         if isinstance(journal, str | os.PathLike):
-            journal = await stack.enter_async_context(open_journal(journal, limits=limits, sources=sources))
+            journal = await stack.enter_async_context(share_journal(journal, limits=limits, sources=sources))
         name = key or ""
         yield RunJournal(await stack.enter_async_context(journal.open(name)), key=name)

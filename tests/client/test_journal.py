@@ -420,6 +420,11 @@ async def test_a_damaged_journal_says_so(path: Path, entry: bytes) -> None:
 async def test_without_room_on_the_disk_no_call_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = attrs.evolve(JOURNAL, settings=(*JOURNAL.settings, "max_page_count=20"))
     monkeypatch.setattr(file, "JOURNAL", small)
+    async with open_journal(path) as journal:
+        with pytest.raises(JournalError, match="there is no room on its disk"):
+            async with journal.open("x" * 100_000):
+                pytest.fail("it opened")
+        assert journal.statistics().open == 0
     async with run_in(path) as run:
         await run.starting(SHELL)
         run.heard([attrs.evolve(DEPLOY, arguments="x" * 100_000)])

@@ -86,12 +86,12 @@ async def die(journal: MemoryJournal, tools: Tools, *events: Json) -> None:
 async def test_a_run_that_begins_again_goes_on_where_it_was(autojump_clock: MockClock) -> None:
     journal, tools = MemoryJournal(), Tools()
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
-    await die(journal, tools, created("resp_1"), done(thought), *call_turn("resp_1", FIRST, SECOND)[1:])
+    await die(journal, tools, *call_turn("resp_1", thought, FIRST, SECOND))
 
     async def serve(peer: Peer) -> None:
         request = await peer.answer(*text_turn("resp_2", "done"))
         assert request["input"][0] == ASKED
-        assert types(request)[1:] == ["function_call", "function_call", "function_call_output", "function_call_output"]
+        assert types(request)[1:] == ["reasoning", *["function_call"] * 2, *["function_call_output"] * 2]
         first, second = outputs(request)
         assert first == "noted one"
         assert second.startswith("ToolError: the process that ran this call died before it said what came of it.")
@@ -124,6 +124,22 @@ async def test_a_turn_that_died_in_the_middle_leaves_its_calls(autojump_clock: M
         async with wire.run("Go.", tools=tools_again, journal=journal, key="k") as run:
             await run.finish()
     assert sorted(tools.did) == ["one", "stick"]
+
+
+async def test_what_was_folded_before_is_not_said_again(autojump_clock: MockClock) -> None:
+    journal, tools = MemoryJournal(), Tools()
+    folded = {"type": "compaction", "id": "cmp_1", "encrypted_content": "sealed"}
+    await die(journal, tools, *call_turn("resp_1", folded, FIRST, SECOND))
+
+    async def serve(peer: Peer) -> None:
+        request = await peer.answer(*text_turn("resp_2", "done"))
+        assert types(request)[:3] == ["compaction", "function_call", "function_call"]
+
+    async with (
+        connected(serve) as wire,
+        wire.run("Go.", tools=[tools.note, tools.stick], journal=journal, key="k") as run,
+    ):
+        await run.finish()
 
 
 async def test_a_turn_that_died_without_a_call_is_asked_again(autojump_clock: MockClock) -> None:

@@ -61,12 +61,13 @@ def open_run(connection: sqlite3.Connection, key: str, holds: Holds, *, path: st
     key = name(key)
     connection.execute("INSERT INTO runs (key, used, process) VALUES (?, ?, 0) ON CONFLICT DO NOTHING", (key, now))
     run, process = connection.execute("SELECT run, process FROM runs WHERE key = ?", (key,)).fetchone()
-    if not holds.take(run):
-        who = "this process" if process == os.getpid() else f"another process ({process})"
-        raise JournalHeld(key, path, who)
     connection.execute("UPDATE runs SET used = ?, process = ? WHERE run = ?", (now, os.getpid(), run))
     rows = connection.execute("SELECT entry FROM entries WHERE run = ? ORDER BY number", (run,))
-    return Opened(run, tuple(entry for (entry,) in rows))
+    entries = tuple(entry for (entry,) in rows)
+    if not holds.take(run):  # at last, so that what fails before it leaves nothing held; nobody else writes meanwhile
+        who = "this process" if process == os.getpid() else f"another process ({process})"
+        raise JournalHeld(key, path, who)
+    return Opened(run, entries)
 
 
 def append(connection: sqlite3.Connection, run: int, first: int, entries: Sequence[bytes], now: float) -> None:

@@ -8,6 +8,7 @@ import trio.testing
 
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RequestError
 from agentwire.protocol.limits import Limits
+from agentwire.testing import network
 from agentwire.transport.http11 import HttpConnection, upgrade_wanted
 from agentwire.transport.requests import Request
 from agentwire.transport.streams import SlicedByteStream
@@ -443,6 +444,27 @@ async def test_wait_disconnect_needs_the_request_to_be_read() -> None:
     await the_request(peer, connection, post(b"body")[:-1])
     with pytest.raises(LocalProtocolError, match="read the request's body"):
         await connection.wait_disconnect()
+
+
+async def test_an_abort_counts_though_a_write_ends_well_behind_it() -> None:
+    class Slow(SlicedByteStream):
+        """A write has taken effect for a while before its task goes on."""
+
+        async def wait_send(self, data: bytes | memoryview) -> int:
+            sent = await super().wait_send(data)
+            await trio.testing.wait_all_tasks_blocked()
+            return sent
+
+    theirs, ours = network().pair()
+    connection = HttpConnection(Slow(ours, slice_bytes=1000), Limits())
+    await theirs.send_all(GET)
+    assert await connection.next_request() is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.start_stream, 200)
+        assert await theirs.receive_some()
+        await connection.abort("the peer is gone")
+    assert connection.broken == "the peer is gone"
+    assert await connection.next_request() is None
 
 
 async def test_abort_wakes_a_write_that_waits_and_a_wait_for_the_end() -> None:

@@ -33,6 +33,7 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 _CHUNK = 65536
 _FAIR = 64  # events of h11 after which other tasks have their turn
 _BODILESS = frozenset((204, 304))
+_CUT_OFF = "a response was cut off"  # for as long as a write goes on, and for good if it does not end
 
 
 @attrs.frozen
@@ -330,13 +331,14 @@ class HttpConnection:
     async def _write(self, data: bytes) -> None:
         if self._broken:
             raise ConnectionEnded(cause=self._broken)
-        self._broken = "a response was cut off"
+        self._broken = _CUT_OFF
         try:
             await send_with_progress(self._stream, data, self._limits)
         except ConnectionEnded as ended:
             self._broken = ended.cause
             raise
-        self._broken = ""
+        if self._broken is _CUT_OFF:  # otherwise somebody has aborted it meanwhile
+            self._broken = ""
         self._bytes_out += len(data)
 
     async def _refuse(self, error: RequestError) -> None:
@@ -399,7 +401,8 @@ class HttpConnection:
     async def abort(self, cause: str) -> None:
         """Cut the connection off now; a write that waits ends with `ConnectionEnded`."""
         self._last = True
-        self._broken = self._broken or cause
+        if self._broken in ("", _CUT_OFF):
+            self._broken = cause
         await close_now(self._stream)
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from agentwire.client import Client, connect
 from agentwire.engines.script import Delay, Text, Turn
 from agentwire.engines.scripted import scripted
-from agentwire.link import RequestLost
+from agentwire.link import Fate, RequestLost
 from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Message
@@ -368,6 +368,19 @@ async def test_an_error_is_told_before_the_goodbye_is_answered(autojump_clock: M
         assert (await wire.respond("Hi")).output_text == "<Hi>"
         assert trio.current_time() < before + 1  # no `close_grace`: a server that talks nonsense is just not hurried
         assert servers.served == 2
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012])
+async def test_a_close_without_a_word_is_no_answer(code: int, autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.wire.close(code)
+
+    async with no_leaks(), connected(follows(serve)) as (wire, servers):
+        with pytest.raises(RequestLost) as caught:
+            await wire.respond("Hi")
+        assert caught.value.fate is Fate.UNKNOWN
+        assert 2 <= servers.served <= 10
 
 
 async def test_two_turns_on_one_lane_are_both_answered_in_their_order(autojump_clock: MockClock) -> None:

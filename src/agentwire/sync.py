@@ -100,6 +100,10 @@ class Run(_Iterator[Step], RunView):
         """Run to the end without looking at the steps; the last response."""
         return _call(self._portal, self._run.finish)
 
+    def steer(self, /, input: Input) -> None:  # noqa: A002 - the wire's own name
+        """Tell the model something while the run goes on; see `agentwire.client.Run.steer`."""
+        _call(self._portal, partial(self._run.steer, input))
+
 
 class _Asker:
     """What can ask: a connection, or one of its lanes."""

@@ -140,6 +140,7 @@ class Asker:
         instructions: str | None = None,
         max_turns: int = 50,
         concurrency: int = 8,
+        compact_at: int | None = None,
         journal: Journal | str | os.PathLike[str] | None = None,
         key: str | None = None,
         tool_errors: ToolErrors = "tell",
@@ -167,6 +168,8 @@ class Asker:
             instructions: system text, sent with every turn.
             max_turns: most turns of the model.
             concurrency: most tools that run at once.
+            compact_at: tokens of context, at least 1000, beyond which the server folds what is old into one item
+                (``context_management``). A server that refuses to is asked without it.
             journal: the file in which the run is written down, or an open journal: what was said in it, and how far
                 each call has come, before it goes there. A process that is started again with the same journal, key,
                 input and tools goes on where the last one was, and no tool runs twice.
@@ -188,6 +191,8 @@ class Asker:
             JournalError: the journal cannot be used, or not with this key; nothing was sent.
             ...: reading the run raises what `Run` says.
         """
+        if compact_at is not None:
+            fields["context_management"] = [{"type": "compaction", "compact_threshold": compact_at}]
         offer = Offer.of((*self._tools, *tools), reveal="type" if tool_errors == "tell_type" else "message")
         fields |= {"instructions": instructions, "previous_response_id": previous_response_id}
         fields |= {"store": store, "stream_id": stream_id}
@@ -201,6 +206,7 @@ class Asker:
             journal=journal,
             tool_errors=tool_errors,
             unknown=unknown,
+            compacts=compact_at is not None,
         )
         async with open_run(self.means, plan, lease=self.lease) as run:
             yield run

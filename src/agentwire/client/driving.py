@@ -13,9 +13,11 @@ from typing import Final
 import attrs
 import trio
 
+from agentwire.client.asking import Input
 from agentwire.client.calls import Call, Calls
 from agentwire.client.context import said_in_full
 from agentwire.client.history import History
+from agentwire.client.interjections import Interjections
 from agentwire.client.journal import RunJournal
 from agentwire.client.means import Means
 from agentwire.client.outcomes import CallUnanswerable, RunLost, RunSummary, TurnsExhausted
@@ -34,7 +36,7 @@ from agentwire.client.steps import (
 from agentwire.client.turn import Turn
 from agentwire.link import Fate, RequestLost
 from agentwire.link.lease import Lease
-from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.errors import ConnectionEnded, RequestError
 from agentwire.protocol.events import (
     Event,
     OutputItemDone,
@@ -81,6 +83,11 @@ class Driver:
         self._steps = steps
         self._lease = lease
         self._journal = journal
+        self._settings = plan.request
+        self._interjections = Interjections()
+        self._asked: Turn | None = None
+        self._kept = 0
+        self._over = False
         self._work = trio.CancelScope()
         self._history = self._begin()
 
@@ -103,8 +110,13 @@ class Driver:
             history.items += self._plan.request.input
         return history
 
+    async def steer(self, given: Input) -> None:
+        """Say something to the run; `Run.steer` says the rest."""
+        await self._interjections.say(given, self._asked)
+
     async def drive(self) -> None:
         """Drive it to its end. Whatever goes wrong is kept for whoever reads the steps."""
+        self.reached.nest.enter()
         try:
             async with trio.open_nursery() as nursery:
                 if isinstance(self._means.policy, Cancel):
@@ -125,6 +137,8 @@ class Driver:
             self._calls.cancel(f"the run failed: {error}")
             await self._calls.idle()
             self.error = error
+        finally:
+            self._interjections.end()
 
     async def _guard(self) -> None:
         """No connection, no tools."""
@@ -139,20 +153,17 @@ class Driver:
     # Turns
 
     async def _turns(self) -> None:
-        settings = self._plan.request
         if self._journal.began:
             if await self._restore():
                 return
-            if len(self._journal.items) > len(settings.input):
-                settings = _without_force(settings)
+            if len(self._journal.items) > len(self._settings.input):
+                self._settings = _without_force(self._settings)
         while True:
-            calls = await self._turn(settings)
-            self._lease.rest()
-            await self._calls.idle()
-            if not calls:
+            calls = await self._turn()
+            if self._over:
                 return
             await self._answer(calls)
-            settings = _without_force(settings)
+            self._settings = _without_force(self._settings)
 
     async def _restore(self) -> bool:
         """Go on with what an earlier process has left; returns whether that was all."""
@@ -162,7 +173,6 @@ class Driver:
         if journal.response is not None:
             reached.response, reached.recorded = journal.response, journal.response.output_text
         elif calls:
-            await self._calls.idle()
             await self._answer(calls)
         elif journal.asked and not self._means.repeats.permits(self._plan.request):
             raise self._lost(RequestLost(ConnectionEnded(cause=DIED), fate=Fate.UNKNOWN))
@@ -170,52 +180,104 @@ class Driver:
 
     async def _answer(self, calls: Sequence[Call]) -> None:
         """Say what all calls have come to; the next turn asks with it."""
+        await self._calls.idle()
         outputs = [output for call in calls if (output := self._calls.output(call)) is not None]
         if len(outputs) < len(calls):
             raise self._lost(await self._means.line.wait_ended())
-        await self._history.said(outputs)
-        self._journal.said(outputs)
+        await self._say(outputs)
         if self.reached.turns >= self._plan.max_turns:
             raise TurnsExhausted(self._plan.max_turns, self.summary())
 
-    async def _turn(self, settings: CreateRequest) -> Sequence[Call]:
+    async def _say(self, items: Sequence[Item]) -> None:
+        """Something is said, and will not be taken back."""
+        await self._history.said(items)
+        self._journal.said(items)
+
+    async def _turn(self) -> Sequence[Call]:
         """One turn of the model; returns the calls to be answered, which may still run."""
         self.reached.turns += 1
         self.reached.turn = None
-        if not self._means.repeats.permits(settings):
+        self._kept = 0
+        await self._say(self._interjections.rest())
+        if not self._means.repeats.permits(self._settings):
             await self._journal.asking()
         try:
-            async with self._means.ask(self._history.prompt(settings), lease=self._lease) as turn:
-                self.reached.turn = turn
+            async with self._means.ask(self._history.prompt(self._settings), lease=self._lease) as turn:
+                self.reached.turn = self._asked = turn
                 response = await self._listen(turn)
         except RequestLost as error:
             lost = error
+        except RequestError as refusal:
+            if not self._goes_without_compaction(refusal):
+                raise
+            self.reached.turns -= 1
+            return await self._turn()
         else:
-            return await self._keep(turn, response, stored=settings.store)
+            return await self._keep(turn, response)
+        finally:
+            self._asked = None
         self.reached.lost += lost.fate is not Fate.NEVER_SENT
         await self._calls.idle()
         raise self._lost(lost) from lost
 
-    async def _keep(self, turn: Turn, response: Response | None, *, stored: bool) -> Sequence[Call]:
+    def _goes_without_compaction(self, refusal: RequestError) -> bool:
+        """Whether the server has refused to compact the context, and is asked without that from now on."""
+        told = f"{refusal.param} {refusal.message}"
+        refused = self._settings.context_management is not None and "context_management" in told
+        if refused and self._plan.compacts:
+            self._settings = attrs.evolve(self._settings, context_management=None)
+            return True
+        return False
+
+    async def _keep(self, turn: Turn, response: Response | None) -> Sequence[Call]:
         """What came of a turn is said for good; of one that was lost, the items that it had finished."""
         if response is None:
             self.reached.lost += 1
-            items = said_in_full(turn.items)
-            self._journal.lost(turn.items)
-            await self._history.said(items)
-            return calls_of(items)
-        await self._history.answered(response, way=turn.way.number, stored=stored)
+            return await self._keep_parts(turn)
         calls = calls_of(response.output) if response.status == "completed" else ()
-        await self._journal.ended(response, over=not calls)
-        self.reached.usage += response.usage or Usage()
-        await self._steps.put(TurnFinished(response))
+        await self._interjections.settle()
+        self._over = not calls and self._interjections.close()
+        await self._keep_response(turn, response)
+        kept = self._interjections.kept() if calls else ()
+        if kept:
+            await self._say(kept)
+            self._history.heard()
+        else:
+            self._lease.rest()  # and if not, the steers would go astray
+        if self._over:
+            await self._calls.idle()
         return calls
 
+    async def _keep_response(self, turn: Turn, response: Response) -> None:
+        await self._history.answered(response, way=turn.way.number, stored=self._settings.store)
+        await self._journal.ended(response, over=self._over)
+        self.reached.usage += response.usage or Usage()
+        await self._steps.put(TurnFinished(response))
+
+    async def _keep_parts(self, turn: Turn) -> Sequence[Call]:
+        """Of a turn that was lost, what stands; nothing of a successor that has not come so far as to call a tool."""
+        items = said_in_full(turn.items) if calls_of(turn.items) else ()
+        if items:
+            self._journal.lost(turn.items)
+            await self._history.said(items)
+        self._lease.rest()
+        return calls_of(items)
+
+    async def _succeed(self, turn: Turn, response_id: str) -> None:
+        """The turn was steered, and its successor has begun: another turn of the model, without a request."""
+        self._kept += 1
+        await self._keep_response(turn, turn.responses[-1])
+        await self._say(self._interjections.delivered(turn, response_id))
+        self.reached.turns += 1
+
     async def _listen(self, turn: Turn) -> Response | None:
-        """Hear a turn to its end, however often it takes; None if it was lost, and yet had said what to do."""
+        """Hear a turn to its end, however often it takes; None if it was lost, and not to be asked again so."""
         try:
             while (lost := await self._hear(turn)) is not None:
-                if self._stands(turn, lost):
+                if len(turn.responses) > self._kept:  # what is lost is its successor, which has not begun
+                    self.reached.response = turn.responses[-1]
+                    return turn.responses[-1]
+                if self._stands(turn, lost) or self._kept:
                     return None
                 await turn.ask_again(lost)
         finally:
@@ -260,6 +322,8 @@ class Driver:
             case OutputTextDelta():
                 await self._steps.put(TextDelta(event.delta))
             case ResponseCreated():
+                if turn.responses:
+                    await self._succeed(turn, event.response.id)
                 await self._steps.put(TurnStarted(self.reached.turns, event.response.id))
             case ReasoningTextDelta() | ReasoningSummaryTextDelta():
                 await self._steps.put(ReasoningDelta(event.delta))

@@ -36,6 +36,7 @@ class History:
         self._root_id = parent.root_id if parent is not None else root_id
         self._latest = parent
         self._known = len(self.items)
+        self._brought = 0
 
     def take_up(self, items: Sequence[Item]) -> None:
         """What the run had said before its process ended; no connection knows of it."""
@@ -51,6 +52,10 @@ class History:
         """Something was said, and will not be taken back."""
         self.items += items
 
+    def heard(self) -> None:
+        """What was said since the latest response, its server has already: it was steered with it."""
+        self._brought = len(self.items) - self._known
+
     async def answered(self, response: Response, *, way: int, stored: bool) -> None:
         """A response has ended well: the next turn can continue it.
 
@@ -63,7 +68,7 @@ class History:
         if (cut := latest_compaction(response.output)) is not None:
             del self.items[: len(self.items) - len(response.output) + cut]
             self._root_id = None
-        self._known = len(self.items)
+        self._known, self._brought = len(self.items), 0
         self._latest = Parent(response_id=response.id, way=way, stored=stored, recall=lambda: self.items[: self._known])
 
     def prompt(self, settings: CreateRequest) -> Prompt:
@@ -77,4 +82,4 @@ class History:
             return Prompt(request=attrs.evolve(settings, input=news, previous_response_id=self._root_id))
         parent = attrs.evolve(self._latest, root_id=self._root_id)
         request = attrs.evolve(settings, input=news, previous_response_id=parent.response_id)
-        return Prompt(request=request, parent=parent)
+        return Prompt(request=request, parent=parent, brought=self._brought)

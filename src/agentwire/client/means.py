@@ -61,11 +61,13 @@ class Means:
         def remember(turn: Turn, response: Response) -> None:
             request, parent = prompt.request, prompt.parent
             self.open_steers.extend(steer for steer in turn.steers if steer not in self.open_steers)
+            steered = self._steered_into(response)
             if turn.responses[:-1]:  # the server has let it follow one that was steered
                 before = turn.responses[-2].id
-                request = attrs.evolve(request, input=(), previous_response_id=before)
+                request = attrs.evolve(request, input=steered, previous_response_id=before)
                 parent = self.memory.find(before)
-            request = attrs.evolve(request, input=(*self._steered_into(response), *request.input))
+            elif not prompt.brought:
+                request = attrs.evolve(request, input=(*steered, *request.input))
             self.memory.remember(response.id, request, response.output, parent=parent, way=turn.way.number)
 
         async with Asking.open(self.line, prompt, repeats=self.repeats, lease=lease) as asking:

@@ -29,6 +29,7 @@ class RunSummary:
         text: the text of the last one.
         response: the last response that ended; None if none did.
         usage: of all turns together.
+        sub_usage: of the runs in its tools, and in theirs, that have ended.
         results: by call id, what came of the tool calls that ended by themselves.
         unfinished: calls that were started and cut off.
         lost: turns whose answer was lost with its connection, each as often as it was.
@@ -43,6 +44,7 @@ class RunSummary:
     unfinished: tuple[Call, ...]
     lost: int = 0
     repeated: int = 0
+    sub_usage: Usage = attrs.field(factory=Usage)
 
 
 class RunLost(RequestLost):

@@ -52,6 +52,7 @@ class Plan:
         journal: where the run is written down, or the path of the file for that.
         tool_errors: what becomes of an exception of a tool.
         unknown: what becomes of a call whose outcome nobody knows.
+        compacts: the server is asked to compact the context, and does without that if it refuses.
 
     Raises:
         LocalProtocolError: a bound is less than 1, or one of the others is not possible.
@@ -65,3 +66,4 @@ class Plan:
     journal: Journal | str | os.PathLike[str] | None = attrs.field(default=None, validator=_with_a_key)
     tool_errors: ToolErrors = attrs.field(default="tell", validator=_one_of("tell", "tell_type", "raise"))
     unknown: Unknown = attrs.field(default="tell", validator=_one_of("tell", "raise"))
+    compacts: bool = False

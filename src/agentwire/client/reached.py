@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from agentwire.client.calls import Calls
+from agentwire.client.nesting import Nest
 from agentwire.client.outcomes import RunSummary
 from agentwire.client.turn import Turn
 from agentwire.protocol.response import Response, Usage
@@ -24,6 +25,7 @@ class Reached:
         response: the latest response that ended.
         usage: of all turns.
         recorded: the text that an earlier process has had.
+        nest: what the runs in its tools see of it.
     """
 
     turns: int = 0
@@ -33,6 +35,7 @@ class Reached:
     response: Response | None = None
     usage: Usage = attrs.field(factory=Usage)
     recorded: str = ""
+    nest: Nest = attrs.field(factory=Nest)
 
     @property
     def text(self) -> str:
@@ -46,6 +49,7 @@ class Reached:
             text=self.text,
             response=self.response,
             usage=self.usage,
+            sub_usage=self.nest.usage,
             results=calls.results,
             unfinished=calls.unfinished,
             lost=self.lost,

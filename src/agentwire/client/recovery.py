@@ -40,18 +40,21 @@ class Prompt:
     Attributes:
         request: its input are the new items; ``previous_response_id`` is the response that they continue.
         parent: that response, as the client knows it; None if there is none, or it is not known here.
+        brought: how many of the new items the parent's server has already: it was steered with them.
     """
 
     request: CreateRequest
     parent: Parent | None = None
+    brought: int = 0
 
     def over(self, way: Way) -> CreateRequest:
         """The request as the server at the other end of this way can answer it."""
         parent = self.parent
-        if parent is None or parent.stored:
+        if parent is None:
             return self.request
-        is_there = way.remembers and parent.way == way.number and way.lanes.remember(parent.response_id)
-        return self.request if is_there else self.in_full()
+        if way.remembers and parent.way == way.number and way.lanes.remember(parent.response_id):
+            return attrs.evolve(self.request, input=self.request.input[self.brought :])
+        return self.request if parent.stored else self.in_full()
 
     def in_full(self) -> CreateRequest:
         """The request with the whole conversation in it; the same one if that is not known."""

@@ -12,10 +12,12 @@ from typing import Self
 
 import attrs
 
+from agentwire.client.asking import Input
 from agentwire.client.calls import Calls
 from agentwire.client.driving import Driver
 from agentwire.client.journal import open_run_journal
 from agentwire.client.means import Means
+from agentwire.client.nesting import Nest
 from agentwire.client.outcomes import RunSummary
 from agentwire.client.plan import Plan
 from agentwire.client.steps import Step, Steps
@@ -106,6 +108,23 @@ class Run:
         assert self.response is not None
         return self.response
 
+    async def steer(self, /, input: Input) -> None:  # noqa: A002 - the wire's own name
+        """Tell the model something while the run goes on; it is part of the run from now on.
+
+        Where a response runs and the server takes it, it ends as soon as nothing is torn by that and is followed by
+        one that has the input; then this returns when the server has taken it. Otherwise, between two turns or with a
+        server that knows no steering, it is said with the next request. A run that would have ended makes one more
+        turn for it.
+
+        Args:
+            input: a text, or messages of the user.
+
+        Raises:
+            SteerRefused: the run has ended; ``input`` is handed back.
+            LocalProtocolError: the input is more than messages of the user.
+        """
+        await self._driver.steer(input)
+
     @property
     def text(self) -> str:
         """What the model has written in its latest turn."""
@@ -118,7 +137,7 @@ class Run:
 
     @property
     def usage(self) -> Usage:
-        """Of all turns so far."""
+        """Of all turns so far; the runs in its tools are counted in ``summary().sub_usage``."""
         return self._reached.usage
 
     @property
@@ -159,11 +178,12 @@ async def open_run(means: Means, plan: Plan, *, lease: Lease | None = None) -> A
 
     Raises:
         RequestLost: the client's line has ended; nothing was sent.
+        LocalProtocolError: runs are nested too deep.
         JournalError: the journal cannot be opened, the key is somebody else's, or was used with another input.
     """
     if means.line.ended is not None:
         raise RequestLost(means.line.ended, fate=Fate.NEVER_SENT)
-    own = Lease(plan.request.stream_id)
+    own, nest = Lease(plan.request.stream_id), Nest.here(means.limits.nested_runs)
     try:
         async with (
             open_run_journal(plan.journal, plan.key, limits=means.limits, sources=Sources.system()) as journal,
@@ -180,11 +200,13 @@ async def open_run(means: Means, plan: Plan, *, lease: Lease | None = None) -> A
                 raises=plan.tool_errors == "raise",
             )
             driver = Driver(means, plan, calls, steps, lease=lease if lease is not None else own, journal=journal)
+            driver.reached.nest = nest
             await journal.settle()
             nursery.start_soon(driver.drive, name="run")
             try:
                 yield Run(driver, calls, steps)
             finally:
                 nursery.cancel_scope.cancel(reason="the run was left")
+                nest.leave(driver.reached.usage)
     finally:
         own.release()

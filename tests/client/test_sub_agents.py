@@ -59,13 +59,12 @@ async def test_sub_agents_work_at_once_on_one_connection(autojump_clock: MockClo
 async def test_what_leaving_a_run_ends(autojump_clock: MockClock) -> None:
     reasons: list[str] = []
 
-    async def work() -> str:
+    async def work() -> None:
         try:
             await trio.sleep_forever()
         except trio.Cancelled as cancelled:
             reasons.append(str(cancelled.reason))
             raise
-        return ""
 
     def model(ask: Ask) -> Turn:
         return Turn(Call("work", {})) if ask.request.instructions else Turn(Call("helper", {"task": "x"}))

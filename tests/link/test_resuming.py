@@ -24,6 +24,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.runtime.contracts import Ask
 from agentwire.testing import Fault, MemoryStream, Network, every_frame, network, no_leaks, run
 from agentwire.transport.dial import ConnectFailed
+from tests.link.lines import refuses
 from tests.server.kit import serving
 
 URL = "ws://localhost/v1"
@@ -213,6 +214,18 @@ async def test_a_server_that_was_restarted_has_lost_the_session(autojump_clock: 
         assert caught.value.fate is Fate.STARTED
         assert link.statistics().connections == 2
         await trio.sleep(61)  # the first server waits for it in vain
+
+
+async def test_a_busy_server_that_says_when_to_come_back_is_believed(autojump_clock: MockClock) -> None:
+    net, busy = network(faults=[Fault("cut", "server", at_frame=5)]), network()
+    ways = iter([net.connect, busy.connect, net.connect])
+    async with no_leaks(), serving(scripted(play), net=net), trio.open_nursery() as nursery:
+        await nursery.start(busy.serve, refuses(503, "retry-after: 25"))
+        async with open_link(URL, connector=lambda: next(ways)(), resume_within=60) as link:
+            before = trio.current_time()
+            assert (await rest(link))[-1] == "response.completed"
+            assert 25 <= trio.current_time() - before < 27
+        nursery.cancel_scope.cancel(reason="the test is over")
 
 
 async def test_a_connection_that_gets_old_is_replaced_in_the_middle_of_a_turn(autojump_clock: MockClock) -> None:

@@ -33,7 +33,7 @@ class Deadlines:
     @property
     def missed(self) -> bool:
         """Whether a request that missed one is still open at the server."""
-        return any(lane.current in self._missed for lane in self._lanes)
+        return bool(self._missed) and any(lane.current in self._missed for lane in self._lanes)
 
     @property
     def interval(self) -> float:

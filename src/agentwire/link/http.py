@@ -20,7 +20,7 @@ from agentwire.link.dialling import Dialler
 from agentwire.link.exchange import Exchange
 from agentwire.link.lanes import Lane, Lanes
 from agentwire.link.outcome import Fate, RequestLost
-from agentwire.link.posting import error_event, hear
+from agentwire.link.posting import Heard, error_event, hear
 from agentwire.link.steering import Steer, SteerRefused
 from agentwire.link.way import LinkStatistics
 from agentwire.protocol.codec import encode_json, to_wire
@@ -85,7 +85,8 @@ class HttpWay:
         self._empty = trio.lowlevel.ParkingLot()
         self._over = trio.Event()
         self._changed: Callable[[], None] = _nothing
-        self._events = self._bytes_in = self._bytes_out = 0
+        self._heard = Heard()
+        self._bytes_out = 0
 
     @property
     def retiring(self) -> bool:
@@ -182,7 +183,7 @@ class HttpWay:
     async def _post(self, exchange: Exchange, body: bytes) -> None:
         async with self._http.stream_sse(_RESOURCE, json=body, leaving=exchange.taken) as stream:
             self._bytes_out += len(body)
-            self._bytes_in += await hear(stream, exchange)
+            await hear(stream, exchange, self._heard)
 
     def _settle(self, exchange: Exchange) -> None:
         if exchange.lane.current is exchange:
@@ -254,10 +255,10 @@ class HttpWay:
             waiting=self.lanes.waiting,
             buffered_bytes=sum(exchange.buffered_bytes for exchange in self._open),
             unsent_bytes=0,
-            bytes_in=self._bytes_in,
+            bytes_in=self._heard.bytes,
             bytes_out=self._bytes_out,
-            events=self._events,
-            keepalives=0,
+            events=self._heard.events,
+            keepalives=self._heard.keepalives,
             unexpected=0,
         )
 

@@ -20,6 +20,7 @@ from agentwire.link.dialling import Dialler, pauses
 from agentwire.link.flow import Flow
 from agentwire.link.outgoing import Outgoing
 from agentwire.link.progress import Progress
+from agentwire.link.reopening import asked_pause
 from agentwire.link.switch import Switch
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
@@ -169,14 +170,16 @@ class Life:
             _log.info("connection to %s lost, coming back: %s", self._dialler.address, end)
             self._on_change()
         with trio.CancelScope(deadline=self.lost_since + self._within) as self._patience:  # noqa: ASYNC912 - it sleeps
+            asked = 0.0
             for pause in self._pauses:
-                await trio.sleep(pause)
+                await trio.sleep(max(pause, asked))
                 try:
                     async with self._dialler.connection(None) as wire:
                         self._greet(encode_hello(self._progress.hello()))
                         return await self._carry(wire)
                 except (ConnectFailed, ConnectionEnded, RemoteProtocolError) as error:
                     _log.debug("not back yet: %s", error)
+                    asked = asked_pause(error, self._limits)
                     if isinstance(error, HandshakeRefused) and error.status in _REFUSED:
                         end = ConnectionEnded(sent=end.sent, received=end.received, cause=f"{end.cause}; then {error}")
                         break

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
 import msgspec
 import trio
 
@@ -18,7 +19,7 @@ from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError, Requ
 from agentwire.transport.complaints import read_complaint
 from agentwire.transport.http_client import HttpStatusError, SseStream
 
-__all__ = ["error_event", "hear"]
+__all__ = ["Heard", "error_event", "hear"]
 
 _TERMINAL: Final = frozenset(("response.completed", "response.incomplete", "response.failed"))
 _BROKEN_OFF: Final = "the stream ended before the response did"
@@ -39,33 +40,53 @@ class _Head(msgspec.Struct):
 _HEAD: Final = msgspec.json.Decoder(_Head)
 
 
-async def hear(stream: SseStream, exchange: Exchange) -> int:
-    """Give a stream's events to their request, up to the last one; returns how many bytes they had.
+@attrs.define
+class Heard:
+    """What has come over HTTP in all.
+
+    Attributes:
+        events: how many.
+        keepalives: those among them that only said that a response still runs.
+        bytes: of all events.
+    """
+
+    events: int = 0
+    keepalives: int = 0
+    bytes: int = 0
+
+
+async def hear(stream: SseStream, exchange: Exchange, heard: Heard) -> None:
+    """Give a stream's events to their request, up to the last one.
+
+    Args:
+        stream: where they come.
+        exchange: the request.
+        heard: counts them.
 
     Raises:
         ConnectionEnded: the stream ended first, or was silent for too long.
         RemoteProtocolError: it says what makes no sense.
     """
     stream.name_types()
-    size = 0
     while exchange.fate is not Fate.FINISHED and (batch := await stream.batch()):
         for payload in batch:
-            size += len(payload)
+            heard.events += 1
+            heard.bytes += len(payload)
             if not exchange.has_room(len(payload)):
                 await exchange.room(len(payload))
-            _take(payload, exchange)
+            heard.keepalives += _take(payload, exchange)
     if exchange.fate is Fate.FINISHED:
         stream.done = True
     elif exchange.failing_since is not None:
         exchange.finish()
     else:
         raise ConnectionEnded(cause=_BROKEN_OFF)
-    return size
 
 
-def _take(payload: bytes, exchange: Exchange) -> None:
+def _take(payload: bytes, exchange: Exchange) -> bool:
+    """Give one event to its request; True if it was a mere sign of life."""
     if exchange.fate is Fate.FINISHED:
-        return
+        return False
     try:
         head = _HEAD.decode(payload)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -81,6 +102,7 @@ def _take(payload: bytes, exchange: Exchange) -> None:
         if head.type.startswith("response."):
             _begin(head, exchange)
         exchange.deliver(payload)
+    return head.type == "keepalive"
 
 
 def _begin(head: _Head, exchange: Exchange) -> None:

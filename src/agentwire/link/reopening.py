@@ -7,6 +7,7 @@ believed.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from itertools import islice
 from typing import Final
@@ -174,10 +175,10 @@ def asked_pause(error: Exception | None, limits: Limits) -> float:
     wait = wait_of(dict(error.headers)) if isinstance(error, HandshakeRefused) else ""
     if not wait:
         return 0.0
-    return float(wait) if float(wait) <= limits.retry_after else float("inf")
+    return float(wait) if float(wait) <= limits.retry_after else math.inf
 
 
 def _is_final(error: AgentwireError, limits: Limits) -> bool:
     if isinstance(error, HandshakeRefused):
-        return error.status not in _PASSING or asked_pause(error, limits) == float("inf")
+        return error.status not in _PASSING or asked_pause(error, limits) == math.inf
     return isinstance(error, LocalProtocolError)

@@ -54,9 +54,18 @@ class Socket:
         await trio.lowlevel.wait_readable(self._number)
         return os.read(self._number, _SIZE)
 
-    def send(self, data: bytes) -> None:
-        """Send what nobody is slow to take."""
-        assert os.write(self._number, data) == len(data)
+    async def send(self, data: bytes) -> None:
+        """Send it all, which hardly ever has to wait."""
+        sent = self._write(data)
+        while sent < len(data):
+            await trio.lowlevel.wait_writable(self._number)
+            sent += self._write(data[sent:])
+
+    def _write(self, data: bytes) -> int:
+        try:
+            return os.write(self._number, data)
+        except BlockingIOError:
+            return 0
 
 
 class Upstream:
@@ -75,11 +84,13 @@ class Upstream:
         """Post a request; its events, as they come together."""
         if self._socket is None:
             self._socket = Socket(await trio.open_tcp_stream(*self._at))
-        self._socket.send(_POST % (len(body), body))
-        data = b""
+        await self._socket.send(_POST % (len(body), body))
+        data, end = b"", 0
         while not data.endswith(_LAST):
-            data = await self._socket.receive()
-            yield _EVENT.findall(data)
+            data = data[end:] + await self._socket.receive()
+            found = [*_EVENT.finditer(data)]
+            end = found[-1].end() if found else 0
+            yield [event[1] for event in found]
 
 
 async def serve_bare(ask: Callable[[], Ask], port: int) -> None:
@@ -90,14 +101,14 @@ async def serve_bare(ask: Callable[[], Ask], port: int) -> None:
         while not (key := _KEY.search(head)):
             head += await socket.receive()
         digest = hashlib.sha1(key[1] + _MAGIC, usedforsecurity=False).digest()
-        socket.send(_SWITCH % base64.b64encode(digest))
+        await socket.send(_SWITCH % base64.b64encode(digest))
         parser = FrameParser(masked=True, max_message=1 << 24)
         while data := await socket.receive():
             for message in parser.feed(data):
                 if isinstance(message, bytes):
                     async with aclosing(upstream(message)) as answer:
                         async for events in answer:
-                            socket.send(server_framing(events))
+                            await socket.send(server_framing(events))
 
     await trio.serve_tcp(serve, port, host="127.0.0.1")
 

@@ -137,6 +137,30 @@ async def test_the_first_connection_is_tried_once(autojump_clock: MockClock) -> 
         nursery.cancel_scope.cancel(reason="the test is over")
 
 
+async def test_a_connector_that_fails_is_an_attempt_like_any_other(autojump_clock: MockClock) -> None:
+    net, failures = network(), 0
+
+    async def connect() -> MemoryStream:
+        nonlocal failures
+        if net.links and failures < 3:
+            failures += 1
+            raise ConnectionRefusedError("nobody listens")
+        return await net.connect()
+
+    scripts = iter([follows(breaks), follows(echo)])
+
+    async def handle(stream: MemoryStream) -> None:
+        await next(scripts)(stream)
+
+    async with no_leaks(), trio.open_nursery() as nursery:
+        await nursery.start(net.serve, handle)
+        async with open_line(URL, limits=LIMITS, connector=connect, resume_within=60) as line:
+            await lose(line)
+            assert await say(line) == "<Hi>"
+            assert (failures, line.statistics().failed) == (3, 3)
+        nursery.cancel_scope.cancel(reason="the test is over")
+
+
 async def test_the_callers_scope_bounds_the_wait(autojump_clock: MockClock) -> None:
     async with no_leaks(), lined(follows(breaks), leaves) as (line, servers):
         await lose(line)

@@ -9,10 +9,10 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Final
 
 import attrs
+import trio
 
 from agentwire.link.address import Address, find_key
 from agentwire.protocol.errors import LocalProtocolError
@@ -20,6 +20,7 @@ from agentwire.protocol.hello import HEADER
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import ByteStream
+from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.proxy import Proxy
 from agentwire.transport.websocket import WebSocketWire, client_framing, open_client_wire
 
@@ -103,17 +104,24 @@ class Dialler:
             HandshakeRefused: the server answered, but not with a WebSocket.
             ConnectionEnded: the server went away instead of answering, or said nothing in time.
         """
-        address, limits = self.address, self.limits
-        dial = self.connector or partial(address.dial, tls=self.tls, proxy=self.tunnel, limits=limits)
+        address = self.address
         async with open_client_wire(
-            await dial(),
+            await self._dial(),
             host=address.authority,
             target=address.target,
             headers=self.headers if asks is None else (*self.headers, (HEADER, asks)),
-            limits=limits,
+            limits=self.limits,
             framing=client_framing(self.sources.random.randbytes),
         ) as wire:
             yield wire
+
+    async def _dial(self) -> ByteStream:
+        if self.connector is None:
+            return await self.address.dial(tls=self.tls, proxy=self.tunnel, limits=self.limits)
+        try:
+            return await self.connector()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectFailed(str(self.address), str(error)) from error
 
 
 def pauses(limits: Limits, sources: Sources) -> Iterator[float]:

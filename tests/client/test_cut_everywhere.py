@@ -26,6 +26,8 @@ from agentwire.link.choosing import Transport
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.events import OutputTextDelta
 from agentwire.protocol.hello import EXTENSIONS
+from agentwire.protocol.items import Message
+from agentwire.runtime.contracts import Ask
 from agentwire.testing import Fault, Network, every_byte, every_frame, network, no_leaks, run
 from agentwire.testing.faults import KINDS, SIDES, Kind
 from tests.client.rollouts import LIMITS, Played, play
@@ -209,3 +211,39 @@ def test_a_turn_that_is_watched_comes_whole_or_says_how_far_it_came(kind: Kind) 
             assert len(seen.lost.items) == seen.kinds.count("response.output_item.done"), fault
         ends.add((seen.asks, seen.lost is not None))
     assert {(1, False), (1, True), (2, False)} <= ends
+
+
+# A conversation, turn by turn, of which the client alone remembers everything
+
+
+def recite(ask: Ask) -> Turn:
+    """Say how often each word was said by whom: whatever is lost or doubled shows."""
+    said = [f"{item.role[0]}{len(item.text)}" for item in ask.items if isinstance(item, Message)]
+    return Turn(Text(" ".join(said), pieces=2, every=0.1))
+
+
+async def converse(faults: Sequence[Fault], extensions: tuple[str, ...]) -> tuple[Network, list[str]]:
+    """Two branches of one conversation; what each turn was answered."""
+    net, engine, texts = network(faults=faults), scripted(recite), list[str]()
+    async with no_leaks(), serving(engine, net=net, extensions=extensions, limits=LIMITS):
+        async with connect(URL, limits=LIMITS, connector=net.connect) as wire:
+            latest: str | None = None
+            fork: str | None = None
+            for number in range(6):
+                parent = fork if number == 4 else latest
+                response = await wire.respond("x" * (number + 1), previous_response_id=parent)
+                latest, fork = response.id, (response.id if number == 1 else fork)
+                texts.append(response.output_text)
+                await trio.sleep(1)
+        await trio.sleep(LIMITS.ping_timeout + 61)
+    assert engine.running == 0
+    return net, texts
+
+
+@pytest.mark.parametrize("extensions", SERVERS, ids=["session", "none"])
+def test_a_conversation_is_whole_wherever_it_is_cut(extensions: tuple[str, ...]) -> None:
+    net, texts = run(partial(converse, (), extensions), seed=0)
+    assert texts[2:5] == ["u1 a2 u2 a8 u3", "u1 a2 u2 a8 u3 a14 u4", "u1 a2 u2 a8 u5"]
+    later = [fault for fault in every_frame(net.trace, kinds=("cut", "reset"), middle=False) if fault.at_frame]
+    for fault in later[::3]:
+        assert run(partial(converse, [fault], extensions))[1] == texts, fault

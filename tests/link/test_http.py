@@ -125,6 +125,21 @@ async def test_requests_on_one_lane_go_one_after_the_other(autojump_clock: MockC
         assert [request.at for request in upstream.requests] == [0, 10, 20]
 
 
+async def test_requests_on_a_lane_that_one_holds_go_one_after_the_other(autojump_clock: MockClock) -> None:
+    reply = Reply.stream(created("resp_1"), Pause(10), ended("resp_1"))
+    async with http_way(reply) as (way, upstream):
+        lane = await way.lanes.acquire()
+
+        async def one() -> None:
+            async with way.exchange(ask(), lane=lane) as exchange:
+                assert len(await events(exchange)) == 2
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(one)
+        assert [request.at for request in upstream.requests] == [0, 10, 20]
+
+
 async def test_there_is_nothing_to_warm_up(autojump_clock: MockClock) -> None:
     async with http_way(TURN) as (way, upstream):
         async with way.exchange(ask(generate=False)) as exchange:
@@ -324,6 +339,14 @@ async def test_a_server_that_hangs_up_on_an_upgrade_is_asked_twice(autojump_cloc
     async with line_to(hang_up, hang_up, TURN) as (line, upstream):
         assert await speak(line) == "ok"
     assert [request.method for request in upstream.requests] == ["GET", "GET", "POST"]
+
+
+async def test_a_server_that_hangs_up_and_then_is_busy_is_given_time(autojump_clock: MockClock) -> None:
+    busy = Reply.answer(503, "", {"retry-after": "5"})
+    async with line_to(Reply.raw(end="close"), busy, Reply.answer(426), TURN) as (line, upstream):
+        assert trio.current_time() == 5
+        assert await speak(line) == "ok"
+    assert [request.method for request in upstream.requests] == ["GET", "GET", "GET", "POST"]
 
 
 async def test_an_upgrade_without_any_answer_is_given_up(autojump_clock: MockClock) -> None:

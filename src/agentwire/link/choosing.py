@@ -85,7 +85,7 @@ class Chooser:
                 opened = await stack.enter_async_context(link)
             except (RemoteProtocolError, ConnectionEnded) as error:
                 if not self._is_none(error):
-                    if self._silences and not self._known:
+                    if self._transport == "auto" and isinstance(error, ConnectionEnded) and not self._known:
                         continue
                     raise
                 self._http_until = trio.current_time() + self._dialler.limits.websocket_retry
@@ -115,6 +115,7 @@ class Chooser:
         if self._transport != "auto":
             return False
         if isinstance(error, HandshakeRefused):
+            self._silences = 0
             return error.status < 400 or error.status in _NO_WEBSOCKET
         if isinstance(error, RemoteProtocolError):
             return True

@@ -129,8 +129,10 @@ class HttpWay:
     @asynccontextmanager
     async def _exchange(self, request: CreateRequest, lane: Lane) -> AsyncGenerator[Exchange]:
         body = self._body(request)
-        if (end := self.ended or (ConnectionEnded(cause=self._retired) if self._retired else None)) is not None:
-            raise RequestLost(end, fate=Fate.NEVER_SENT)
+        try:
+            await self.lanes.quiet(lane)
+        except ConnectionEnded as end:
+            raise RequestLost(end, fate=Fate.NEVER_SENT) from None
         exchange = Exchange(lane, limit=self.limits.turn_buffer_bytes)
         scope = trio.CancelScope()
         lane.current = exchange

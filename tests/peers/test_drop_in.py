@@ -92,9 +92,8 @@ async def test_a_loop_rides_one_socket_through_a_cut_with_a_tenth_of_the_bytes(c
         assert shown.bytes_up < engine.bytes / 10
 
 
-@pytest.mark.parametrize("client", ["openai-python", "pydantic-ai"])
-async def test_a_turn_that_a_server_forgets_is_asked_again_in_full(client: str) -> None:
-    interpreter, program = CLIENTS[client]
+async def test_a_turn_that_a_server_forgets_is_asked_again_in_full() -> None:
+    interpreter, program = CLIENTS["openai-python"]
     engine = Half()
     options = ("--turns", str(TURNS), "--store", "false", "--drop-in", PATHS)
     async with behind_a_relay(engine, extensions=()) as (relay, url):

@@ -258,6 +258,24 @@ async def test_bytes_are_held_back_until_there_are_enough(autojump_clock: object
     assert heard.pieces == [(2.0, b"abcdef"), (6.0, b"gh"), (10.0, b"ij")]
 
 
+async def test_what_came_before_is_not_held_back(autojump_clock: object) -> None:
+    net = network(faults=[Fault("merge", size=5, at_byte=2)])
+    client, server = net.pair()
+    await server.send_all(b"ab")
+    with trio.fail_after(1):
+        assert await client.receive_some() == b"ab"
+    await server.send_all(b"cd")
+    with trio.move_on_after(100) as scope:
+        await client.receive_some()
+    assert scope.cancelled_caught
+    await server.send_all(b"e")
+    with trio.move_on_after(100) as scope:
+        await client.receive_some()
+    assert scope.cancelled_caught
+    await server.send_all(b"fg")
+    assert await client.receive_some() == b"cdefg"
+
+
 @pytest.mark.parametrize(("middle", "sent"), [(False, 2), (True, 2.5)])
 async def test_a_fault_at_a_frame_of_the_server(autojump_clock: object, middle: bool, sent: float) -> None:
     net = network(faults=[Fault("cut", at_frame=2, middle=middle)])

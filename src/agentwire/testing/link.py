@@ -162,7 +162,7 @@ class Link:
             case "split":
                 pipe.piece = fault.size
             case "merge":
-                pipe.merge = fault
+                pipe.merge_from_here(fault)
 
     def _cut(self) -> None:
         for side, pipe in self.pipes.items():

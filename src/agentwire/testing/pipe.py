@@ -199,6 +199,12 @@ class Pipe:
             )
         self.readers.unpark_all()
 
+    def merge_from_here(self, fault: Fault) -> None:
+        """Hold back what arrives from now on; what is here may be read."""
+        self.merge = fault
+        if self._arrived:
+            self._release = -math.inf
+
     def lose(self, *, arrived: bool) -> None:
         """Forget what is on the way, and what has arrived but was not read; from now on nothing arrives."""
         self._lost = True

@@ -9,6 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agentwire.client import TurnCancelled
 from agentwire.engines import Delay, Hang, Text, Turn, scripted
 from agentwire.link import SteerRefused
+from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Message
 from agentwire.runtime.contracts import Ask
 from tests.client.served import served
@@ -41,6 +42,13 @@ async def test_a_turn_cannot_be_steered_and_a_run_is_told_between_its_turns(auto
             assert (await run.finish()).output_text == "three"
     said = [item.text for item in engine.asks[-1].items if isinstance(item, Message) and item.role == "user"]
     assert said == ["Go.", "More."]
+
+
+async def test_there_is_no_warm_up(autojump_clock: MockClock) -> None:
+    async with served(scripted(Turn(Text("one"))), transport="http") as wire:
+        with pytest.raises(RequestError) as caught:
+            await wire.warm_up(instructions="Be brief.")
+        assert (caught.value.status, caught.value.param) == (400, "generate")
 
 
 async def test_lanes_side_by_side(autojump_clock: MockClock) -> None:

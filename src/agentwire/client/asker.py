@@ -125,7 +125,8 @@ class Asker:
             A response without output (Responses WebSocket guide, ``generate: false``).
 
         Raises:
-            What `respond` raises.
+            RequestError: also over HTTP, which knows no warm-ups (400, param ``generate``).
+            ...: what `respond` raises.
         """
         return await self.respond(input, generate=False, **request)
 

@@ -244,13 +244,14 @@ class Life:
     async def _read(self, wire: WebSocketWire) -> ConnectionEnded:
         try:
             while True:
-                for frame in await wire.receive_ready():
+                # where reading may have to pause, no more is taken than can be given away: the peer must see progress
+                for frame in await wire.receive_ready() if self._flow is None else (await wire.receive(),):
                     if self._greeting:
                         self._greeted(frame)
                     else:
                         self._switch.receive(frame)
-                    if self._flow is not None and self._flow.stuck:
-                        await self._flow.go_on()
+                if self._flow is not None and self._flow.stuck:
+                    await self._flow.go_on()
         except ConnectionEnded as ended:
             return ended
         except RemoteProtocolError as error:

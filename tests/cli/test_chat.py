@@ -68,7 +68,7 @@ class Seat:
     def leave(self) -> None:
         os.close(self.keyboard)
 
-    def _leave(self) -> None:
+    def _leave(self, _code: int) -> None:
         self.left_at_once += 1
 
     async def run(self) -> None:
@@ -218,6 +218,19 @@ async def test_ctrl_c_between_answers_ends_it() -> None:
             signal.raise_signal(signal.SIGINT)
     seat.leave()
     assert seat.code == 130
+
+
+async def test_sigterm_cancels_the_answer_and_ends_the_conversation() -> None:
+    with trio.fail_after(30):
+        async with server_of(slow) as server, trio.open_nursery() as nursery:
+            seat = Seat(server.url)
+            nursery.start_soon(seat.run)
+            seat.type("slow one\nlast\n")
+            await seat.shows("1 items.")
+            signal.raise_signal(signal.SIGTERM)
+    seat.leave()
+    assert seat.code == 143
+    assert seat.out.getvalue() == "1 items. \n"
 
 
 async def test_a_connection_that_ended_in_between_is_opened_again() -> None:

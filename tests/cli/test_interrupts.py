@@ -1,4 +1,4 @@
-"""Ctrl-C: the first one cancels what is innermost, with a reason; one more leaves; and afterwards all is as before."""
+"""Ctrl-C and SIGTERM: the first one cancels what is innermost with a reason; one more leaves; then all is as before."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 import pytest
 import trio
 
-from agentwire.cli.interrupts import HINT, REASON, Interrupts
+from agentwire.cli.interrupts import HINT, REASON, REASON_TERMINATED, Interrupts
 
 
 class Left(Exception):
     """Instead of the end of this process."""
 
 
-def leave() -> None:
-    raise Left
+def leave(code: int) -> None:
+    raise Left(code)
 
 
 async def test_the_innermost_block_is_cancelled() -> None:
@@ -44,7 +44,7 @@ async def test_the_next_one_leaves_even_if_the_loop_is_blocked() -> None:
     keys = Interrupts(lambda _: None, leave=leave)
     with keys.listening() as scope:
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(Left):
+        with pytest.raises(Left, match="130"):
             signal.raise_signal(signal.SIGINT)
         assert not scope.cancel_called  # there was no chance to
         await trio.lowlevel.checkpoint()
@@ -55,3 +55,18 @@ async def test_one_that_comes_too_late_is_nothing() -> None:
     with keys.listening():
         signal.raise_signal(signal.SIGINT)
     await trio.lowlevel.checkpoint()
+
+
+async def test_sigterm_does_the_same_under_a_name_of_its_own() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    keys = Interrupts(lambda _: None, leave=leave)
+    with keys.listening() as scope:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(trio.Cancelled) as cancelled:
+            await trio.sleep_forever()
+        assert cancelled.value.reason == REASON_TERMINATED
+        with pytest.raises(Left, match="143"):
+            signal.raise_signal(signal.SIGTERM)
+    assert scope.cancel_called
+    assert keys.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -92,7 +92,7 @@ class Seat:
         self, url: str, *words: str, tools: Sequence[Callable[..., Any]] = (), report: Report | None = None, **plan: Any
     ) -> int:
         settings = Settings(url, tools=tuple(LocalTool.of(tool) for tool in tools))
-        interrupts = Interrupts(self.screen.note, leave=lambda: pytest.fail("nobody asked for that"))
+        interrupts = Interrupts(self.screen.note, leave=lambda _: pytest.fail("nobody asked for that"))
         return await Job(
             settings, Plan(words, 5), report or RunView(self.screen), interrupts, Lines(0), self.screen.aside
         ).run()
@@ -191,7 +191,14 @@ def test_nobody_reads_the_json() -> None:
 # Within this process
 
 
-async def test_ctrl_c_lets_the_tools_clean_up_and_says_what_was_cut_off() -> None:
+SIGNALS = {
+    "ctrl-c": (signal.SIGINT, 130, "interrupted from the keyboard"),
+    "sigterm": (signal.SIGTERM, 143, "the process was told to end"),
+}
+
+
+@pytest.mark.parametrize(("number", "code", "reason"), SIGNALS.values(), ids=SIGNALS)
+async def test_a_signal_lets_the_tools_clean_up_and_says_what_was_cut_off(number: int, code: int, reason: str) -> None:
     cleaned: list[str] = []
 
     async def wait_for(name: str) -> str:
@@ -210,28 +217,29 @@ async def test_ctrl_c_lets_the_tools_clean_up_and_says_what_was_cut_off() -> Non
             @nursery.start_soon
             async def interrupt() -> None:
                 await wait_until(lambda: "wait_for" in seat.err.getvalue())
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
 
-            assert await seat.run(server.url, "call wait_for with name=Godot", tools=[wait_for]) == 130
+            assert await seat.run(server.url, "call wait_for with name=Godot", tools=[wait_for]) == code
             await wait_until(lambda: not server.statistics().sessions)
-    assert cleaned == ["Godot: interrupted from the keyboard"]
+    assert cleaned == [f"Godot: {reason}"]
     assert seat.out.getvalue() == ""
     assert 'cancelled in turn 1; cut off: wait_for {"name":"Godot"}' in seat.err.getvalue()
 
 
-async def test_ctrl_c_as_an_object(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_as_an_object(tmp_path: Path, number: int, code: int) -> None:
     async def slow(ask: Ask, out: Out) -> None:
         await out.text("so far")
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
         await trio.sleep_forever()
 
     with trio.fail_after(30), (tmp_path / "out").open("w+b") as file:
         async with server_of(slow) as server:
             report = JsonReport(LineWriter(file.fileno()), time.monotonic)
-            assert await Seat().run(server.url, "go", report=report) == 130
+            assert await Seat().run(server.url, "go", report=report) == code
             await wait_until(lambda: not server.statistics().sessions)
         told = objects((tmp_path / "out").read_text(encoding="utf-8"))[-1]
-    assert (told["type"], told["turns"], told["unfinished"], told["exit_code"]) == ("run.cancelled", 1, [], 130)
+    assert (told["type"], told["turns"], told["unfinished"], told["exit_code"]) == ("run.cancelled", 1, [], code)
 
 
 async def test_a_terminal_shows_what_runs_and_the_answer_as_it_comes() -> None:

@@ -1,7 +1,8 @@
 """The commands by name, each loaded when it is called, and the one place where errors become exit codes.
 
 Exit code 0: done. 1: it was tried and failed. 2: it could not be tried: wrong options, nothing to load, no place to
-listen. 130: interrupted. A person sees one line that says what was wrong; tracebacks are for `TRACEBACK_VARIABLE`.
+listen. 130: interrupted. 143: terminated. A person sees one line that says what was wrong; tracebacks are for
+`TRACEBACK_VARIABLE`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ TRACEBACK_VARIABLE: Final = "AGENTWIRE_TRACEBACK"
 """Set it to anything to see where an unexpected error came from."""
 
 EPILOGUE: Final = """\
-Exit codes: 0 done, 1 failed, 2 wrong use (options, files, addresses), 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong use (options, files, addresses), 130 interrupted,
+143 terminated.
 """
 
 NAME: Final = "agentwire"
@@ -51,7 +53,7 @@ what is on stdin. Without a URL, a server of its own is started on this machine,
 no language model.
 
 stderr shows turns and tool calls as they come. --json tells everything on stdout instead, one JSON object a line.
-Ctrl-C cancels the run and lets its tools clean up; once more leaves at once.
+Ctrl-C or SIGTERM cancels the run and lets its tools clean up; once more leaves at once.
 """
 SERVE: Final = """\
 Serve the Responses API, over WebSocket and HTTP on one port.

@@ -1,7 +1,7 @@
 """``agentwire chat``: a conversation in the terminal, with any server that speaks the WebSocket mode.
 
-Ctrl-C hangs up, because that is what cancels a turn on this wire; the conversation goes on over a new connection.
-Answers go to stdout and everything else to stderr, so that an answer can be piped.
+Ctrl-C cancels the answer, and the conversation goes on; SIGTERM ends both. Answers go to stdout and everything else to
+stderr, so that an answer can be piped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import trio
 from cyclopts import Parameter
 
 from agentwire.cli.conversation import Conversation
-from agentwire.cli.failures import INTERRUPTED, OK, CommandFailed
+from agentwire.cli.failures import OK, TERMINATED, CommandFailed
 from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.lines import Lines
 from agentwire.cli.loading import load_tools
@@ -74,7 +74,7 @@ class Talk:
         message: the only message; None if they come line by line.
         screen: where it is shown.
         lines: where messages come from.
-        interrupts: what Ctrl-C does.
+        interrupts: what Ctrl-C and SIGTERM do.
         conversation: what was said.
     """
 
@@ -96,7 +96,7 @@ class Talk:
         with self.interrupts.listening():
             async with open_server(self.settings.url, self.screen.note) as url:
                 await self._converse(url)
-        return INTERRUPTED if self.interrupts.pressed else OK
+        return self.interrupts.code if self.interrupts.pressed else OK
 
     async def _converse(self, url: str) -> None:
         async with AsyncExitStack() as stack:
@@ -112,6 +112,8 @@ class Talk:
         if self.message is not None:
             first, self._begun = not self._begun, True
             return self.message if first else None
+        if self.interrupts.code == TERMINATED:
+            return None
         self.interrupts.settle()
         while True:
             self.screen.prompt()

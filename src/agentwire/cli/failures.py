@@ -10,7 +10,7 @@ from typing import Final
 
 from agentwire.protocol.errors import AgentwireError
 
-__all__ = ["FAILED", "INTERRUPTED", "OK", "USAGE", "CommandFailed", "UserError"]
+__all__ = ["FAILED", "INTERRUPTED", "OK", "TERMINATED", "USAGE", "CommandFailed", "UserError"]
 
 OK: Final = 0
 """Exit code: done."""
@@ -20,6 +20,8 @@ USAGE: Final = 2
 """Exit code: it could not be tried: wrong options, nothing to load, no place to listen."""
 INTERRUPTED: Final = 130
 """Exit code: stopped from the keyboard."""
+TERMINATED: Final = 143
+"""Exit code: stopped by SIGTERM."""
 
 
 class UserError(AgentwireError):

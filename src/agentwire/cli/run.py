@@ -1,7 +1,7 @@
 """``agentwire run``: one agent, from its task to its answer, with tools of the user's own.
 
-Ctrl-C cancels the run, whose tools clean up, and says what was cut off; one more leaves at once. Who only wants the
-answer reads stdout, and a program reads ``--json``.
+Ctrl-C or SIGTERM cancels the run, whose tools clean up, and says what was cut off; one more leaves at once. Who only
+wants the answer reads stdout, and a program reads ``--json``.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Report(Protocol):
     async def finished(self, run: Run) -> int:
         """The model is done; returns the exit code."""
 
-    async def cancelled(self, summary: RunSummary | None) -> None:
-        """Somebody at the keyboard has cancelled it; without a summary it had not begun."""
+    async def cancelled(self, summary: RunSummary | None, code: int) -> None:
+        """A signal has cancelled it, for which there is an exit code; without a summary it had not begun."""
 
     async def failed(self, error: Exception) -> None:
         """It cannot go on, or could not begin."""
@@ -148,7 +148,7 @@ class Job:
         settings: whom to ask, and how.
         plan: what is to be done.
         report: who is told.
-        interrupts: what Ctrl-C does.
+        interrupts: what Ctrl-C and SIGTERM do.
         lines: stdin.
         aside: told of the connection.
     """
@@ -172,7 +172,7 @@ class Job:
         with self.interrupts.listening() as scope:
             code = await self._everything()
         if scope.cancelled_caught:
-            await self._cancelled()
+            code = await self._cancelled()
         return code
 
     async def _everything(self) -> int:
@@ -218,7 +218,7 @@ class Job:
                 nursery.cancel_scope.cancel(reason="the run is over")
             code = await self.report.finished(run)
         if scope.cancelled_caught:
-            await self._cancelled()
+            code = await self._cancelled()
         return code
 
     def _told(self, error: AgentwireError) -> AgentwireError:
@@ -226,5 +226,7 @@ class Job:
         untried = LocalProtocolError if self._run is not None else (LocalProtocolError, JournalError)
         return UserError(str(error)) if isinstance(error, untried) else CommandFailed(str(error))
 
-    async def _cancelled(self) -> None:
-        await self.report.cancelled(self._run.summary() if self._run is not None else None)
+    async def _cancelled(self) -> int:
+        code = self.interrupts.code
+        await self.report.cancelled(self._run.summary() if self._run is not None else None, code)
+        return code

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import trio
 
-from agentwire.cli.failures import FAILED, INTERRUPTED, OK, USAGE, UserError
+from agentwire.cli.failures import FAILED, OK, USAGE, UserError
 from agentwire.cli.lines import LineWriter
 from agentwire.cli.reaching import Settings
 from agentwire.client import (
@@ -108,9 +108,9 @@ class JsonReport:
         )
         return code
 
-    async def cancelled(self, summary: RunSummary | None) -> None:
-        """Somebody at the keyboard has cancelled it; without a summary it had not begun."""
-        await self._put("run.cancelled", **_reached(summary), exit_code=INTERRUPTED)
+    async def cancelled(self, summary: RunSummary | None, code: int) -> None:
+        """A signal has cancelled it, for which there is an exit code; without a summary it had not begun."""
+        await self._put("run.cancelled", **_reached(summary), exit_code=code)
 
     async def failed(self, error: Exception) -> None:
         """It cannot go on, or could not begin."""

@@ -128,8 +128,8 @@ class RunView:
         self.screen.note(f"the answer stops short: {why}", style="red")
         return FAILED
 
-    async def cancelled(self, summary: RunSummary | None) -> None:
-        """Somebody at the keyboard has cancelled it; without a summary it had not begun."""
+    async def cancelled(self, summary: RunSummary | None, code: int) -> None:
+        """A signal has cancelled it; without a summary it had not begun."""
         await trio.lowlevel.checkpoint()
         self.rest()
         self.screen.end()

@@ -15,6 +15,7 @@ from agentwire.link import Exchange, Fate, Line, RequestLost, Way, open_line
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.hello import HEADER
 from agentwire.testing import MemoryStream, network, no_leaks
+from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.websocket import HandshakeRefused, open_server_wire
 from tests.link.lines import ask, echo, follows, leaves, lined, refuses, say
 from tests.link.peer import LIMITS, URL, Peer, created, delta, error, text_turn
@@ -389,3 +390,25 @@ async def test_a_server_that_promises_a_session_and_says_nothing_is_left(autojum
         lost = await lose(line)
         assert (lost.fate, lost.cause) == (Fate.NEVER_SENT, "no word of the session within 10 s")
         assert await say(line) == "<Hi>"
+
+
+@pytest.mark.parametrize("within", [None, 60])
+async def test_what_stays_as_it_is_is_told_at_once_later_too(autojump_clock: MockClock, within: float | None) -> None:
+    net, tried = network(), list[float]()
+
+    async def connect() -> MemoryStream:
+        tried.append(trio.current_time())
+        if len(tried) > 1:
+            raise ConnectFailed("test:80", "the proxy answered with HTTP 407", final=True, tunnel=407)
+        return await net.connect()
+
+    async with no_leaks(), trio.open_nursery() as nursery:
+        await nursery.start(net.serve, follows(breaks))
+        async with open_line(URL, connector=connect, limits=LIMITS, resume_within=within) as line:
+            await lose(line)
+            began = trio.current_time()
+            with pytest.raises(ConnectFailed, match="HTTP 407"), trio.fail_after(3600):
+                await line.way()
+            assert trio.current_time() == began
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert len(tried) == 2

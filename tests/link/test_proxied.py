@@ -88,3 +88,25 @@ async def test_what_is_no_proxy_is_refused(proxy: str) -> None:
     with pytest.raises(LocalProtocolError, match="the URL of a proxy"):
         async with open_line("https://wire.example/v1", key="", proxy=proxy):
             raise AssertionError("it must not open")
+
+
+@pytest.mark.socket
+async def test_plain_http_goes_on_through_a_proxy_that_tunnels_only_tls() -> None:
+    heads: list[bytes] = []
+    async with no_leaks(), tunnelling(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", heads) as port:
+        async with open_line("http://wire.example/v1", key="", proxy=f"http://127.0.0.1:{port}") as line:
+            assert not line.current.remembers
+        with pytest.raises(ConnectFailed, match="HTTP 403"):
+            async with open_line("https://wire.example/v1", key="", proxy=f"http://127.0.0.1:{port}"):
+                raise AssertionError("it must not open")
+    assert [head.split()[:2] for head in heads] == [[b"CONNECT", b"wire.example:80"], [b"CONNECT", b"wire.example:443"]]
+
+
+@pytest.mark.socket
+async def test_a_certificate_that_nobody_trusts_is_so_for_good() -> None:
+    async with serving("localhost") as (server, _):
+        port = server.url.rpartition(":")[2].partition("/")[0]
+        with pytest.raises(ConnectFailed, match="certificate") as caught:
+            async with open_line(f"https://localhost:{port}/v1", key="", tls=ssl.create_default_context()):
+                raise AssertionError("it must not open")
+        assert caught.value.final

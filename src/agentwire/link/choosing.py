@@ -21,6 +21,7 @@ from agentwire.link.link import Link
 from agentwire.link.opening import link_to
 from agentwire.link.way import Way
 from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError
+from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.websocket import HandshakeRefused, HandshakeUnanswered
 
 __all__ = ["Chooser", "Transport"]
@@ -32,6 +33,8 @@ Transport = Literal["auto", "websocket", "http"]
 
 _NO_WEBSOCKET: Final = frozenset((400, 404, 405, 426, 501))
 """HTTP statuses of servers that know no WebSocket at this place (RFC 9110, section 15.5.22: 426)."""
+_WHO_ASKS: Final = 407
+"""HTTP status of a proxy that wants to know who asks (RFC 9110, section 15.5.8)."""
 _SILENCES: Final = 2
 """Handshakes in a row without an answer that are as good as a refusal; one that timed out counts twice at first."""
 
@@ -83,7 +86,7 @@ class Chooser:
             link = link_to(self._dialler, resume_within=self._resume_within, number=number, reserved=self._reserved)
             try:
                 opened = await stack.enter_async_context(link)
-            except (RemoteProtocolError, ConnectionEnded) as error:
+            except (RemoteProtocolError, ConnectionEnded, ConnectFailed) as error:
                 if not self._is_none(error):
                     if self._transport == "auto" and isinstance(error, ConnectionEnded) and not self._known:
                         continue
@@ -107,13 +110,17 @@ class Chooser:
             )
         )
 
-    def _is_none(self, error: RemoteProtocolError | ConnectionEnded) -> bool:
+    def _is_none(self, error: RemoteProtocolError | ConnectionEnded | ConnectFailed) -> bool:
         """Whether a failed handshake means that there is no WebSocket to be had.
 
-        A server that has had one and goes away in a handshake is one that restarts.
+        A server that has had one and goes away in a handshake is one that restarts. A proxy may tunnel nothing that is
+        no TLS, and pass plain HTTP on.
         """
         if self._transport != "auto":
             return False
+        if isinstance(error, ConnectFailed):
+            blocked = error.final and error.tunnel not in (None, _WHO_ASKS)
+            return blocked and not self._dialler.address.secure
         if isinstance(error, HandshakeRefused):
             self._silences = 0
             return error.status < 400 or error.status in _NO_WEBSOCKET

@@ -301,7 +301,8 @@ async def open_http_way(
         try:
             await http.connect()
         except Unreachable as end:
-            raise ConnectFailed(str(address), end.cause) from end
+            final = isinstance(end.__cause__, ConnectFailed) and end.__cause__.final
+            raise ConnectFailed(str(address), end.cause, final=final) from end
         async with open_flat_nursery() as nursery:
             told = unreachable or _nothing
             way = HttpWay(http, limits, nursery, number=number, lasts=lasts, reserved=reserved, unreachable=told)

@@ -180,7 +180,7 @@ class Life:
                 except (ConnectFailed, ConnectionEnded, RemoteProtocolError) as error:
                     _log.debug("not back yet: %s", error)
                     asked = asked_pause(error, self._limits)
-                    if isinstance(error, HandshakeRefused) and error.status in _REFUSED:
+                    if _is_final(error):
                         end = ConnectionEnded(sent=end.sent, received=end.received, cause=f"{end.cause}; then {error}")
                         break
         cause = f"not resumed within {self._within:g} s: {end.cause}"
@@ -287,3 +287,9 @@ class Life:
             self._switch.expire(now - limits.close_grace)
             late = math.inf if deadlines is None else deadlines.expire(now, began)
             await trio.sleep_until(min(dead, silent, late, now + interval))
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the same would happen again, however often one asks."""
+    refused = isinstance(error, HandshakeRefused) and error.status in _REFUSED
+    return refused or (isinstance(error, ConnectFailed) and error.final)

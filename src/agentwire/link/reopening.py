@@ -21,6 +21,7 @@ from agentwire.protocol.errors import AgentwireError, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.transport.complaints import wait_of
+from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.websocket import HandshakeRefused
 
 __all__ = ["Attempt", "Patience", "Search", "asked_pause", "is_fit", "is_fruitless", "reopen"]
@@ -181,4 +182,4 @@ def asked_pause(error: Exception | None, limits: Limits) -> float:
 def _is_final(error: AgentwireError, limits: Limits) -> bool:
     if isinstance(error, HandshakeRefused):
         return error.status not in _PASSING or asked_pause(error, limits) == math.inf
-    return isinstance(error, LocalProtocolError)
+    return isinstance(error, LocalProtocolError) or (isinstance(error, ConnectFailed) and error.final)

@@ -13,7 +13,7 @@ import trio
 
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.transport.proxy import Proxy, open_tunnel
+from agentwire.transport.proxy import Proxy, TunnelRefused, open_tunnel
 from agentwire.transport.streams import NetworkStream, SocketByteStream, TlsByteStream, close_now
 
 __all__ = ["ConnectFailed", "dial_tcp", "dial_unix"]
@@ -25,12 +25,16 @@ class ConnectFailed(AgentwireError):
     Args:
         target: where to, as ``host:port`` or a path.
         cause: what happened, in words.
+        final: whether it would be the same again: a certificate is not trusted, or a proxy will not have it.
+        tunnel: the HTTP status of a proxy that made no tunnel.
     """
 
-    def __init__(self, target: str, cause: str) -> None:
+    def __init__(self, target: str, cause: str, *, final: bool = False, tunnel: int | None = None) -> None:
         super().__init__(f"cannot connect to {target}: {cause}")
         self.target = target
         self.cause = cause
+        self.final = final
+        self.tunnel = tunnel
 
 
 async def dial_tcp(
@@ -73,6 +77,9 @@ async def _through(proxy: Proxy, target: str, limits: Limits) -> NetworkStream:
     stream = await dial_tcp(proxy.host, proxy.port, tls=proxy.tls, limits=limits)
     try:
         await open_tunnel(stream, target, proxy, limits)
+    except TunnelRefused as error:
+        await close_now(stream)  # noqa: ASYNC120 - it waits for nothing
+        raise ConnectFailed(target, error.cause, final=error.final, tunnel=error.status) from error
     except (ConnectionEnded, RemoteProtocolError) as error:
         await close_now(stream)  # noqa: ASYNC120 - it waits for nothing
         raise ConnectFailed(target, getattr(error, "cause", str(error))) from error
@@ -88,7 +95,8 @@ async def _secure(stream: NetworkStream, host: str, tls: ssl.SSLContext, target:
         await secure.do_handshake()
     except (trio.BrokenResourceError, ssl.SSLError) as error:
         await trio.aclose_forcefully(stream)
-        raise ConnectFailed(target, f"no TLS: {error.__cause__ or error}") from error
+        why = error.__cause__ or error
+        raise ConnectFailed(target, f"no TLS: {why}", final=isinstance(why, ssl.SSLCertVerificationError)) from error
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

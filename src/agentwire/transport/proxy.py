@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Self
+from typing import Final, Self
 
 import attrs
 import trio
@@ -21,9 +21,27 @@ from agentwire.transport.base_url import BaseUrl
 from agentwire.transport.heads import HeadReader, RequestHeads
 from agentwire.transport.streams import NetworkStream, send_with_progress
 
-__all__ = ["Proxy", "is_this_machine", "open_tunnel"]
+__all__ = ["Proxy", "TunnelRefused", "is_this_machine", "open_tunnel"]
 
 _RECEIVE_BYTES = 4096
+_PASSING: Final = frozenset((408, 425, 429))
+
+
+class TunnelRefused(ConnectionEnded):
+    """A proxy answered, and made no tunnel.
+
+    Args:
+        status: the HTTP status of its answer.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(cause=f"the proxy answered with HTTP {status}")
+        self.status = status
+
+    @property
+    def final(self) -> bool:
+        """Whether it is this client, or where it wants to go, that the proxy will not have."""
+        return 400 <= self.status < 500 and self.status not in _PASSING
 
 
 @attrs.frozen
@@ -145,7 +163,8 @@ async def open_tunnel(stream: NetworkStream, authority: str, proxy: Proxy, limit
         limits: sizes.
 
     Raises:
-        ConnectionEnded: the proxy refuses, or is gone.
+        TunnelRefused: the proxy refuses.
+        ConnectionEnded: it is gone.
         RemoteProtocolError: its answer is no HTTP.
     """
     headers = {"host": authority}
@@ -162,6 +181,6 @@ async def open_tunnel(stream: NetworkStream, authority: str, proxy: Proxy, limit
             raise ConnectionEnded(cause="the proxy has closed the connection")
         head = reader.feed(bytes(data))
     if not 200 <= head.status < 300:
-        raise ConnectionEnded(cause=f"the proxy answered with HTTP {head.status}")
+        raise TunnelRefused(head.status)
     if reader.rest:
         raise RemoteProtocolError("the proxy said more than it was asked")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import attrs
 import pytest
 import trio
@@ -9,6 +11,7 @@ from trio.testing import MockClock
 
 from agentwire.link import Fate, Line, RequestLost
 from agentwire.link.exchange import Exchange
+from agentwire.link.lease import Lease, lease_lane
 from agentwire.testing import no_leaks
 from tests.link.lines import ask, echo, follows, lined, say
 from tests.link.peer import LIMITS, Peer, created, delta, text_turn
@@ -100,3 +103,42 @@ async def test_a_response_that_ends_late_after_all_leaves_the_connection_in_use(
         assert await line.way() is way
         assert await say(line, "again") == "<again>"
         assert servers.served == 1
+
+
+@pytest.mark.parametrize("leased", [False, True])
+async def test_who_waits_behind_a_forgotten_request_goes_elsewhere(autojump_clock: MockClock, leased: bool) -> None:
+    async with no_leaks(), lined(follows(half), follows(echo), limits=SHORT) as (line, servers):
+        async with lease_lane(line, "begun") if leased else nullcontext(Lease("begun")) as lease:
+            way = await line.way()
+            async with way.exchange(ask(stream_id="begun"), lane=await lease.on(way)) as exchange:
+                await exchange.receive()
+            if not leased:
+                lease.release()
+            for _ in range(2):  # one that waits, and one that comes later
+                with trio.fail_after(100), pytest.raises(RequestLost, match="before it has not ended") as caught:
+                    async with way.exchange(ask(stream_id="begun"), lane=await lease.on(way) if leased else None):
+                        raise AssertionError("there is no lane for it")
+                assert caught.value.fate is Fate.NEVER_SENT
+            other = await line.way()
+            assert other is not way
+            async with other.exchange(ask(stream_id="begun"), lane=await lease.on(other)) as exchange:
+                await read_all(exchange)
+        assert servers.served == 2
+
+
+async def test_a_fork_that_is_forgotten_frees_the_lane_that_it_forked_from(autojump_clock: MockClock) -> None:
+    async def forget(peer: Peer) -> None:
+        await peer.answer(*text_turn("resp_1", "root"))
+        await peer.request()
+        await peer.answer(*text_turn("resp_3", "on"))
+
+    async with no_leaks(), lined(follows(forget), limits=SHORT) as (line, _):
+        way = await line.way()
+        async with way.exchange(ask(stream_id="a")) as exchange:
+            await read_all(exchange)
+        async with way.exchange(ask(stream_id="b", previous_response_id="resp_1")) as fork:
+            with trio.fail_after(100):
+                async with way.exchange(ask(stream_id="a", previous_response_id="resp_1")) as exchange:
+                    await read_all(exchange)
+            with pytest.raises(RequestLost):
+                await read_all(fork)

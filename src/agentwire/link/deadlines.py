@@ -62,7 +62,9 @@ class Deadlines:
             if late <= now:
                 self._missed.add(exchange)
                 which = "first" if first else "further"
-                exchange.lose(ConnectionEnded(cause=f"no {which} event of this request within {most:g} s"))
+                end = ConnectionEnded(cause=f"no {which} event of this request within {most:g} s")
+                exchange.lose(end)
+                self._lanes.clog(lane, ConnectionEnded(cause=f"the request before it has not ended: {end.cause}"))
             else:
                 coming = min(coming, late)
         return coming

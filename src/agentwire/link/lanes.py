@@ -41,6 +41,7 @@ class Lane:
         source: the lane that its request forks from, until the fork has begun.
         forks: requests on other lanes that fork from ``latest``, and have not begun.
         lasting: whether it is held for longer than one request.
+        clogged: why nothing may ever follow what runs there; None as long as that is not so.
     """
 
     name: str | None
@@ -52,6 +53,7 @@ class Lane:
     source: Lane | None = None
     forks: int = 0
     lasting: bool = False
+    clogged: ConnectionEnded | None = None
     quiet: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, repr=False)
 
     @property
@@ -79,6 +81,7 @@ class _Wish:
 class _Waiter:
     wish: _Wish
     lane: Lane | None = None
+    end: ConnectionEnded | None = None
     event: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -101,7 +104,7 @@ class Lanes:
         self._end: ConnectionEnded | None = None
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
+        return iter(tuple(self._lanes.values()))  # whatever it does with one may give another to somebody
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -133,12 +136,12 @@ class Lanes:
             named: not the default lane.
 
         Raises:
-            ConnectionEnded: the connection ended first.
+            ConnectionEnded: the connection ended first, or the lane is clogged.
             LocalProtocolError: the connection has had all the named lanes that it may have.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._end is not None:
-            raise self._end
+        if (end := self._end or self._clogged(name)) is not None:
+            raise end
         wish = _Wish(name, after, lasting, named)
         if (lane := self._choose(wish)) is not None:
             return self._hold(lane, wish)
@@ -150,9 +153,13 @@ class Lanes:
             self._waiters.remove(waiter)  # it is still there: who is given a lane is no longer cancelled here
             raise
         if waiter.lane is None:
-            assert self._end is not None
-            raise self._end
+            assert waiter.end is not None
+            raise waiter.end
         return waiter.lane
+
+    def _clogged(self, name: str | None) -> ConnectionEnded | None:
+        lane = self._lanes.get(name) if name is not None else None
+        return lane.clogged if lane is not None else None
 
     def claim(self, name: str | None) -> Lane:
         """Hold a lane that nobody else uses, for as long as the connection lasts.
@@ -172,19 +179,30 @@ class Lanes:
 
     def settle(self, lane: Lane) -> None:
         """The lane's current request has ended."""
-        lane.current = None
+        lane.current = lane.clogged = None
         self.begun(lane)
-        lane.quiet.unpark()
+        self._wake_holder(lane)
         self.hand_over()
+
+    def clog(self, lane: Lane, end: ConnectionEnded) -> None:
+        """The lane's current request is lost, and may never end: whoever waits is told, and had better go elsewhere."""
+        lane.clogged = end
+        self.begun(lane)
+        lane.quiet.unpark_all()
+        self._turn_away(end)
 
     def close(self, end: ConnectionEnded) -> None:
         """The connection has ended; whoever waits is told."""
         self._end = end
-        waiters, self._waiters = self._waiters, deque()
-        for waiter in waiters:
-            waiter.event.set()
+        self._turn_away(end)
         for lane in self:
             lane.quiet.unpark_all()
+
+    def _turn_away(self, end: ConnectionEnded) -> None:
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            waiter.end = end
+            waiter.event.set()
 
     # Of a lane that one holds
 
@@ -193,13 +211,18 @@ class Lanes:
         from what it left has begun. Nothing else runs between that moment and the caller.
 
         Raises:
-            ConnectionEnded: the connection ended first.
+            ConnectionEnded: the connection ended first, or the last request may never end.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not lane.idle and self._end is None:
+        while not lane.idle and (self._end or lane.clogged) is None:
             await lane.quiet.park()
-        if self._end is not None:
-            raise self._end
+        if (end := self._end or lane.clogged) is not None:
+            raise end
+
+    def _wake_holder(self, lane: Lane) -> None:
+        """Let the next request of the holder's leave, if it may."""
+        if lane.idle:
+            lane.quiet.unpark()
 
     def rest(self, lane: Lane) -> Rest:
         """The holder says nothing for a while: the lane may be lent, to one who would have to wait otherwise."""
@@ -233,7 +256,7 @@ class Lanes:
         if source is not None:
             source.forks -= 1
             if not source.forks:
-                source.quiet.unpark()
+                self._wake_holder(source)
                 self.hand_over()
 
     # Who gets which

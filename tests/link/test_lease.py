@@ -186,3 +186,21 @@ async def test_who_waits_is_lent_a_lane_when_its_holder_rests(autojump_clock: Mo
     assert lane.held  # by the other one, whose it is now
     other.release()
     assert lane.free
+
+
+async def test_a_name_that_is_given_back_serves_who_waits_on_another_connection(autojump_clock: MockClock) -> None:
+    line, names = Line(limit=1), list[str | None]()
+
+    async def lease() -> None:
+        async with lease_lane(line) as mine:
+            names.append(mine.name)
+
+    async with trio.open_nursery() as nursery:
+        async with lease_lane(line, "a"):
+            line.reopen()
+            nursery.start_soon(lease)
+            await trio.sleep(1)
+            assert not names
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert names == ["auto-1"]

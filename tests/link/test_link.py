@@ -615,3 +615,30 @@ async def test_headers_must_be_plain(autojump_clock: MockClock, header: tuple[st
     with pytest.raises(LocalProtocolError, match="must be printable ASCII"):
         async with open_link(URL, headers=[header]):
             raise AssertionError("it must not open")
+
+
+async def test_all_that_wait_on_a_held_lane_are_told_that_nothing_more_leaves(autojump_clock: MockClock) -> None:
+    told: list[RequestLost] = []
+
+    async def near_its_end(peer: Peer) -> None:
+        await peer.request()
+        await trio.sleep(1)
+        peer.say(error("websocket_connection_limit_reached"))
+        peer.say(*text_turn("resp_1", "last"), lane="held")
+
+    async with no_leaks(), linked(near_its_end) as link:
+        lane = link.lanes.claim("held")
+
+        async def wait() -> None:
+            with pytest.raises(RequestLost) as caught:
+                async with link.exchange(ask(), lane=lane):
+                    raise AssertionError("it must not leave")
+            told.append(caught.value)
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery, link.exchange(ask(), lane=lane) as exchange:
+                nursery.start_soon(wait)
+                nursery.start_soon(wait)
+                while await exchange.receive() is not None:
+                    pass
+        assert [lost.fate for lost in told] == [Fate.NEVER_SENT] * 2

@@ -181,7 +181,7 @@ class Lanes:
         """The lane's current request has ended."""
         lane.current = lane.clogged = None
         self.begun(lane)
-        self._wake_holder(lane)
+        self.pass_on(lane)
         self.hand_over()
 
     def clog(self, lane: Lane, end: ConnectionEnded) -> None:
@@ -219,8 +219,8 @@ class Lanes:
         if (end := self._end or lane.clogged) is not None:
             raise end
 
-    def _wake_holder(self, lane: Lane) -> None:
-        """Let the next request of the holder's leave, if it may."""
+    def pass_on(self, lane: Lane) -> None:
+        """Let the holder's next request go on, if it may: the last one has ended, or does not leave after all."""
         if lane.idle:
             lane.quiet.unpark()
 
@@ -256,7 +256,7 @@ class Lanes:
         if source is not None:
             source.forks -= 1
             if not source.forks:
-                self._wake_holder(source)
+                self.pass_on(source)
                 self.hand_over()
 
     # Who gets which

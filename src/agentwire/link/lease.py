@@ -34,6 +34,10 @@ class _Line(Protocol):
     def reserved(self) -> Reserved:
         """Names that are leased."""
 
+    @property
+    def current(self) -> _Way:
+        """The latest way."""
+
     async def way(self) -> _Way:
         """The way that is open."""
 
@@ -161,6 +165,7 @@ async def lease_lane(line: _Line, name: str | None = None) -> AsyncGenerator[Lea
         if lease.name is not None:
             line.reserved.give_back(lease.name)
         lease.release()
+        line.current.lanes.hand_over()  # there the name may be somebody's who waits for one
 
 
 async def _settle(line: _Line, lease: Lease) -> None:

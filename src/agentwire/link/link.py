@@ -162,6 +162,7 @@ class Link:
         except ConnectionEnded as end:
             raise RequestLost(end, fate=Fate.NEVER_SENT) from None
         if (refused := self._refuses()) is not None:
+            self.lanes.pass_on(exchange.lane)
             raise RequestLost(refused, fate=Fate.NEVER_SENT)
         if self.ended is not None:
             raise RequestLost(self.ended, fate=Fate.NEVER_SENT)

@@ -412,3 +412,30 @@ async def test_what_stays_as_it_is_is_told_at_once_later_too(autojump_clock: Moc
             assert trio.current_time() == began
         nursery.cancel_scope.cancel(reason="the test is over")
     assert len(tried) == 2
+
+
+async def test_who_joins_an_attempt_beside_a_connection_that_is_lost_meanwhile_has_all_patience(
+    autojump_clock: MockClock,
+) -> None:
+    async def is_lost(peer: Peer) -> None:
+        await trio.sleep(LIMITS.rotate_after + 1)
+        peer.stream.reset()
+
+    async def refuses_late(stream: MemoryStream) -> None:
+        await trio.sleep(3)
+        await refuses(503)(stream)
+
+    said: list[str] = []
+
+    async def speak() -> None:
+        said.append(await say(line))
+
+    async with no_leaks(), lined(follows(is_lost), refuses_late, follows(echo), resume_within=60) as (line, servers):
+        await trio.sleep(LIMITS.rotate_after)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak)
+            await trio.sleep(2)
+            assert line.current.ended is not None
+            nursery.start_soon(speak)
+        assert said == ["<Hi>"] * 2
+        assert servers.served == 3

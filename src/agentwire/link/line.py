@@ -153,7 +153,7 @@ class Line:
             return way
         with suppress(AgentwireError):
             await self._renew()
-        return self.current
+        return self.current if is_fit(self.current) else await self.way()
 
     def _check_rejection(self, way: Way | None) -> None:
         """Do not ask again at once where the server has taken a connection only to reject what was said on it.
@@ -167,16 +167,23 @@ class Line:
             raise way.ended
 
     async def _renew(self) -> None:
-        """Wait for the attempt that is being made, or make one."""
+        """Wait for the attempt that is being made, or make one.
+
+        Where the way was lost that an attempt was made beside, its failure means nothing yet: there is patience now.
+        """
+        lost = self._current is not None and not is_fit(self._current)
         attempt = self._attempt = self._attempt or self._begin()
         try:
             await attempt.wait()
+        except AgentwireError:
+            if not (attempt.beside and lost):
+                raise
         finally:
             if attempt.forsaken and self._attempt is attempt:
                 self._attempt = None
 
     def _begin(self) -> Attempt:
-        attempt = Attempt()
+        attempt = Attempt(beside=self._current is not None and is_fit(self._current))
         self._nursery.start_soon(self._open, attempt, name="line attempt")
         return attempt
 

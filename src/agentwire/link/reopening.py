@@ -41,12 +41,14 @@ class Attempt:
         done: it is over.
         error: why it failed; None if it did not.
         waiting: how many wait for it.
+        beside: it was begun while there was a way still, and so it is made once.
     """
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     done: trio.Event = attrs.field(factory=trio.Event)
     error: Exception | None = None
     waiting: int = 0
+    beside: bool = False
 
     @property
     def forsaken(self) -> bool:

@@ -157,7 +157,8 @@ class Client(ClientView, _Asker):
 
     async def wait_ended(self) -> ConnectionEnded:
         """Wait until the connection is over; returns how it ended."""
-        return await _call(self._portal, self._client.wait_ended)
+        ended = self._client.ended
+        return ended if ended is not None else await _call(self._portal, self._client.wait_ended)
 
     @like(trio_client.Client.lane)
     @asynccontextmanager

@@ -150,7 +150,8 @@ class Client(ClientView, _Asker):
 
     def wait_ended(self) -> ConnectionEnded:
         """Wait until the connection is over; returns how it ended."""
-        return _call(self._portal, self._client.wait_ended)
+        ended = self._client.ended
+        return ended if ended is not None else _call(self._portal, self._client.wait_ended)
 
     @like(trio_client.Client.lane)
     @contextmanager

@@ -160,6 +160,21 @@ def test_errors_are_raised_where_the_caller_is() -> None:
     play(failing, client)
 
 
+def test_a_closed_connection_is_told_whoever_asks() -> None:
+    async def main(url: str) -> None:
+        async with agentwire.aio.connect(url) as wire:
+            pass
+        for context in (wire.turn, wire.run, wire.lane):
+            with pytest.raises(agentwire.RequestLost):
+                async with context():
+                    pass
+        assert await wire.wait_ended() is wire.ended
+
+    with serving(scripted(Turn(Text("Hello.")))) as url:
+        asyncio.run(main(url))
+    assert not loops()
+
+
 def test_lanes_steering_and_cancelling() -> None:
     engine = scripted([Turn(Hang()), Turn(Text("Only tests.")), Turn(Text("Let me"), Hang())], order="calls")
 

@@ -93,6 +93,19 @@ def test_nobody_there_is_told_and_leaves_no_loop_behind() -> None:
     assert not loops()
 
 
+def test_a_closed_connection_is_told_whoever_asks() -> None:
+    with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as wire, wire.lane() as lane:
+        pass
+    assert not loops()
+    with pytest.raises(agentwire.RequestLost) as lost:
+        wire.respond("Hi.")
+    assert lost.value.fate is agentwire.Fate.NEVER_SENT
+    for context in (wire.turn, wire.run, lane.turn, wire.lane):
+        with pytest.raises(agentwire.RequestLost), context():
+            pass
+    assert wire.wait_ended() is wire.ended
+
+
 def test_two_connections_share_the_loop() -> None:
     with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as one:
         with agentwire.sync.connect(url) as other:

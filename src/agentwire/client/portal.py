@@ -16,7 +16,8 @@ from typing import ClassVar, Generic, TypeVar, TypeVarTuple
 
 import trio
 
-from agentwire.protocol.errors import AgentwireError
+from agentwire.link import Fate, RequestLost
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded
 
 __all__ = ["Held", "Portal", "Work", "WorkCancelled"]
 
@@ -124,7 +125,8 @@ class Portal:
         context, name = contextvars.copy_context(), getattr(async_fn, "__qualname__", None)
         start = partial(trio.lowlevel.spawn_system_task, work.run, async_fn, *args, name=name, context=context)
         if not self.soon(start):
-            work.future.set_exception(WorkCancelled("the connection was closed"))
+            ended = ConnectionEnded(cause="closed on this side")
+            work.future.set_exception(RequestLost(ended, fate=Fate.NEVER_SENT))
         return work
 
 
@@ -150,18 +152,18 @@ class Held(Generic[T]):
         self._opening = opening
         self._leave = trio.Event()
         self.work = portal.submit(self._hold)
+        self.work.future.add_done_callback(self._ended)
 
     def leave(self) -> None:
         """Leave it, and return at once."""
         self._portal.soon(self._leave.set)
 
+    def _ended(self, future: Future[None]) -> None:
+        """Whoever waits is told why it was never open: an error of its own, or a loop that has ended."""
+        if not self.entered.done():
+            self.entered.set_exception(future.exception())
+
     async def _hold(self) -> None:
-        try:
-            async with self._opening() as value:
-                self.entered.set_result(value)
-                await self._leave.wait()
-        except BaseException as error:
-            if not self.entered.done():
-                cancelled = isinstance(error, trio.Cancelled)
-                self.entered.set_exception(WorkCancelled("cancelled") if cancelled else error)
-            raise
+        async with self._opening() as value:
+            self.entered.set_result(value)
+            await self._leave.wait()

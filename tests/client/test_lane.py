@@ -105,6 +105,16 @@ async def test_a_name_that_is_not_possible(autojump_clock: MockClock, name: str)
                 pass
 
 
+async def test_a_lane_that_was_given_back_takes_nothing_more(autojump_clock: MockClock) -> None:
+    async with served(scripted(echo)) as wire:
+        async with wire.lane("plan") as lane:
+            await lane.respond("hi")
+        with pytest.raises(LocalProtocolError, match="the lane 'plan' was given back"):
+            await lane.respond("hi")
+        async with wire.lane("plan") as lane:  # nobody holds it
+            await lane.respond("hi")
+
+
 async def test_what_is_asked_on_a_lane_names_no_other(autojump_clock: MockClock) -> None:
     async with served(scripted(echo)) as wire, wire.lane() as lane:
         with pytest.raises(LocalProtocolError, match="it takes no stream_id"):

@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from agentwire.link.lanes import Lane, Lanes, Rest
-from agentwire.protocol.errors import ConnectionEnded
+from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError
 
 __all__ = ["Lease", "Reserved", "lease_lane"]
 
@@ -83,10 +83,12 @@ class Lease:
 
     Attributes:
         name: of the lane; None where it may be any.
+        over: it was given back for good.
     """
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
+        self.over = False
         self._way: _Way | None = None
         self._lane: Lane | None = None
         self._rest: Rest | None = None
@@ -101,9 +103,11 @@ class Lease:
 
         Raises:
             ConnectionEnded: the connection ended before there was one.
-            LocalProtocolError: the connection has had all the named lanes that it may have.
+            LocalProtocolError: the connection has had all the named lanes that it may have, or the lease is over.
         """
         async with self._lock:
+            if self.over:
+                raise LocalProtocolError(f"the lane {self.name!r} was given back: its context has been left")
             if way is not self._way:
                 self.release()
             lane = self._lane
@@ -162,6 +166,7 @@ async def lease_lane(line: _Line, name: str | None = None) -> AsyncGenerator[Lea
         await _settle(line, lease)
         yield lease
     finally:
+        lease.over = True
         if lease.name is not None:
             line.reserved.give_back(lease.name)
         lease.release()

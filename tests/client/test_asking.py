@@ -43,6 +43,12 @@ def test_input_in_every_form(given: Any, items: Any) -> None:
     assert read_items(given) == items
 
 
+@pytest.mark.parametrize("given", [None, 3])
+def test_input_that_is_none_is_told(given: Any) -> None:
+    with pytest.raises(LocalProtocolError, match="input must be a text, an item or a list of items, not "):
+        read_items(given)
+
+
 def test_members_are_as_on_the_wire_and_unknown_ones_pass() -> None:
     request = build(
         tool_choice={"type": "function", "name": "_add"},

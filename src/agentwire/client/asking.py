@@ -103,7 +103,10 @@ def read_items(given: Input) -> tuple[Item, ...]:
         return (Message("user", given),)
     if isinstance(given, Mapping | Item):
         return (_read_item(given, "input"),)
-    return tuple(_read_item(item, f"input[{index}]") for index, item in enumerate(given))
+    items: object = given
+    if not isinstance(items, Iterable):
+        raise LocalProtocolError(f"input must be a text, an item or a list of items, not {given!r}")
+    return tuple(_read_item(item, f"input[{index}]") for index, item in enumerate(items))
 
 
 def _read_item(item: object, path: str) -> Item:

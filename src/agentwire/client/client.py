@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from agentwire.client.asker import Asker
 from agentwire.client.asking import Offer, ToolLike
+from agentwire.client.choices import check_choice, check_policy
 from agentwire.client.lane import Lane, open_lane
 from agentwire.client.means import Means
 from agentwire.client.memory import Memory
-from agentwire.client.repeating import Repeat, Repeats, check_repeat
+from agentwire.client.repeating import Repeat, Repeats
 from agentwire.client.sub_agents import SubAgent, make_sub_agent
 from agentwire.link import Connector, Line, LinkStatistics, open_line
 from agentwire.link.choosing import Transport
@@ -184,11 +185,13 @@ async def connect(
         HandshakeRefused: the server answered, but neither with a WebSocket nor in a way that says that it has none;
             the text says what it said.
         ConnectionEnded: the server went away instead of answering, or said nothing within ``limits.handshake``.
-        LocalProtocolError: the address, the key, a tool or ``repeat`` is not possible.
+        LocalProtocolError: the address, the key, a tool or another argument is not possible.
     """
     own, limits, sources = tuple(tools), limits or Limits(), sources or Sources.system()
     Offer.of(own)  # a function that is no tool is refused before anything is opened
-    check_repeat(repeat)
+    check_choice("repeat", repeat, Repeat)
+    check_choice("transport", transport, Transport)
+    check_policy(on_disconnect)
     async with open_line(
         url,
         key=key,

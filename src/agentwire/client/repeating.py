@@ -9,33 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import attrs
 
-from agentwire.protocol.errors import LocalProtocolError, RequestError
+from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import OpaqueItem
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import TOOL_ITEMS, CustomTool, FunctionTool, Tool
 
-__all__ = ["Repeat", "Repeats", "check_repeat"]
+__all__ = ["Repeat", "Repeats"]
 
 Repeat = Literal["safe", "always", "never"]
 """Which model calls are repeated where nobody knows what became of them: those that can do no harm, all, or none."""
 
 _CLIENTS: Final = frozenset(("apply_patch", "computer", "computer_use_preview", "custom", "function", "local_shell"))
 """Tools of these types are run by the client (Responses API, tools)."""
-
-
-def check_repeat(repeat: str) -> None:
-    """Refuse a policy that there is not.
-
-    Raises:
-        LocalProtocolError: it is none.
-    """
-    if repeat not in get_args(Repeat):
-        raise LocalProtocolError(f"repeat must be one of {', '.join(get_args(Repeat))}, not {repeat!r}")
 
 
 @attrs.define(eq=False)

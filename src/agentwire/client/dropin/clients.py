@@ -12,6 +12,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from agentwire.client.choices import check_choice, check_policy
 from agentwire.client.dropin.asking import Repeat
 from agentwire.client.dropin.library import Library, LibraryName, find_library
 from agentwire.client.dropin.transport import AsyncTransport, Transport
@@ -73,7 +74,7 @@ def http_client(
 
     Raises:
         ImportError: the library is not installed.
-        LocalProtocolError: the address is not possible.
+        LocalProtocolError: the address or another argument is not possible.
     """
     found = find_library(library)
     wiring = _wiring(
@@ -120,7 +121,7 @@ def async_http_client(
 
     Raises:
         ImportError: the library is not installed.
-        LocalProtocolError: the address is not possible.
+        LocalProtocolError: the address or another argument is not possible.
     """
     found = find_library(library)
     wiring = _wiring(
@@ -160,6 +161,7 @@ _transports: Final[WeakKeyDictionary[object, Transport | AsyncTransport]] = Weak
 
 def _wiring(library: Library, options: Mapping[str, Any], **chosen: Any) -> Wiring:
     """The wires of a client; they trust whom the library trusts, and take the proxy that it takes."""
+    check_choice("repeat", chosen["repeat"], Repeat)
     made = WireOptions(tls=cache(partial(library.tls, options)), proxy=library.proxy(options), **chosen)
     if made.url is not None:
         find_key(Address.parse(made.url), made.key, {})
@@ -167,4 +169,5 @@ def _wiring(library: Library, options: Mapping[str, Any], **chosen: Any) -> Wiri
 
 
 def _within(policy: Policy) -> float | None:
+    check_policy(policy)
     return policy.within if isinstance(policy, Resume) else None

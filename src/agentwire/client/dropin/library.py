@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from agentwire.client.choices import check_choice
 from agentwire.client.dropin.wire import TimedOut
 from agentwire.link import RequestLost
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
@@ -86,7 +87,10 @@ def find_library(name: LibraryName | None = None) -> Library:
 
     Raises:
         ImportError: it is not installed; the text says how to get it.
+        LocalProtocolError: it is none of the two.
     """
+    if name is not None:
+        check_choice("library", name, LibraryName)
     wanted = name or ("httpx" if _old_sdk() else "httpx2")
     try:
         module = importlib.import_module(_MODULES[wanted]).library

@@ -71,6 +71,11 @@ class Turn(_AsyncIterator[Event], TurnView):
         _AsyncIterator.__init__(self, portal, turn)
         TurnView.__init__(self, turn)
 
+    @property
+    def steers(self) -> tuple[Steer, ...]:
+        """What it was steered with, each with its fate."""
+        return tuple(Steer(self._portal, steer) for steer in self._turn.steers)
+
     async def response(self) -> Response:
         """Wait for the end; what was not read by then is skipped."""
         async for _ in self:

@@ -69,6 +69,11 @@ class Turn(_Iterator[Event], TurnView):
         _Iterator.__init__(self, portal, turn)
         TurnView.__init__(self, turn)
 
+    @property
+    def steers(self) -> tuple[Steer, ...]:
+        """What it was steered with, each with its fate."""
+        return tuple(Steer(self._portal, steer) for steer in self._turn.steers)
+
     def response(self) -> Response:
         """Wait for the end; what was not read by then is skipped."""
         for _ in self:

@@ -185,6 +185,7 @@ def test_lanes_steering_and_cancelling() -> None:
                 steer = await turn.steer("Only tests.")
                 assert (await turn.response()).output_text == "Only tests."
                 assert await steer.delivered() == turn.response_id
+                assert [await one.delivered() for one in turn.steers] == [turn.response_id]
                 assert turn.stream_id == lane.name
             async with wire.turn("Look.") as turn:
                 reading = asyncio.create_task(anext(turn))

@@ -214,7 +214,9 @@ def test_a_turn_is_steered_and_another_one_cancelled() -> None:
             assert [response.status for response in turn.responses] == ["incomplete", "completed"]
             assert steer.delivered() == turn.response_id
             assert (steer.fate, steer.input, steer.error) == (agentwire.SteerFate.DELIVERED, "Only tests.", None)
-            assert (len(turn.steers), steer.id is None, turn.repeated) == (1, False, 0)
+            assert (steer.response_id, steer.successor_id) == tuple(response.id for response in turn.responses)
+            assert (steer.id is None, turn.repeated) == (False, 0)
+            assert [one.delivered() for one in turn.steers] == [turn.response_id]
         with wire.turn("Look.") as turn:
             next(turn)
             turn.cancel()

@@ -13,15 +13,17 @@ import attrs
 
 from agentwire.client.client import Client
 from agentwire.client.lane import Lane
+from agentwire.client.memory import Memory
 from agentwire.client.outcomes import RunSummary
 from agentwire.client.portal import Portal, Work
 from agentwire.client.run import Run, RunStatistics
 from agentwire.client.turn import Turn
-from agentwire.link import Fate, LinkStatistics, RequestLost, SteerFate, SteerLost, SteerRefused
+from agentwire.link import Fate, Line, LinkStatistics, RequestLost, SteerFate, SteerLost, SteerRefused
 from agentwire.link import steering as trio_steering
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response, Usage
+from agentwire.runtime.policies import Policy
 from agentwire.runtime.tools import ToolResult
 
 __all__ = [
@@ -167,11 +169,6 @@ class TurnView:
         return self._turn.responses
 
     @property
-    def steers(self) -> tuple[trio_steering.Steer, ...]:
-        """What it was steered with, each with its fate."""
-        return self._turn.steers
-
-    @property
     def cancelled(self) -> bool:
         """Whether ``cancel`` has ended it."""
         return self._turn.cancelled
@@ -239,6 +236,16 @@ class SteerView:
         return self._steer.id
 
     @property
+    def response_id(self) -> str:
+        """The response that it was said to."""
+        return self._steer.response_id
+
+    @property
+    def successor_id(self) -> str | None:
+        """The response that has it in its input, once it is delivered."""
+        return self._steer.successor_id
+
+    @property
     def input(self) -> Any:
         """What was said."""
         return self._steer.input
@@ -273,6 +280,21 @@ class ClientView:
     @property
     def _client(self) -> Client:
         return self._asker
+
+    @property
+    def line(self) -> Line:
+        """Its line to the server: what it tells and counts can be read here, what it does is for Trio code."""
+        return self._client.line
+
+    @property
+    def memory(self) -> Memory:
+        """The conversations that it can say again."""
+        return self._client.memory
+
+    @property
+    def policy(self) -> Policy:
+        """What a lost connection means."""
+        return self._client.policy
 
     @property
     def ended(self) -> ConnectionEnded | None:

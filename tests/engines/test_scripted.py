@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -176,6 +177,14 @@ async def test_usage_is_given_or_counted() -> None:
     assert usage is not None
     assert usage.output_tokens == 2
     assert 100 < usage.cached_tokens < usage.input_tokens
+
+
+async def test_what_a_compaction_has_replaced_is_not_counted(autojump_clock: MockClock) -> None:
+    turn = ask_for("x" * 400, history=(Message("user", "y" * 400),))
+    done = await step(scripted(Turn(Text("a"))), attrs.evolve(turn, items=(Message("user", "short"),)))
+    assert done.finish is not None
+    assert done.finish.usage is not None
+    assert 0 <= done.finish.usage.cached_tokens < done.finish.usage.input_tokens
 
 
 async def test_a_cancellation_is_recorded_with_its_reason(autojump_clock: MockClock) -> None:

@@ -270,7 +270,7 @@ def _usage(ask: Ask, written: int) -> Usage:
     """A plausible usage: four characters to a token, history counted as cached."""
     new = sum(map(_size, ask.new_items))
     old = sum(map(_size, ask.items)) - new
-    cached = old if ask.request.previous_response_id is not None else 0
+    cached = max(0, old) if ask.request.previous_response_id is not None else 0  # less than nothing: it was compacted
     return Usage(max(1, (old + new) // 4), (written + 3) // 4, cached // 4)
 
 

@@ -22,7 +22,7 @@ from agentwire.link.progress import Progress
 from agentwire.link.steering import Steers
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
-from agentwire.protocol.events import ErrorEvent
+from agentwire.protocol.events import TERMINAL, ErrorEvent
 from agentwire.protocol.hello import (
     GOAWAY,
     NOT_RUNNING,
@@ -34,7 +34,7 @@ from agentwire.protocol.hello import (
     decode_goaway,
     decode_welcome,
 )
-from agentwire.protocol.items import CLIENT_CALLS
+from agentwire.protocol.items import client_call, is_torn
 
 __all__ = ["Switch"]
 
@@ -49,16 +49,6 @@ _STEER: Final = "response.steer."
 class _Response(msgspec.Struct):
     id: str | None = None
     previous_response_id: str | None = None
-
-
-class _Output(msgspec.Struct):
-    output: list[Any] = []
-
-
-class _Body(msgspec.Struct):
-    """What is read of the end of a steered response."""
-
-    response: _Output
 
 
 class _Head(msgspec.Struct):
@@ -87,7 +77,6 @@ class _Head(msgspec.Struct):
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
-_BODY: Final = msgspec.json.Decoder(_Body)
 _ANY: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -342,10 +331,13 @@ class Switch:
 
 
 def _owes(frame: bytes) -> bool:
-    """Whether a response ends with calls that the client must answer before anything follows it."""
+    """Whether a response ends with calls that the client must answer before anything follows it.
+
+    Not those that a limit has torn, for nobody can.
+    """
     try:
-        output = _BODY.decode(frame).response.output
-    except msgspec.ValidationError:
-        return False
-    kinds = {item.get("type") for item in output if isinstance(item, dict)}
-    return not kinds.isdisjoint(CLIENT_CALLS)
+        event = decode_event(frame)
+    except RemoteProtocolError:
+        return False  # its reader says so
+    output = event.response.output if isinstance(event, TERMINAL) else ()
+    return any(client_call(item) is not None and not is_torn(item) for item in output)

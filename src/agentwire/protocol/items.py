@@ -32,6 +32,7 @@ __all__ = [
     "Summary",
     "answered_call",
     "client_call",
+    "is_torn",
 ]
 
 ROLES: Final = one_of("user", "assistant", "system", "developer")
@@ -267,6 +268,12 @@ CLIENT_CALLS: Mapping[str, str] = {
 """Calls that end a response for the client to answer, and the type of the item that answers each."""
 
 _ANSWERS: Final = frozenset(CLIENT_CALLS.values())
+
+
+def is_torn(call: Item) -> bool:
+    """Whether a limit cut a call short: it may be answered, and need not be, as nobody can run half a call."""
+    status = call.raw.get("status") if isinstance(call, OpaqueItem) else getattr(call, "status", None)
+    return status == "incomplete"
 
 
 def client_call(item: Item) -> str | None:

@@ -20,11 +20,11 @@ from agentwire.protocol.items import (
     Item,
     ItemReference,
     Message,
-    OpaqueItem,
     OpenedCompaction,
     Summary,
     answered_call,
     client_call,
+    is_torn,
 )
 
 __all__ = ["History", "Memo", "Node", "check_pairing", "resolve"]
@@ -92,7 +92,7 @@ class Node:
     @property
     def owed(self) -> Mapping[str, Item]:
         """The calls that must be answered before the conversation can go on, by call id."""
-        return {call: item for call, item in self.unanswered.items() if not _was_cut_off(item)}
+        return {call: item for call, item in self.unanswered.items() if not is_torn(item)}
 
     def items(self) -> History:
         """The conversation as an engine sees it, oldest first; made when it is first looked at."""
@@ -245,17 +245,11 @@ def check_pairing(parent: Node | None, new: Sequence[Item], *, generate: bool = 
     pairing = _Pairing(parent, dict(parent.unanswered) if parent is not None else {})
     for index, item in enumerate(new):
         pairing.take(item, f"input[{index}]")
-    owed = [(call, item) for call, item in pairing.waiting.items() if not _was_cut_off(item)]
+    owed = [(call, item) for call, item in pairing.waiting.items() if not is_torn(item)]
     if owed and generate:
         call, item = owed[0]
         message = f"No tool output found for {_words(item.type)} {_brief(call)}."
         raise RequestError(400, "tool_output_missing", message, param="input")
-
-
-def _was_cut_off(call: Item) -> bool:
-    """True for a call that a limit cut short: it may be answered, and need not be, as nobody can run half a call."""
-    status = call.raw.get("status") if isinstance(call, OpaqueItem) else getattr(call, "status", None)
-    return status == "incomplete"
 
 
 @attrs.define

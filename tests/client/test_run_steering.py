@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -12,13 +13,14 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agentwire.client import MemoryJournal, Run, TurnFinished, TurnLost, TurnStarted
 from agentwire.engines import Call, Delay, Hang, Text, Turn, scripted
 from agentwire.link import SteerRefused
+from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.items import FunctionCallOutput, Message
 from agentwire.runtime.contracts import Ask
 from tests.client.kit import connected, kinds, steps_of
 from tests.client.served import served
-from tests.link.peer import Json, Peer, call_turn, created, delta, ended, error, text_turn
+from tests.link.peer import LIMITS, Json, Peer, call_turn, created, delta, done, ended, error, text_turn
 from tests.link.peer import call as calls
-from tests.link.test_steering import accepted, heard, successor
+from tests.link.test_steering import accepted, heard, pending, successor
 
 
 def said(ask: Ask) -> list[str]:
@@ -231,6 +233,125 @@ async def test_a_run_over_a_lane_can_be_steered_before_its_turn_has_begun(autoju
         await wait_all_tasks_blocked()
         await run.steer("More.")
         assert (await run.finish()).output_text == "two"
+
+
+async def test_a_steer_is_said_once_where_a_limit_ends_a_response_that_owes_calls(autojump_clock: MockClock) -> None:
+    asked: list[Json] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"), done(calls("c", "nap")))
+        await heard(peer)
+        peer.say(accepted("resp_1"), ended("resp_1", "incomplete", [calls("c", "nap")]), pending("resp_1"))
+        asked.append(await peer.answer(*successor("resp_2", "resp_1", "two")))
+
+    async with connected(script) as wire, wire.run("Go.", tools=[nap]) as run:
+        await wait_all_tasks_blocked()
+        await run.steer("More.")
+        assert (await run.finish()).output_text == "two"
+    assert [item.get("output") or item["type"] for item in asked[0]["input"]] == ["slept"]
+
+
+async def test_a_steer_to_a_response_that_a_limit_tears_is_in_the_next_one(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await heard(peer)
+        torn = {**calls("c", "nap", '{"a'), "status": "incomplete"}
+        search = {"id": "ts_1", "type": "tool_search_call", "execution": "server", "status": "completed"}
+        peer.say(accepted("resp_1"), ended("resp_1", "incomplete", [search, torn]))
+        peer.say(*successor("resp_2", "resp_1", "two"))
+
+    async with connected(script) as wire, wire.run("Go.", tools=[nap]) as run:
+        await wait_all_tasks_blocked()
+        await run.steer("More.")
+        assert (await run.finish()).output_text == "two"
+        assert run.turns == 2
+
+
+async def test_a_steer_that_nobody_waits_for_is_said_once(autojump_clock: MockClock) -> None:
+    asked: list[Json] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await heard(peer)
+        await trio.sleep(5)
+        peer.say(accepted("resp_1"), ended("resp_1", "incomplete"))
+        peer.say(successor("resp_2", "resp_1")[0], *call_turn("resp_2", calls("c", "nap"))[1:])
+        asked.append(await peer.answer(*text_turn("resp_3", "three")))
+
+    async with connected(script) as wire, wire.run("Go.", tools=[nap]) as run:
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(1) as scope:
+            await run.steer("More.")
+        assert scope.cancelled_caught
+        assert (await run.finish()).output_text == "three"
+    assert [item.get("output") or item.get("content") for item in asked[0]["input"]] == ["slept"]
+
+
+async def test_a_steer_that_is_taken_late_is_said_once(autojump_clock: MockClock) -> None:
+    asked: list[Json] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"), done(calls("c", "nap")))
+        await heard(peer)
+        await trio.sleep(2 * LIMITS.steer_answer)
+        peer.say(accepted("resp_1"), ended("resp_1", output=[calls("c", "nap")]), pending("resp_1"))
+        asked.append(await peer.answer(*successor("resp_2", "resp_1", "two")))
+
+    async with connected(script) as wire, wire.run("Go.", tools=[nap]) as run:
+        await wait_all_tasks_blocked()
+        await run.steer("More.")
+        assert (await run.finish()).output_text == "two"
+    assert [item.get("output") or item.get("content") for item in asked[0]["input"]] == ["slept"]
+
+
+async def test_what_is_too_large_to_be_said_is_not_said_later(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await trio.sleep(5)
+        peer.say(*text_turn("resp_1", "one")[1:])
+
+    limits = attrs.evolve(LIMITS, message_bytes=4096)
+    async with connected(script, limits=limits) as wire, wire.run("Go.") as run:
+        await wait_all_tasks_blocked()
+        with pytest.raises(LocalProtocolError, match="bytes"):
+            await run.steer("x" * 5000)
+        assert (await run.finish()).output_text == "one"
+
+
+async def test_a_run_that_was_over_takes_no_steer(autojump_clock: MockClock) -> None:
+    journal = MemoryJournal()
+    async with served(scripted([Turn(Text("Done."))])) as wire:
+        async with wire.run("Go.", journal=journal, key="job") as run:
+            await run.finish()
+        async with wire.run("Go.", journal=journal, key="job") as run:
+            with pytest.raises(SteerRefused, match="The run has ended"):
+                await run.steer("More.")
+            assert (await run.finish()).output_text == "Done."
+
+
+async def test_a_successor_that_is_lost_is_the_same_turn_when_it_is_asked_for(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await heard(peer)
+        peer.say(accepted("resp_1"), ended("resp_1", "incomplete"), *successor("resp_2", "resp_1", "tw")[:2])
+        await trio.sleep(1)
+        await peer.wire.abort("cut")
+
+    async def again(peer: Peer) -> None:
+        await peer.answer(*text_turn("resp_3", "two"))
+
+    async with connected(script, again) as wire, wire.run("Go.", max_turns=2) as run:
+        await wait_all_tasks_blocked()
+        await run.steer("More.")
+        assert (await run.finish()).output_text == "two"
+        counts = run.statistics()
+        assert (counts.turns, counts.turns_lost, counts.turns_repeated) == (2, 1, 1)
 
 
 def _texts(asked: list[Json]) -> list[list[str]]:

@@ -104,6 +104,8 @@ class Driver:
         if parent is None and self._journal.context:
             history = History(None, None)
             history.take_up(self._journal.context)
+        if self._journal.response is not None:
+            self._interjections.end()
         if self._journal.began:
             history.take_up(self._journal.items)
         else:
@@ -234,11 +236,11 @@ class Driver:
         if response is None:
             self.reached.lost += 1
             return await self._keep_parts(turn)
-        calls = calls_of(response.output) if response.status == "completed" else ()
+        calls = calls_of(response.output)
         await self._interjections.settle()
-        self._over = not calls and self._interjections.close()
+        self._over = not (calls and response.status == "completed") and self._interjections.close()
         await self._keep_response(turn, response)
-        kept = self._interjections.kept() if calls else ()
+        kept = self._interjections.kept() if not self._over else ()
         if kept:
             await self._say(kept)
             self._history.heard()
@@ -260,6 +262,9 @@ class Driver:
         if items:
             self._journal.lost(turn.items)
             await self._history.said(items)
+        else:  # it is asked for again
+            self.reached.turns -= 1
+            self.reached.repeated += 1
         self._lease.rest()
         return calls_of(items)
 

@@ -6,6 +6,7 @@ run that would have ended makes one more turn for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from agentwire.client.asking import Input
 from agentwire.client.steering import said_by, to_steer
 from agentwire.client.turn import Turn
 from agentwire.link.steering import Steer, SteerFate, SteerLost, SteerRefused
+from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.items import Item
 from agentwire.protocol.steering import read_messages
 
@@ -61,7 +63,7 @@ class Interjections:
         if self._closed:
             await trio.lowlevel.checkpoint()
             raise SteerRefused("response_already_completed", "The run has ended.", given=given)
-        said = _Said(wire, sending=turn is not None)
+        said, before = _Said(wire, sending=turn is not None), len(turn.steers) if turn is not None else 0
         self._said.append(said)
         if turn is None:
             await trio.lowlevel.checkpoint()
@@ -70,8 +72,12 @@ class Interjections:
             said.steer = await turn.steer(given)
         except (SteerRefused, SteerLost):
             pass  # then it is for the next request
+        except LocalProtocolError:
+            self._said.remove(said)
+            raise
         finally:
             said.sending = False
+            said.steer = said.steer or self._sent(wire, turn.steers[before:])
             if said.steer in self._done:
                 self._said.remove(said)
             self._settled.unpark_all()
@@ -104,6 +110,11 @@ class Interjections:
     def end(self) -> None:
         """The run has ended, in whatever way."""
         self._closed = True
+
+    def _sent(self, wire: Any, steers: Sequence[Steer]) -> Steer | None:
+        """What became of one for whose answer nobody waited: the server may have it all the same."""
+        known = [said.steer for said in self._said]
+        return next((steer for steer in steers if steer.wire == wire and steer not in known), None)
 
     def _take(self, said: list[_Said]) -> tuple[Item, ...]:
         self._said = [each for each in self._said if each not in said]

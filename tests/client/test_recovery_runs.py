@@ -69,6 +69,18 @@ async def test_a_lost_turn_without_calls_is_asked_again(autojump_clock: MockCloc
     ]
 
 
+async def test_a_loss_counts_once_where_nobody_answers_any_more(autojump_clock: MockClock) -> None:
+    asked = Asked()
+    async with (
+        no_leaks(),
+        connected(asked.lose(created("resp_1"), delta("never mind"))) as wire,
+        wire.run("Go.") as run,
+    ):
+        with pytest.raises(RunLost, match="started") as caught:
+            await run.finish()
+    assert (caught.value.summary.lost, caught.value.summary.repeated) == (1, 0)
+
+
 @pytest.mark.parametrize("unknown", [WORKING, done(CLICK, 1)])
 async def test_a_call_that_was_started_is_not_asked_for_again(autojump_clock: MockClock, unknown: Json) -> None:
     """Neither can the turn stand, as nobody knows what the server's own tool did, or what answers the computer."""

@@ -311,3 +311,40 @@ async def test_cancelling_beside_a_reader_who_waits(autojump_clock: MockClock) -
         await wait_all_tasks_blocked()
         await turn.cancel()
     assert kinds == []
+
+
+async def test_a_turn_can_be_cancelled_while_there_is_no_connection(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.wire.abort("cut")
+
+    async with connected(script) as wire, wire.turn("hi") as turn, trio.open_nursery() as nursery:
+        kinds: list[str] = []
+        nursery.start_soon(read, turn, kinds)
+        await trio.sleep(1)
+        start = trio.current_time()
+        await turn.cancel()
+        with pytest.raises(TurnCancelled):
+            await turn.response()
+        await wait_all_tasks_blocked(0)
+        assert nursery.child_tasks == set()
+        assert trio.current_time() == start
+    assert kinds == []
+
+
+async def test_a_turn_whose_steer_was_refused_is_asked_again(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await heard(peer)
+        peer.say(error("unknown_event_type", param="type"))
+        await trio.sleep(1)
+        await peer.wire.abort("cut")
+
+    async def again(peer: Peer) -> None:
+        await peer.answer(*text_turn("resp_2", "two"))
+
+    async with connected(script, again) as wire, wire.turn("hi") as turn:
+        with pytest.raises(SteerRefused):
+            await turn.steer("more")
+        assert (await turn.response()).output_text == "two"

@@ -18,7 +18,7 @@ from agentwire.client.memory import Parent
 from agentwire.client.repeating import Repeats
 from agentwire.link import Exchange, Fate, Lane, Line, RequestLost, Way
 from agentwire.link.lease import Lease
-from agentwire.link.steering import Steer
+from agentwire.link.steering import Steer, SteerFate
 from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded
 from agentwire.protocol.events import ErrorEvent
@@ -83,6 +83,7 @@ class Asking:
         self.repeated = 0
         self.steered: list[Steer] = []
         self._cancelled = False
+        self._reaching = trio.CancelScope()
         self._line = line
         self._prompt = prompt
         self._repeats = repeats
@@ -90,7 +91,7 @@ class Asking:
         self._open = AsyncExitStack()
         self._lost: RequestLost | None = None
         self._request = prompt.request
-        self._asked = False
+        self._asked = self._again = False
         self._full = False
         self._seen = False
         self._worked = False
@@ -131,22 +132,28 @@ class Asking:
             RequestLost: the connection was lost, and the request may not be asked again, or could not be.
             TurnOverflow: this task read too slowly.
         """
-        while True:
-            if not self._asked and not self._cancelled:
+        while not self._cancelled:
+            if not self._asked:
                 await self._ask()
+                continue
             try:
                 frames = await self.exchange.receive_frames()
             except RequestLost as lost:
-                if self._seen or self.steered or not self.may_repeat(lost):
+                if self._seen or self.is_steered or not self.may_repeat(lost):
                     raise self._told(lost) from None
                 await self.ask_again(lost)
                 continue
-            if self._cancelled:
-                return []
             if not self._seen and frames and await self._counts_for_nothing(frames[0]):
                 continue
             self._seen = True
             return frames
+        await trio.lowlevel.checkpoint()
+        return []
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether the server may have been told more than the request says."""
+        return any(steer.fate not in (SteerFate.NEVER_SENT, SteerFate.REFUSED) for steer in self.steered)
 
     def server_worked(self) -> None:
         """The server has begun to run a tool of its own."""
@@ -177,6 +184,7 @@ class Asking:
         Whoever waits for events is told that there are no more.
         """
         self._cancelled = True
+        self._reaching.cancel(reason="the turn was cancelled")
         await self._open.aclose()
         if self.way.can_cancel:
             with trio.move_on_after(self.limits.close_grace):
@@ -220,7 +228,7 @@ class Asking:
             return False
         self._full = self._prompt.parent is not None and not self._prompt.parent.stored
         await self._forget()
-        await trio.sleep(pause)
+        await self._pause(pause)
         return True
 
     # Over one way after the other
@@ -234,24 +242,37 @@ class Asking:
         """It was lost, and will be asked again."""
         if lost.fate is not Fate.NEVER_SENT:
             self._lost = lost
-            self.repeated += 1
-        await trio.sleep(self._repeats.pause(self.attempts, None) or 0.0)
+            self._again = True
+        await self._pause(self._repeats.pause(self.attempts, None) or 0.0)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless it is cancelled meanwhile."""
+        with trio.CancelScope() as self._reaching:
+            await trio.sleep(seconds)
 
     async def _ask(self) -> None:
-        """Send the request over a way that takes it."""
-        while not self._cancelled:
-            way = await self._find_way()
-            self._request = self._prompt.in_full() if self._full else self._prompt.over(way)
-            self.attempts += 1
-            try:
-                await self._send(way)
-            except RequestLost as lost:
-                if not self.may_repeat(lost):
-                    raise self._told(lost) from lost.__cause__
-                await self._note(lost)
-            else:
-                self._asked = True
-                return
+        """Send the request over a way that takes it; nothing if it is cancelled meanwhile."""
+        while not (self._cancelled or self._asked):
+            with trio.CancelScope() as self._reaching:
+                await self._try()
+        if self._cancelled:
+            await self._open.aclose()
+
+    async def _try(self) -> None:
+        """Send it once."""
+        way = await self._find_way()
+        self._request = self._prompt.in_full() if self._full else self._prompt.over(way)
+        self.attempts += 1
+        try:
+            await self._send(way)
+        except RequestLost as lost:
+            if not self.may_repeat(lost):
+                raise self._told(lost) from lost.__cause__
+            await self._note(lost)
+        else:
+            self._asked = True
+            self.repeated += self._again
+            self._again = False
 
     async def _send(self, way: Way) -> None:
         lane: Lane | None = None

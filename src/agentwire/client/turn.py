@@ -166,7 +166,7 @@ class Turn:
                 while self._frames or await self._fetch():
                     self._read()
             except RequestLost as lost:
-                if self._shown or self.steers or not self.may_ask_again(lost):
+                if self._shown or self._asking.is_steered or not self.may_ask_again(lost):
                     raise
                 await self.ask_again(lost)
             else:

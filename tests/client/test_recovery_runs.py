@@ -79,6 +79,7 @@ async def test_a_loss_counts_once_where_nobody_answers_any_more(autojump_clock: 
         with pytest.raises(RunLost, match="started") as caught:
             await run.finish()
     assert (caught.value.summary.lost, caught.value.summary.repeated) == (1, 0)
+    assert caught.value.text == "never mind"
 
 
 @pytest.mark.parametrize("unknown", [WORKING, done(CLICK, 1)])

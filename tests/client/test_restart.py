@@ -254,6 +254,28 @@ async def test_turns_are_counted_over_all_beginnings(autojump_clock: MockClock) 
     assert tools.did == ["one"]
 
 
+async def test_a_turn_that_died_in_the_middle_counts_where_its_calls_stand(autojump_clock: MockClock) -> None:
+    """So that a process that dies again and again comes to an end."""
+    journal, tools = MemoryJournal(), Tools()
+    await die(journal, tools, created("resp_1"), done(FIRST), done(SECOND, 1))
+
+    async def serve(peer: Peer) -> None:
+        await peer.answer(*text_turn("resp_2", "done"))
+
+    async with connected(serve) as wire:
+        options: Json = {"tools": [tools.note, tools.stick], "journal": journal, "key": "k"}
+        for _ in range(2):
+            async with wire.run("Go.", **options, max_turns=1) as run:
+                with pytest.raises(TurnsExhausted):
+                    await run.finish()
+        async with wire.run("Go.", **options, max_turns=2) as run:
+            await run.finish()
+            assert run.turns == 2
+        async with wire.run("Go.", **options) as run:
+            await run.finish()
+            assert run.turns == 2
+
+
 async def test_a_run_that_continues_what_only_its_client_knows_can_be_said_in_full(autojump_clock: MockClock) -> None:
     journal, tools = MemoryJournal(), Tools()
 

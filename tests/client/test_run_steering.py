@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agentwire.client import MemoryJournal, Run, TurnFinished, TurnLost, TurnStarted
+from agentwire.client import MemoryJournal, Run, RunLost, TurnFinished, TurnLost, TurnStarted
 from agentwire.engines import Call, Delay, Hang, Text, Turn, scripted
 from agentwire.link import SteerRefused
 from agentwire.protocol.errors import LocalProtocolError
@@ -321,6 +321,28 @@ async def test_what_is_too_large_to_be_said_is_not_said_later(autojump_clock: Mo
         with pytest.raises(LocalProtocolError, match="bytes"):
             await run.steer("x" * 5000)
         assert (await run.finish()).output_text == "one"
+
+
+async def test_a_successor_that_leaves_traces_is_not_asked_for_twice(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await heard(peer)
+        peer.say(accepted("resp_1"), ended("resp_1", "incomplete"), *successor("resp_2", "resp_1", "tw")[:2])
+        await peer.request()
+
+    async def refuse(peer: Peer) -> None:
+        raise AssertionError(await peer.request())
+
+    options: dict[str, Any] = {"journal": MemoryJournal(), "key": "job", "store": True}
+    async with connected(script) as wire, wire.run("Go.", **options) as run:
+        await wait_all_tasks_blocked()
+        await run.steer("More.")
+        await wait_all_tasks_blocked()
+        assert run.turns == 2
+    async with connected(refuse) as wire, wire.run("Go.", **options) as run:
+        with pytest.raises(RunLost, match="died"):
+            await run.finish()
 
 
 async def test_a_run_that_was_over_takes_no_steer(autojump_clock: MockClock) -> None:

@@ -195,14 +195,20 @@ class Driver:
         await self._history.said(items)
         self._journal.said(items)
 
+    async def _pass_on(self, items: Sequence[Item]) -> None:
+        """What the caller has said is on the disk before the model works with it, and whether that may be repeated."""
+        await self._say(items)
+        if not self._means.repeats.permits(self._settings):
+            await self._journal.asking()
+        elif items:
+            await self._journal.settle()
+
     async def _turn(self) -> Sequence[Call]:
         """One turn of the model; returns the calls to be answered, which may still run."""
         self.reached.turns += 1
         self.reached.turn = None
         self._kept = 0
-        await self._say(self._interjections.rest())
-        if not self._means.repeats.permits(self._settings):
-            await self._journal.asking()
+        await self._pass_on(self._interjections.rest())
         try:
             async with self._means.ask(self._history.prompt(self._settings), lease=self._lease) as turn:
                 self.reached.turn = self._asked = turn
@@ -272,7 +278,7 @@ class Driver:
         """The turn was steered, and its successor has begun: another turn of the model, without a request."""
         self._kept += 1
         await self._keep_response(turn, turn.responses[-1])
-        await self._say(self._interjections.delivered(turn, response_id))
+        await self._pass_on(self._interjections.delivered(turn, response_id))
         self.reached.turns += 1
 
     async def _listen(self, turn: Turn) -> Response | None:
@@ -356,10 +362,12 @@ class Driver:
         return self.reached.summary(self._calls)
 
     def _lost(self, end: ConnectionEnded) -> RunLost:
-        fate, response_id = Fate.FINISHED, self.reached.response.id if self.reached.response is not None else None
+        reached = self.reached.response
+        response_id = reached.id if reached is not None else None
+        lost = RunLost(end, fate=Fate.FINISHED, response_id=response_id, summary=self.summary())
         if isinstance(end, RequestLost):
-            fate, response_id = end.fate, end.response_id
-        return RunLost(end, fate=fate, response_id=response_id, summary=self.summary())
+            lost.fate, lost.response_id, lost.items, lost.text = end.fate, end.response_id, end.items, end.text
+        return lost
 
 
 def _unanswerable(items: Sequence[Item]) -> OpaqueItem | None:

@@ -43,7 +43,7 @@ class RunJournal:
         context: what was said before the run, if only its client knew that.
         items: what was said in it, oldest first, its input included.
         asked: whether the model was asked for a turn of which nothing came, and which must not be asked for twice.
-        turns: of the model, that have ended.
+        turns: of the model, that have ended, or left calls.
         usage: of these.
         response: what it came to, if it is over.
     """
@@ -66,8 +66,10 @@ class RunJournal:
         self._count = self._written = 0
         self._writing = trio.Lock()
         self._broken: JournalError | None = None
+        self._torn = False
         for entry in log.entries if log is not None else ():
             self._read(entries.decode(entry))
+        self._count_torn()
 
     def outcome(self, call: Call) -> ToolResult | None:
         """What a call has come to, if it has come to its end."""
@@ -236,11 +238,14 @@ class RunJournal:
                 self.items = [*entries.items_of(entry.input)]
                 self._given, self._continues = _normal(entry.input), entry.continues
             case entries.Said():
-                self.items += entries.items_of(entry.items)
+                items = entries.items_of(entry.items)
+                self.items += items
+                self._torn |= any(isinstance(item, Call) for item in items)
             case entries.Instead():
                 del self.items[len(self.items) - entry.count :]
                 self.items += entries.items_of(entry.items)
             case entries.Answered():
+                self._count_torn()
                 self.items += [known[1] for call in entry.calls if (known := self._calls.get(call)) is not None]
             case entries.Started():
                 self._calls[entry.call] = None
@@ -250,9 +255,15 @@ class RunJournal:
                 self._read_finished(entry)
             case entries.Ended():
                 self.turns += 1
+                self._torn = False
                 self.usage += Usage(*entry.usage)
             case entries.Over():
                 self.response = entries.response_of(entry.response)
+
+    def _count_torn(self) -> None:
+        """A turn whose calls stand has been one, also where it did not come to its end."""
+        self.turns += self._torn
+        self._torn = False
 
     def _read_finished(self, entry: entries.Finished) -> None:
         for output in entries.items_of(entry.output):

@@ -20,7 +20,7 @@ from agentwire.cli.chat import Talk
 from agentwire.cli.failures import CommandFailed
 from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.lines import Lines
-from agentwire.cli.reaching import Settings
+from agentwire.cli.reaching import Settings, split_url
 from agentwire.cli.terminal import Screen
 from agentwire.engines import builtin
 from agentwire.protocol.errors import EngineError
@@ -110,6 +110,12 @@ async def test_tools_of_the_users_own(tmp_path: Path) -> None:
     assert 'add {"a":3,"b":4}' in ran.err
 
 
+def test_a_text_may_begin_with_an_address() -> None:
+    text = "https://example.com/notes says what?"
+    assert split_url([text]) == (None, [text])
+    assert split_url(["https://example.com/v1", text]) == ("https://example.com/v1", [text])
+
+
 async def test_ctrl_c_while_one_message_is_answered(tmp_path: Path) -> None:
     async with server_of(slow) as server:
         command = [*COMMAND, "chat", server.url, "be slow"]
@@ -125,6 +131,7 @@ async def test_ctrl_c_while_one_message_is_answered(tmp_path: Path) -> None:
 
 CANNOT = {
     "nobody there": (("ws://127.0.0.1:1/v1", "hi"), 1, "cannot connect to ws://127.0.0.1:1/v1"),
+    "odd scheme": (("htp://127.0.0.1/v1", "hi"), 2, "htp://127.0.0.1/v1 is not a server's address"),
     "no such scheme": (("wss://", "hi"), 2, "is not the address of a server"),
     "no key file": (("--key-file", "nothing", "hi"), 2, "cannot read nothing"),
     "empty key file": (("--key-file", "empty", "hi"), 2, "no API key in empty"),

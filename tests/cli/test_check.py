@@ -50,6 +50,8 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         ('[upstreams.a]\nkind = "builtin"\n[[models]]\nname = "m"\nupstream = "a"\nfallback = ["x"]', "fallback 'x'"),
         ('engine = "no_such_module:x"', "no module"),
         ("check = true", "there is no option 'check'"),
+        ('extension = ["sesions"]', "there is no extension 'sesions'"),
+        ("resume-within = -1.0", "must be 0 or more seconds, not -1.0"),
     ],
 )
 def test_what_cannot_be_served(file: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

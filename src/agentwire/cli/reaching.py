@@ -21,7 +21,8 @@ from agentwire.runtime.tools import LocalTool
 
 __all__ = ["Settings", "open_client", "open_server", "read_key", "split_url"]
 
-_URL: Final = re.compile(r"(wss?|https?|(ws|http)\+unix)://", re.IGNORECASE)
+_URL: Final = re.compile(r"(wss?|https?)://\S*|(ws|http)\+unix://.*", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -44,9 +45,17 @@ class Settings:
 
 
 def split_url(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
-    """The server's address, if the first word is one, and the other words."""
-    if words and _URL.match(words[0]):
+    """The server's address, if the first word is one, and the other words.
+
+    Raises:
+        UserError: the first word is an address, and no server's; nobody shall ask another server for a slip.
+    """
+    if words and _URL.fullmatch(words[0]):
         return words[0], words[1:]
+    if words and _ADDRESS.fullmatch(words[0]):
+        raise UserError(
+            f"{words[0]} is not a server's address, as http://127.0.0.1:8000/v1 is; in a text, quote it all"
+        )
     return None, words
 
 

@@ -31,6 +31,7 @@ from agentwire.cli.storing import check_store, open_store
 from agentwire.cli.upstreams import find_upstream, open_upstream_engine
 from agentwire.engines.routing import Routes
 from agentwire.protocol.errors import LocalProtocolError
+from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import EXTENSIONS
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine, Store
@@ -95,6 +96,7 @@ class Plan:
             raise UserError("--upstream-kind says what the server behind --upstream speaks: give its address")
         if options.port is not None and not 0 <= options.port <= 65_535:
             raise UserError(f"--port must be 0 to 65535, not {options.port}")
+        _check_extensions(options)
         check_store(options.store)
         routing = read_routing(read_file(options.config), options.config) if options.config is not None else None
         if routing is not None and (options.engine is not None or options.upstream is not None):
@@ -223,8 +225,8 @@ async def _start(plan: Plan, source: Source, store: Store, nursery: trio.Nursery
         generous=bool(options.generous),
         allowed_hosts=options.allowed_host,
         allowed_origins=options.allowed_origin,
-        extensions=_extensions(options.extension),
-        resume_within=RESUME_WITHIN if options.resume_within is None else options.resume_within,
+        extensions=_extensions(options),
+        resume_within=_resume_within(options),
         limits=plan.limits,
     )
     try:
@@ -236,10 +238,21 @@ async def _start(plan: Plan, source: Source, store: Store, nursery: trio.Nursery
     return server
 
 
-def _extensions(named: Sequence[str]) -> Sequence[str]:
-    if "none" in named:
+def _extensions(options: ServeOptions) -> Sequence[str]:
+    if "none" in options.extension:
         return ()
-    return named or EXTENSIONS
+    return options.extension or EXTENSIONS
+
+
+def _resume_within(options: ServeOptions) -> float:
+    return RESUME_WITHIN if options.resume_within is None else options.resume_within
+
+
+def _check_extensions(options: ServeOptions) -> None:
+    try:
+        Permitted.of(_extensions(options), _resume_within(options))
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _announce(server: Server, plan: Plan, source: Source) -> None:

@@ -121,7 +121,7 @@ class Client(Asker):
 
     @property
     def ended(self) -> ConnectionEnded | None:
-        """How it ended: closed, or, under the policy `Cancel`, with its connection; None while it can be used."""
+        """How it ended (closed, or, under the policy `Cancel`, with its connection); None while it can be used."""
         return self.line.ended
 
     async def wait_ended(self) -> ConnectionEnded:

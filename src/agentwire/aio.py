@@ -77,9 +77,10 @@ class Turn(_AsyncIterator[Event], TurnView):
         return tuple(Steer(self._portal, steer) for steer in self._turn.steers)
 
     async def response(self) -> Response:
-        """Wait for the end; what was not read by then is skipped."""
-        async for _ in self:
-            pass
+        """Wait for the end; what was not read by then is skipped. See `agentwire.client.Turn.response`."""
+        if (reading := self._reading()) is not None:
+            await until(reading)
+        self._skip()
         return await _call(self._portal, self._turn.response)
 
     async def steer(self, /, input: Input) -> Steer:  # noqa: A002 - the wire's own name

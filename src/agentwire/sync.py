@@ -75,9 +75,10 @@ class Turn(_Iterator[Event], TurnView):
         return tuple(Steer(self._portal, steer) for steer in self._turn.steers)
 
     def response(self) -> Response:
-        """Wait for the end; what was not read by then is skipped."""
-        for _ in self:
-            pass
+        """Wait for the end; what was not read by then is skipped. See `agentwire.client.Turn.response`."""
+        if (reading := self._reading()) is not None:
+            wait([reading])
+        self._skip()
         return _call(self._portal, self._turn.response)
 
     def steer(self, /, input: Input) -> Steer:  # noqa: A002 - the wire's own name

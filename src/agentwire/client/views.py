@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
 import attrs
@@ -113,6 +114,14 @@ class Pulled(Generic[T]):
         if self._pending is None:
             self._pending = self._portal.submit(some_of, self._source)
         return self._pending
+
+    def _reading(self) -> Future[Some[T]] | None:
+        """What still reads for somebody who was interrupted: nobody else may read before it has ended."""
+        return self._pending.future if self._pending is not None else None
+
+    def _skip(self) -> None:
+        """Nothing of what has come will be looked at any more."""
+        self._pending, self._some = None, Some()
 
     def _finish(self) -> None:
         """Nothing of it will be looked at any more."""

@@ -85,6 +85,31 @@ async def test_a_request_that_brought_nothing_is_asked_again(autojump_clock: Moc
     assert asked.says(2) == (None, ["1", "one", "2"])
 
 
+async def test_a_reader_who_looks_in_now_and_then_uses_no_attempts_up(autojump_clock: MockClock) -> None:
+    asked = Asked()
+
+    async def serve(peer: Peer) -> None:
+        await asked.answer([error("server_error", status=503)])(peer)
+        other = await peer.request()
+        await trio.sleep(20)
+        peer.say(*text_turn("resp_2", "two"), lane=other["stream_id"])
+        await asked.answer([error("server_error", status=503)], text_turn("resp_1", "one"))(peer)
+
+    async with (
+        no_leaks(),
+        connected(serve) as wire,
+        wire.lane() as lane,
+        lane.turn("1") as turn,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(lane.respond, "2")
+        for _ in range(10):
+            with trio.move_on_after(1):
+                await turn.__anext__()
+        assert (await turn.response()).output_text == "one"
+    assert len(asked.requests) == 3
+
+
 @pytest.mark.parametrize("whole", [True, False])
 async def test_an_answer_that_nobody_has_seen_is_asked_for_again(autojump_clock: MockClock, whole: bool) -> None:
     asked = Asked()

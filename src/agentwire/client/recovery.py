@@ -262,15 +262,16 @@ class Asking:
         """Send it once."""
         way = await self._find_way()
         self._request = self._prompt.in_full() if self._full else self._prompt.over(way)
-        self.attempts += 1
         try:
             await self._send(way)
         except RequestLost as lost:
+            self.attempts += 1
             if not self.may_repeat(lost):
                 raise self._told(lost) from lost.__cause__
             await self._note(lost)
         else:
             self._asked = True
+            self.attempts += 1
             self.repeated += self._again
             self._again = False
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -104,6 +106,23 @@ def test_a_closed_connection_is_told_whoever_asks() -> None:
         with pytest.raises(agentwire.RequestLost), context():
             pass
     assert wire.wait_ended() is wire.ended
+
+
+LEFT_OPEN = """
+import sys, agentwire.sync
+connecting = agentwire.sync.connect(sys.argv[1])
+wire = connecting.__enter__()
+asking = wire.turn("Hi.")
+next(asking.__enter__())
+print("the end")
+"""
+
+
+def test_a_process_ends_that_has_left_something_open() -> None:
+    engine = scripted(Turn(Text("Hello."), Hang()))
+    with serving(engine) as url:
+        ran = subprocess.run([sys.executable, "-c", LEFT_OPEN, url], capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"the end\n", b"")
 
 
 def test_two_connections_share_the_loop() -> None:

@@ -5,14 +5,15 @@ All of a process share one. It runs as long as somebody holds it, and leaves not
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import os
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import ClassVar, Generic, TypeVar, TypeVarTuple
+from typing import Any, ClassVar, Final, Generic, TypeVar, TypeVarTuple
 
 import trio
 
@@ -20,6 +21,9 @@ from agentwire.link import Fate, RequestLost
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded
 
 __all__ = ["Held", "Portal", "Work", "WorkCancelled"]
+
+AT_EXIT: Final = 5.0
+"""Seconds in which what was left open can end when the process does."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -60,12 +64,17 @@ class Work(Generic[T]):
 
 
 class Portal:
-    """The loop; taken with `take`, and given back with `release` as often."""
+    """The loop; taken with `take`, and given back with `release` as often.
+
+    Attributes:
+        open: contexts that are open in it.
+    """
 
     _lock: ClassVar = threading.Lock()
     _shared: ClassVar[Portal | None] = None
 
     def __init__(self) -> None:
+        self.open: set[Held[Any]] = set()
         self._holders = 0
         self._token: trio.lowlevel.TrioToken | None = None
         self._over = trio.Event()
@@ -99,6 +108,16 @@ class Portal:
         """In a process that was forked, where the loop's thread does not exist."""
         cls._lock, cls._shared = threading.Lock(), None
 
+    @classmethod
+    def leave_all(cls) -> None:
+        """The process ends: leave what somebody has left open, as long as the loop's thread still runs."""
+        portal = cls._shared
+        if portal is not None:
+            held = tuple(portal.open)
+            for one in held:
+                one.leave()
+            wait([one.work.future for one in held], AT_EXIT)
+
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         self._running.set()
@@ -130,6 +149,7 @@ class Portal:
         return work
 
 
+atexit.register(Portal.leave_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Portal.forget)
 
@@ -151,6 +171,7 @@ class Held(Generic[T]):
         self._portal = portal
         self._opening = opening
         self._leave = trio.Event()
+        portal.open.add(self)
         self.work = portal.submit(self._hold)
         self.work.future.add_done_callback(self._ended)
 
@@ -160,6 +181,7 @@ class Held(Generic[T]):
 
     def _ended(self, future: Future[None]) -> None:
         """Whoever waits is told why it was never open: an error of its own, or a loop that has ended."""
+        self._portal.open.discard(self)
         if not self.entered.done():
             self.entered.set_exception(future.exception())
 

@@ -137,7 +137,8 @@ class Plan:
 
     def __attrs_post_init__(self) -> None:
         if (self.journal is None) != (self.key is None):
-            raise UserError("--journal FILE and --key NAME belong together: the key is the run's name in the file (an API key is in --key-file)")
+            need = "--journal FILE and --key NAME belong together: the key is the run's name in the file"
+            raise UserError(f"{need} (an API key comes with --key-file)")
 
 
 @attrs.define

@@ -200,11 +200,13 @@ async def test_an_error_in_the_stream_answers_the_request(autojump_clock: MockCl
 async def test_an_error_in_the_middle_is_followed_by_the_end(autojump_clock: MockClock) -> None:
     broken = Reply.stream(created("resp_1"), error("c"), ended("resp_1", "failed"))
     without_end = Reply.stream(created("resp_1"), error("c"))
-    async with http_way(broken, without_end) as (way, _):
-        for types in (["response.created", "error", "response.failed"], ["response.created", "error"]):
+    silent = Reply.stream(created("resp_1"), error("c"), Pause(20))
+    async with http_way(broken, without_end, silent) as (way, _):
+        for types in (["response.created", "error", "response.failed"], *[["response.created", "error"]] * 2):
             async with way.exchange(ask()) as exchange:
                 assert [event.type for event in await events(exchange)] == types
                 assert exchange.fate is Fate.FINISHED
+        assert trio.current_time() < 20  # a broken response has ended, whether the server says so or not
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ class HttpWay:
     async def _post(self, exchange: Exchange, body: bytes) -> None:
         async with self._http.stream_sse(_RESOURCE, json=body, leaving=exchange.taken) as stream:
             self._bytes_out += len(body)
-            await hear(stream, exchange, self._heard)
+            await hear(stream, exchange, self._heard, grace=self.limits.close_grace)
 
     def _settle(self, exchange: Exchange) -> None:
         if exchange.lane.current is exchange:

@@ -55,26 +55,30 @@ class Heard:
     bytes: int = 0
 
 
-async def hear(stream: SseStream, exchange: Exchange, heard: Heard) -> None:
+async def hear(stream: SseStream, exchange: Exchange, heard: Heard, *, grace: float) -> None:
     """Give a stream's events to their request, up to the last one.
 
     Args:
         stream: where they come.
         exchange: the request.
         heard: counts them.
+        grace: seconds within which a response that broke has to end.
 
     Raises:
         ConnectionEnded: the stream ended first, or was silent for too long.
         RemoteProtocolError: it says what makes no sense.
     """
     stream.name_types()
-    while exchange.fate is not Fate.FINISHED and (batch := await stream.batch()):
-        for payload in batch:
-            heard.events += 1
-            heard.bytes += len(payload)
-            if not exchange.has_room(len(payload)):
-                await exchange.room(len(payload))
-            heard.keepalives += _take(payload, exchange)
+    with trio.CancelScope() as scope:  # noqa: ASYNC912 - a stream that has not ended is read
+        while exchange.fate is not Fate.FINISHED and (batch := await stream.batch()):
+            for payload in batch:
+                heard.events += 1
+                heard.bytes += len(payload)
+                if not exchange.has_room(len(payload)):
+                    await exchange.room(len(payload))
+                heard.keepalives += _take(payload, exchange)
+            if exchange.failing_since is not None:
+                scope.deadline = exchange.failing_since + grace
     if exchange.fate is Fate.FINISHED:
         stream.done = True
     elif exchange.failing_since is not None:

@@ -228,6 +228,18 @@ async def test_a_busy_server_that_says_when_to_come_back_is_believed(autojump_cl
         nursery.cancel_scope.cancel(reason="the test is over")
 
 
+async def test_a_server_that_welcomes_and_goes_away_is_not_stormed(autojump_clock: MockClock) -> None:
+    net = network(faults=[Fault("cut", at_time=0.01, connection=None)])
+    async with (
+        no_leaks(),
+        serving(scripted(play), net=net),
+        open_link(URL, connector=net.connect, resume_within=60) as link,
+    ):
+        await trio.sleep(30)
+        assert link.ended is None
+        assert 5 < link.statistics().connections < 25
+
+
 async def test_a_connection_that_gets_old_is_replaced_in_the_middle_of_a_turn(autojump_clock: MockClock) -> None:
     engine, net = scripted(Turn(Text("one "), Delay(20), Text("two"))), network()
     limits = Limits(connection_age=20, goaway_notice=5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -85,7 +85,8 @@ class Life:
         self._wire: WebSocketWire | None = None
         self._carrying = trio.CancelScope()
         self._patience = trio.CancelScope()
-        self._pauses: Iterator[float] = iter(())
+        self._pauses = pauses(dialler.limits, dialler.sources)
+        self._began = (0.0, 0)
         self._greeting = False
         self._bytes = (0, 0)
 
@@ -166,7 +167,8 @@ class Life:
             session = self._switch.welcome.session
             self._within = session.within if session is not None else 0.0
             self.lost_since = trio.current_time()
-            self._pauses = pauses(self._limits, self._dialler.sources)
+            if self._brought_something:
+                self._pauses = pauses(self._limits, self._dialler.sources)
             _log.info("connection to %s lost, coming back: %s", self._dialler.address, end)
             self._on_change()
         with trio.CancelScope(deadline=self.lost_since + self._within) as self._patience:  # noqa: ASYNC912 - it sleeps
@@ -186,6 +188,12 @@ class Life:
         cause = f"not resumed within {self._within:g} s: {end.cause}"
         self.end(ConnectionEnded(sent=end.sent, received=end.received, cause=cause))
         return end
+
+    @property
+    def _brought_something(self) -> bool:
+        """Whether the last connection was of any use; after one that was not, the pauses go on growing."""
+        began, events = self._began
+        return self._switch.events > events or trio.current_time() >= began + self._limits.reconnect_longest
 
     def _greet(self, hello: bytes | None = None) -> None:
         """Nothing is asked before the server has said what session there is: so nobody need guess what arrived."""
@@ -211,6 +219,7 @@ class Life:
         except ValueError as error:
             raise RemoteProtocolError(f"the server has lost messages: {error}") from error
         self._greeting = False
+        self._began = (trio.current_time(), self._switch.events)
         self.lost_since = None
         self._patience.deadline = math.inf
         self._switch.move()

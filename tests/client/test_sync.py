@@ -125,6 +125,29 @@ def test_a_process_ends_that_has_left_something_open() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"the end\n", b"")
 
 
+FORKED = """
+import os, sys, agentwire.sync
+with agentwire.sync.connect(sys.argv[1]) as wire:
+    child = os.fork()
+    try:
+        print(wire.respond("Hi.").output_text, flush=True)
+    except agentwire.RequestLost as lost:
+        print(lost, flush=True)
+        with agentwire.sync.connect(sys.argv[1]) as own:
+            print(own.respond("Hi.").output_text, flush=True)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_forked_process_is_told_and_connects_for_itself() -> None:
+    with serving(scripted(Turn(Text("Hello.")))) as url:
+        ran = subprocess.run([sys.executable, "-c", FORKED, url], capture_output=True, timeout=60, check=False)
+    lost = b"connection ended: it belongs to the process that forked this (no close frame sent or received); "
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert sorted(ran.stdout.splitlines()) == [b"Hello.", b"Hello.", lost + b"the request: never sent"]
+
+
 def test_two_connections_share_the_loop() -> None:
     with serving(scripted(Turn(Text("Hello.")))) as url, agentwire.sync.connect(url) as one:
         with agentwire.sync.connect(url) as other:

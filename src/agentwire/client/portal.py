@@ -75,6 +75,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.open: set[Held[Any]] = set()
+        self._process = os.getpid()
         self._holders = 0
         self._token: trio.lowlevel.TrioToken | None = None
         self._over = trio.Event()
@@ -99,7 +100,8 @@ class Portal:
             self._holders -= 1
             if self._holders:
                 return
-            Portal._shared = None
+            if Portal._shared is self:  # a process that was forked has another one
+                Portal._shared = None
             self.soon(self._over.set)
             self._thread.join()
 
@@ -124,8 +126,10 @@ class Portal:
         await self._over.wait()
 
     def soon(self, sync_fn: Callable[[], object]) -> bool:
-        """Call this in the loop, soon; False, and nothing, if it has ended."""
+        """Call this in the loop, soon; False, and nothing, if it has ended, or runs in the process that forked this."""
         assert self._token is not None
+        if os.getpid() != self._process:
+            return False
         try:
             self._token.run_sync_soon(sync_fn)
         except trio.RunFinishedError:
@@ -144,8 +148,9 @@ class Portal:
         context, name = contextvars.copy_context(), getattr(async_fn, "__qualname__", None)
         start = partial(trio.lowlevel.spawn_system_task, work.run, async_fn, *args, name=name, context=context)
         if not self.soon(start):
-            ended = ConnectionEnded(cause="closed on this side")
-            work.future.set_exception(RequestLost(ended, fate=Fate.NEVER_SENT))
+            forked = os.getpid() != self._process
+            cause = "it belongs to the process that forked this" if forked else "closed on this side"
+            work.future.set_exception(RequestLost(ConnectionEnded(cause=cause), fate=Fate.NEVER_SENT))
         return work
 
 
@@ -177,7 +182,8 @@ class Held(Generic[T]):
 
     def leave(self) -> None:
         """Leave it, and return at once."""
-        self._portal.soon(self._leave.set)
+        if not self._portal.soon(self._leave.set) and not self.work.future.done():
+            self.work.future.set_result(None)  # nothing of it is in this process
 
     def _ended(self, future: Future[None]) -> None:
         """Whoever waits is told why it was never open: an error of its own, or a loop that has ended."""

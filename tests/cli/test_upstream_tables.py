@@ -143,3 +143,35 @@ def test_trust_is_read_from_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(UserError, match="no certificate"):
         read('base-url = "https://127.0.0.1:1/v1"\nca-file = "ca.pem"', str(tmp_path / "f.toml"))
+
+
+@pytest.mark.parametrize("text", [CHAT, RESPONSES, WIRE])
+async def test_a_proxy_is_asked_for_whatever_the_kind(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("PROXY", "http://me:p-secret@proxy.example:3128")
+    for line, proxy in (
+        ("", "environment"),
+        ('proxy = "none"', None),
+        ('proxy = "http://proxy.example:3128"', "http://proxy.example:3128"),
+        ('proxy = {env = "PROXY"}', "http://me:p-secret@proxy.example:3128"),
+    ):
+        told = read(f"{line}\n{text}")
+        assert told.proxy == proxy
+        assert "secret" not in repr(told)
+        async with AsyncExitStack() as stack:
+            await told.open(Limits(), stack)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ('"socks5://proxy.example:1"', "the URL of a proxy"),
+        ('"http://me:secret@proxy.example"', "named and not written down"),
+        ('{env = "NO_PROXY_HERE"}', "the environment has no NO_PROXY_HERE"),
+        ('{environ = "X"}', "it must be a URL"),
+    ],
+)
+def test_what_is_no_proxy_is_refused(proxy: str, said: str) -> None:
+    with pytest.raises(UserError, match=r"upstreams\.one\.proxy") as caught:
+        read(f"proxy = {proxy}\n{RESPONSES}")
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)

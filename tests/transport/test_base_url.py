@@ -53,3 +53,10 @@ def test_a_name_and_a_password_are_kept_apart() -> None:
 def test_what_is_none(url: str) -> None:
     with pytest.raises(ValueError, match="the address"):
         BaseUrl.parse(url, name="the address")
+
+
+@pytest.mark.parametrize("url", ["socks5://me:secret@proxy:1080", "http://me:secret@"])
+def test_what_is_none_is_said_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match="must begin with") as caught:
+        BaseUrl.parse(url)
+    assert "secret" not in str(caught.value)

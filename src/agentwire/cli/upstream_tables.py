@@ -26,6 +26,7 @@ from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.transport.http_client import open_http_client
+from agentwire.transport.proxy import Proxy
 
 if TYPE_CHECKING:
     from agentwire.engines.chat.dialect import ChatDialect
@@ -42,6 +43,7 @@ class UpstreamTable:
     key_env: str | None = None
     headers: dict[str, str | dict[str, str]] = attrs.field(factory=dict, repr=False)
     ca_file: str | None = None
+    proxy: str | dict[str, str] | None = attrs.field(default=None, repr=False)
     connect: float | None = None
     first_event: float | None = None
     silence: float | None = None
@@ -84,6 +86,7 @@ class NamedUpstream:
         key: for ``Authorization: Bearer``.
         headers: for every request.
         tls: trust other than the system's.
+        proxy: the URL of a proxy, ``environment``, or None for none.
         dialect: of a server for chat completions.
     """
 
@@ -93,6 +96,7 @@ class NamedUpstream:
     key: str | None = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=False)
     tls: ssl.SSLContext | None
+    proxy: str | None = attrs.field(repr=False)
     dialect: ChatDialect | None
 
     def __str__(self) -> str:
@@ -149,6 +153,7 @@ class NamedUpstream:
             context_tokens=self.table.context_tokens,
             limits=limits,
             tls=self.tls,
+            proxy=self.proxy,
             **self._own_options(),
         )
         return opened
@@ -166,7 +171,7 @@ class NamedUpstream:
         sent = dict(self.headers)
         if self.key is not None:
             sent["authorization"] = bearer(self.key)
-        asking = open_http_client(self.table.base_url, headers=sent, limits=limits, tls=self.tls)
+        asking = open_http_client(self.table.base_url, headers=sent, limits=limits, tls=self.tls, proxy=self.proxy)
         return partial(list_models, await stack.enter_async_context(asking))
 
 
@@ -210,6 +215,7 @@ def read_upstream(name: str, raw: Mapping[str, Any], path: str) -> NamedUpstream
         key=key,
         headers=headers,
         tls=None if table.ca_file is None else _trust(Path(path).parent / table.ca_file, where),
+        proxy=_proxy(table.proxy, f"{where}.proxy"),
         dialect=None if table.dialect is None else _dialect(table.dialect, where),
     )
 
@@ -274,6 +280,21 @@ def _header(name: str, value: str | Mapping[str, str], where: str) -> str:
     if not (text.isascii() and text.isprintable()):
         raise UserError(f"{place}: its value must be printable ASCII")
     return text
+
+
+def _proxy(value: str | Mapping[str, str] | None, place: str) -> str | None:
+    if value is None or value == "none":
+        return "environment" if value is None else None
+    if not isinstance(value, str) and value.keys() != {"env"}:
+        raise UserError(f'{place}: it must be a URL, "none", or {{env = "NAME"}}')
+    url = value if isinstance(value, str) else _variable(value["env"], place)
+    try:
+        credentials = Proxy.parse(url).credentials
+    except ValueError as error:
+        raise UserError(f"{place}: {error}") from None
+    if credentials and isinstance(value, str):
+        raise UserError(f'{place}: a password is named and not written down: {{env = "NAME"}}')
+    return url
 
 
 def _trust(path: Path, where: str) -> ssl.SSLContext:

@@ -55,7 +55,8 @@ class BaseUrl:
         except ValueError as error:
             raise ValueError(f"{name} is no URL: {error}") from error
         if parts.scheme not in _PORTS or not host:
-            raise ValueError(f"{name} must begin with http:// or https:// and a host, not {url!r}")
+            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
+            raise ValueError(f"{name} must begin with http:// or https:// and a host, not {shown!r}")
         return cls(
             scheme=parts.scheme,
             host=host,

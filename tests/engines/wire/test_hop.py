@@ -13,10 +13,12 @@ from agentwire.engines import Call, Reasoning, Text, Turn, scripted
 from agentwire.engines.wire import open_wire_engine
 from agentwire.protocol.errors import EngineError, LocalProtocolError
 from agentwire.testing import network
+from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.wire.kit import URL, Hop, Json, Seen, hopping, outputs, texts
 from tests.runtime.kit import check
 from tests.server.kit import eventually
 from tests.server.test_http_door import post
+from tests.transport.test_proxy import tunnelling
 
 TOOL = {"type": "function", "name": "read", "parameters": {"type": "object"}}
 
@@ -147,3 +149,19 @@ async def test_an_address_that_is_none() -> None:
     with pytest.raises(ValueError, match="connections"):
         async with open_wire_engine(URL, connections=0, connector=network().connect):
             pass
+    with pytest.raises(ValueError, match="the URL of a proxy"):
+        async with open_wire_engine(URL, proxy="socks5://proxy:1080"):
+            pass
+
+
+@pytest.mark.socket
+async def test_it_asks_the_proxy_that_is_given() -> None:
+    heads: list[bytes] = []
+    async with (
+        tunnelling(b"HTTP/1.1 407 Who?\r\ncontent-length: 0\r\n\r\n", heads) as port,
+        open_wire_engine("wss://wire.example/v1", proxy=f"http://127.0.0.1:{port}") as engine,
+    ):
+        with pytest.raises(EngineError) as caught:
+            await engine(ask_for("hello"), RecordingOut())
+    assert caught.value.status in (502, 503)
+    assert [head.partition(b"\r\n")[0] for head in heads] == [b"CONNECT wire.example:443 HTTP/1.1"]

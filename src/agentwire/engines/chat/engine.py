@@ -61,6 +61,7 @@ async def open_chat_engine(
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
     connector: Connector | None = None,
+    proxy: str | None = "environment",
 ) -> AsyncGenerator[Engine]:
     """Open an engine in front of a server that speaks the Chat Completions API.
 
@@ -86,15 +87,17 @@ async def open_chat_engine(
         limits: deadlines and sizes.
         tls: for ``https``; the system's trust store if left out.
         connector: makes the connections instead, such as one in memory.
+        proxy: the URL of a proxy, or None for none; the environment's settings if left out.
 
     Raises:
-        ValueError: ``base_url`` is no HTTP URL, or the key can stand in no header.
+        ValueError: ``base_url`` or ``proxy`` is no HTTP URL, or the key can stand in no header.
     """
     limits = limits or Limits()
     sent = dict(headers or {})
     if key is not None:
         sent["authorization"] = bearer(key)
-    async with open_http_client(base_url, headers=sent, limits=limits, tls=tls, connector=connector) as http:
+    opened = open_http_client(base_url, headers=sent, limits=limits, tls=tls, connector=connector, proxy=proxy)
+    async with opened as http:
         yield _ChatEngine(http, server_of(base_url), model, dialect or ChatDialect(), context_tokens, limits)
 
 

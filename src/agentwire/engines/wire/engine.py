@@ -29,6 +29,7 @@ from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Finish, Out, Summarized
 from agentwire.runtime.groups import open_flat_nursery
+from agentwire.transport.proxy import Proxy
 
 __all__ = ["WireEngine", "WireStatistics", "open_wire_engine"]
 
@@ -80,6 +81,7 @@ async def open_wire_engine(
     tls: ssl.SSLContext | None = None,
     sources: Sources | None = None,
     connector: Connector | None = None,
+    proxy: str | None = "environment",
 ) -> AsyncGenerator[WireEngine]:
     """Open an engine in front of a server that speaks the WebSocket mode: OpenAI, xAI, Azure, another agentwire.
 
@@ -116,15 +118,18 @@ async def open_wire_engine(
         tls: trust other than the system's.
         sources: randomness for masking frames.
         connector: opens the byte stream instead of dialling.
+        proxy: the URL of a proxy, or None for none; the environment's settings if left out.
 
     Raises:
         LocalProtocolError: the address or the key is not possible.
-        ValueError: there must be at least one connection.
+        ValueError: there must be at least one connection, or ``proxy`` is no HTTP URL.
     """
     limits = limits or Limits()
     key = find_key(Address.parse(url), key or "", {})  # never one of the environment: that may be this server's own
     if connections < 1:
         raise ValueError("connections must be at least 1")
+    if proxy not in (None, "environment"):
+        Proxy.parse(proxy)
     dial = partial(
         open_link,
         url,
@@ -134,6 +139,7 @@ async def open_wire_engine(
         limits=limits,
         sources=sources,
         connector=connector,
+        proxy=proxy,
         relaying=True,
     )
     index = ChainIndex(limits.upstream_chains)

@@ -63,3 +63,13 @@ def test_what_cannot_be_served(file: str, said: str, tmp_path: Path, capsys: pyt
 def test_without_routes_any_name_leads_to_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
     assert check() == 0
     assert capsys.readouterr().out.startswith("any name -> agentwire's built-in engine")
+
+
+def test_what_serve_would_refuse_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AGENTWIRE_KEYS", raising=False)
+    assert check("--host", "0.0.0.0") == 2
+    assert "without an API key" in capsys.readouterr().err
+    monkeypatch.setenv("AGENTWIRE_KEYS", "sk-one")
+    assert check("--host", "0.0.0.0") == 0

@@ -40,7 +40,7 @@ from agentwire.runtime.tools import LocalTool
 from agentwire.runtime.tools.source import McpServer
 from agentwire.server import Keys, Server
 from agentwire.server import serve as serve_engine
-from agentwire.server.server import RESUME_WITHIN, Models
+from agentwire.server.server import RESUME_WITHIN, Models, check_exposure
 
 __all__ = ["UPSTREAM_KEY_VARIABLE", "serve"]
 
@@ -185,6 +185,10 @@ async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
 
 async def _check(plan: Plan) -> None:
     """Open what answers come from, say what each model's name leads to, and close it again; nothing listens."""
+    try:
+        check_exposure(plan.address[0], plan.keys)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     async with AsyncExitStack() as stack:
         source = await _open_source(plan, stack)
         if plan.routing is not None and isinstance(source.engine, Routes):

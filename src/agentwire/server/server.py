@@ -52,7 +52,7 @@ from agentwire.transport.serving import serve_requests
 from agentwire.transport.streams import NetworkStream
 from agentwire.transport.upgrade import check_host, check_origin, default_hosts, upgrade_required
 
-__all__ = ["RESUME_WITHIN", "Models", "Server", "ServerStatistics", "serve"]
+__all__ = ["RESUME_WITHIN", "Models", "Server", "ServerStatistics", "check_exposure", "serve"]
 
 log = logging.getLogger("agentwire.server")
 
@@ -343,7 +343,7 @@ async def serve(
     """
     limits = limits or Limits()
     keys = keys if isinstance(keys, Keys) else Keys.of(keys)
-    _check_exposure(host, keys)
+    check_exposure(host, keys)
     permitted = Permitted.of(extensions, resume_within)
     service = Service(
         engine=engine,
@@ -411,7 +411,12 @@ async def _closing(listeners: Iterable[trio.abc.AsyncResource]) -> AsyncGenerato
                 await trio.aclose_forcefully(listener)
 
 
-def _check_exposure(host: str | None, keys: Keys) -> None:
+def check_exposure(host: str | None, keys: Keys) -> None:
+    """Refuse to be open to the network without a key.
+
+    Raises:
+        ValueError: the host is not this machine alone, and there are no keys.
+    """
     if host is None or keys or _is_loopback(host):
         return
     raise ValueError(

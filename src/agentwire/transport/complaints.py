@@ -85,16 +85,25 @@ def wait_of(headers: Mapping[str, str]) -> str:
 
     A date counts from the answer's own ``date``, whoever's clock is wrong.
     """
-    try:
-        if "retry-after-ms" in headers:
-            return _seconds(float(headers["retry-after-ms"]) / 1000)
-        said = headers.get("retry-after", "").strip()
-        if said.replace(".", "", 1).isdecimal():
-            return _seconds(float(said))
-        until, now = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("date", ""))
-        return _seconds((until - now).total_seconds())
-    except (ValueError, TypeError, OverflowError):  # a date with and one without a zone cannot be compared
-        return ""
+    for read in (_in_milliseconds, _in_seconds_or_until):
+        try:
+            if wait := _seconds(read(headers)):
+                return wait
+        except (ValueError, TypeError, OverflowError):  # a date with and one without a zone cannot be compared
+            continue
+    return ""
+
+
+def _in_milliseconds(headers: Mapping[str, str]) -> float:
+    return float(headers.get("retry-after-ms", "")) / 1000
+
+
+def _in_seconds_or_until(headers: Mapping[str, str]) -> float:
+    said = headers.get("retry-after", "").strip()
+    if said.replace(".", "", 1).isdecimal():
+        return float(said)
+    until, now = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("date", ""))
+    return (until - now).total_seconds()
 
 
 def _seconds(wait: float) -> str:

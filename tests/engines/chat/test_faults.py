@@ -141,6 +141,7 @@ def test_how_long_to_wait_is_said() -> None:
         ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 -0000"}, ""),
         *(({"retry-after": text}, "") for text in ("", "soon", "-1", "1e999", "²")),
         *(({"retry-after-ms": text}, "") for text in ("", "nan", "inf")),
+        *(({"retry-after-ms": text, "retry-after": "9"}, "9") for text in ("", "soon", "nan")),
     ],
 )
 def test_when_to_come_back_in_all_its_forms(headers: dict[str, str], wait: str) -> None:

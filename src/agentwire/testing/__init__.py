@@ -24,6 +24,8 @@ from agentwire.testing.network import network as network
 from agentwire.testing.replies import Flood as Flood
 from agentwire.testing.replies import Pause as Pause
 from agentwire.testing.replies import Reply as Reply
+from agentwire.testing.rig import Rig as Rig
+from agentwire.testing.rig import open_rig as open_rig
 from agentwire.testing.streams import MemoryStream as MemoryStream
 from agentwire.testing.trace import Record as Record
 from agentwire.testing.trace import Trace as Trace
@@ -42,6 +44,7 @@ __all__ = [
     "Pause",
     "Record",
     "Reply",
+    "Rig",
     "ScriptedUpstream",
     "Trace",
     "check_all",
@@ -50,6 +53,7 @@ __all__ = [
     "every_frame",
     "network",
     "no_leaks",
+    "open_rig",
     "run",
     "scripted_upstream",
     "seeded_order",

@@ -1,0 +1,91 @@
+"""Takes down the work that a program does for a connection: every tool call of this process, every step of an engine.
+
+It looks on from outside, below whoever may run something twice, so that it needs no help from what it judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import trio
+import trio.testing
+
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+from agentwire.runtime.tools import Toolbox, ToolResult
+from agentwire.runtime.tools.running import Running
+from agentwire.testing.journal import Journal
+
+__all__ = ["NotedEngine", "noting_tools"]
+
+_journals: Final[list[Journal]] = []
+_run = Toolbox.run
+_call = Running._call
+
+
+@contextmanager
+def noting_tools(journal: Journal) -> Generator[None]:
+    """Within the block, every tool call of this process is a piece of ``tool`` work in the journal, by its call id.
+
+    One that may run twice (``rerun="safe"``) is ``safe tool`` work. On a virtual clock, which does not wait for
+    threads, plain functions run in the loop itself meanwhile, and take no time.
+    """
+    toolbox: Any = Toolbox
+    running: Any = Running
+    _journals.append(journal)
+    toolbox.run, running._call = _noted_run, _call_at_once
+    try:
+        yield
+    finally:
+        _journals.remove(journal)
+        if not _journals:
+            toolbox.run, running._call = _run, _call
+
+
+async def _noted_run(self: Toolbox, name: str, arguments: str, *, call_id: str, **how: Any) -> ToolResult:
+    tool = self.tools.get(name)
+    kind = "safe tool" if tool is not None and tool.rerun == "safe" else "tool"
+    run = partial(_run, self, name, arguments, call_id=call_id, **how)
+    for journal in _journals:
+        run = partial(_noted, journal, kind, call_id, run)
+    return await run()
+
+
+async def _noted(journal: Journal, kind: str, name: str, run: Callable[[], Any]) -> Any:
+    with journal.work(kind, name):
+        return await run()
+
+
+async def _call_at_once(self: Running) -> Any:
+    if self.tool.is_async or not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
+        return await _call(self)
+    await trio.lowlevel.checkpoint()
+    (value,) = self._call_plain()
+    return await value if hasattr(value, "__await__") else value
+
+
+class NotedEngine:
+    """An engine whose steps are ``engine`` work in a journal, named for their response; all else is the engine's own.
+
+    Args:
+        engine: what answers.
+        journal: where it is noted.
+    """
+
+    def __init__(self, engine: Engine, journal: Journal) -> None:
+        self._engine = engine
+        self._journal = journal
+
+    async def __call__(self, ask: Ask, out: Out) -> Finish | None:
+        """One step."""
+        with self._journal.work("engine", f"{ask.response_id} step {ask.step}"):
+            return await self._engine(ask, out)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._engine, name)
+        return self._chosen(value) if name == "engine_for" else value
+
+    def _chosen(self, choose: Callable[[Any], Engine]) -> Callable[[Any], Engine]:
+        return lambda request: NotedEngine(choose(request), self._journal)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentwire.testing.conformance import CASES, NEEDS, RULES, TOPICS, Case, Rule, page
+from agentwire.testing.conformance.registry import RETIRED
 from agentwire.testing.conformance.registry import case as register
 from agentwire.testing.conformance.rules import LEVELS, SOURCES
 
@@ -63,16 +64,29 @@ def test_a_case_shows_rules_and_says_what_it_does(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rules", "needs"), [("new", (), ()), ("new", ("AW-H-001",), ("luck",)), ("taken", ("AW-H-001",), ())]
+    ("number", "name", "rules", "needs"),
+    [
+        (9999, "new", (), ()),
+        (9999, "new", ("AW-H-001",), ("luck",)),
+        (9999, "taken", ("AW-H-001",), ()),
+        (1, "new", ("AW-H-001",), ()),
+    ],
 )
-def test_what_is_no_case(name: str, rules: tuple[str, ...], needs: tuple[str, ...]) -> None:
+def test_what_is_no_case(number: int, name: str, rules: tuple[str, ...], needs: tuple[str, ...]) -> None:
     async def body(peer: object) -> None:
         """Nothing."""
 
     body.__name__ = next(iter(CASES)) if name == "taken" else name
     with pytest.raises(ValueError, match="must be new"):
-        register(*rules, needs=needs)(body)
+        register(number, *rules, needs=needs)(body)
     assert "new" not in CASES
+
+
+def test_a_number_that_was_given_once_is_never_free_again() -> None:
+    """A case that is removed has to leave its number in `RETIRED`, for reports that name it go on existing."""
+    numbers = {int(case.number.removeprefix("AWC-")) for case in CASES.values()}
+    assert not numbers & RETIRED
+    assert numbers | RETIRED == set(range(1, max(numbers) + 1))
 
 
 def test_every_need_is_one_of_some_case() -> None:

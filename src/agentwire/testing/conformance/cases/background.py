@@ -49,7 +49,7 @@ async def ended(peer: Peer, response_id: str) -> dict[str, Any]:
     return response
 
 
-@case("AW-B-001", "AW-B-003", needs=["slow"])
+@case(143, "AW-B-001", "AW-B-003", needs=["slow"])
 async def a_background_response_is_polled(peer: Peer) -> None:
     """Start one, and ask for it until it is there."""
     response = await begun(peer)
@@ -62,7 +62,7 @@ async def a_background_response_is_polled(peer: Peer) -> None:
         (await socket.ask("Go on.", previous_response_id=response["id"])).completed()
 
 
-@case("AW-C-006")
+@case(27, "AW-C-006")
 async def there_is_no_background_on_a_socket(peer: Peer) -> None:
     """Ask for one on the socket."""
     async with peer.socket() as socket:
@@ -70,14 +70,14 @@ async def there_is_no_background_on_a_socket(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-B-002")
+@case(144, "AW-B-002")
 async def a_background_response_must_be_stored(peer: Peer) -> None:
     """Ask for one that is not stored."""
     reply = await peer.post(background=True, store=False)
     check(reply.status == 400, f"the status is {reply.status}")
 
 
-@case("AW-B-004", needs=["slow"])
+@case(145, "AW-B-004", needs=["slow"])
 async def a_background_response_can_be_cancelled(peer: Peer) -> None:
     """Cancel one, twice."""
     response = await begun(peer)
@@ -88,7 +88,7 @@ async def a_background_response_can_be_cancelled(peer: Peer) -> None:
     check((await ended(peer, response["id"]))["status"] == "cancelled", "it is not cancelled for good")
 
 
-@case("AW-B-005")
+@case(146, "AW-B-005")
 async def only_background_responses_can_be_cancelled(peer: Peer) -> None:
     """Cancel a response that is not in the background, and one that never was."""
     made = (await peer.post(store=True)).json()["id"]
@@ -96,7 +96,7 @@ async def only_background_responses_can_be_cancelled(peer: Peer) -> None:
     check((await peer.http("POST", "resp_none/cancel")).status == 404, "it was found")
 
 
-@case("AW-B-006", "AW-B-008", needs=["slow"])
+@case(147, "AW-B-006", "AW-B-008", needs=["slow"])
 async def a_background_stream_is_read_again(peer: Peer) -> None:
     """Drop the stream in its midst, and read on from there, while it runs and when it is over."""
     body = peer.body(LONG_TASK, model=peer.slow_model, background=True, store=True, stream=True)
@@ -116,7 +116,7 @@ async def a_background_stream_is_read_again(peer: Peer) -> None:
     check(whole.events == (*first, *rest.events), "the whole is not its parts")
 
 
-@case("AW-B-007")
+@case(148, "AW-B-007")
 async def only_background_streams_are_read_again(peer: Peer) -> None:
     """Stream a response that was not in the background."""
     made = (await peer.post(store=True)).json()["id"]

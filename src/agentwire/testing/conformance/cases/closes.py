@@ -22,7 +22,7 @@ __all__ = [
 LIMIT: Final = "websocket_connection_limit_reached"
 
 
-@case("AW-X-002")
+@case(149, "AW-X-002")
 async def a_close_is_answered_with_its_code(peer: Peer) -> None:
     """Say goodbye with several codes, and with none."""
     for code in (1000, 1001, 3000, 4999):
@@ -35,7 +35,7 @@ async def a_close_is_answered_with_its_code(peer: Peer) -> None:
         check(closed.code in (1000, 1005), f"an empty close was answered with {closed.code}")
 
 
-@case("AW-X-009", needs=["slow"])
+@case(151, "AW-X-009", needs=["slow"])
 async def a_cut_leaves_the_server_as_it_was(peer: Peer) -> None:
     """Vanish in the midst of responses, several times, while another connection works."""
     async with peer.socket() as other:
@@ -47,7 +47,7 @@ async def a_cut_leaves_the_server_as_it_was(peer: Peer) -> None:
         (await other.ask(previous_response_id=turn.id)).completed()
 
 
-@case("AW-X-010", "AW-X-001", needs=["patience"])
+@case(152, "AW-X-010", "AW-X-001", needs=["patience"])
 async def a_quiet_connection_stays_open(peer: Peer) -> None:
     """Say nothing for five minutes but pongs, then go on."""
     async with peer.socket() as socket:
@@ -57,7 +57,7 @@ async def a_quiet_connection_stays_open(peer: Peer) -> None:
         (await socket.ask(previous_response_id=turn.id)).completed()
 
 
-@case("AW-X-003", "AW-X-004", needs=["patience"])
+@case(150, "AW-X-003", "AW-X-004", needs=["patience"])
 async def a_connection_has_its_age(peer: Peer) -> None:
     """Wait until the connection is too old: it says so, takes nothing new, and is closed with 1001."""
     age = peer.limit("connection_age", 3600)

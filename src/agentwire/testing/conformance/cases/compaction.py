@@ -30,7 +30,7 @@ def compactions(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [item for item in items if item["type"] == "compaction"]
 
 
-@case("AW-K-001", "AW-K-003", "AW-K-007")
+@case(126, "AW-K-001", "AW-K-003", "AW-K-007")
 async def a_compacted_window_begins_a_chain(peer: Peer) -> None:
     """Compact a conversation over HTTP, and begin a new chain with what came of it."""
     reply = await peer.http("POST", "compact", {"model": peer.model, "input": HISTORY})
@@ -46,14 +46,14 @@ async def a_compacted_window_begins_a_chain(peer: Peer) -> None:
         (await socket.ask(previous_response_id=told["id"])).refused("previous_response_not_found")
 
 
-@case("AW-K-002")
+@case(127, "AW-K-002")
 async def a_compaction_needs_a_model(peer: Peer) -> None:
     """Compact without naming a model."""
     reply = await peer.http("POST", "compact", {"input": HISTORY})
     check(reply.status in (400, 422), f"the status is {reply.status}")
 
 
-@case("AW-K-005")
+@case(129, "AW-K-005")
 async def context_management_is_checked(peer: Peer) -> None:
     """Ask for compaction in ways that mean nothing."""
     async with peer.socket() as socket:
@@ -65,7 +65,7 @@ async def context_management_is_checked(peer: Peer) -> None:
         (await socket.ask(context_management=[{"type": "compaction", "compact_threshold": 100_000}])).completed()
 
 
-@case("AW-K-004", "AW-K-007", "AW-K-008")
+@case(128, "AW-K-004", "AW-K-007", "AW-K-008")
 async def a_long_context_is_compacted(peer: Peer) -> None:
     """Let a chain grow beyond the threshold, and go on by its id."""
     settings = {"context_management": [{"type": "compaction", "compact_threshold": 1000}]}
@@ -81,7 +81,7 @@ async def a_long_context_is_compacted(peer: Peer) -> None:
         check(after.output, "there is no output")
 
 
-@case("AW-K-006")
+@case(130, "AW-K-006")
 async def a_trigger_compacts_now(peer: Peer) -> None:
     """End the input with a trigger, and put one elsewhere."""
     trigger = {"type": "compaction_trigger"}

@@ -23,7 +23,7 @@ REFUSED: list[dict[str, Any]] = [
 ]
 
 
-@case("AW-E-001", "AW-E-002", "AW-E-003", "AW-E-004", "AW-E-006")
+@case(88, "AW-E-001", "AW-E-002", "AW-E-003", "AW-E-004", "AW-E-006")
 async def an_error_has_its_shape(peer: Peer) -> None:
     """Be refused in many ways, and look at each error."""
     async with peer.socket() as socket:
@@ -41,7 +41,7 @@ async def an_error_has_its_shape(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-E-002", "AW-P-003", "AW-V-005", "AW-E-008")
+@case(89, "AW-E-002", "AW-P-003", "AW-V-005", "AW-E-008")
 async def an_error_is_the_same_over_http(peer: Peer) -> None:
     """Be refused for the same on the socket, over HTTP, and over HTTP when asking for a stream."""
     async with peer.socket() as socket:
@@ -59,7 +59,7 @@ async def an_error_is_the_same_over_http(peer: Peer) -> None:
                 check(error["message"], "the error says nothing")
 
 
-@case("AW-E-007", "AW-S-010")
+@case(90, "AW-E-007", "AW-S-010")
 async def an_unknown_parent_is_not_found(peer: Peer) -> None:
     """Continue a response that never was; what the lane remembers stays."""
     async with peer.socket() as socket:

@@ -72,7 +72,7 @@ async def refused(peer: Peer, param: str, *values: Any, code: str | None = None)
         await socket.usable()
 
 
-@case("AW-C-001")
+@case(24, "AW-C-001")
 async def input_is_a_string_or_a_list(peer: Peer) -> None:
     """Ask with a string, with a message, and with parts."""
     await taken(peer, "Say hello.")
@@ -80,7 +80,7 @@ async def input_is_a_string_or_a_list(peer: Peer) -> None:
     await taken(peer, [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Say hello."}]}])
 
 
-@case("AW-C-002")
+@case(25, "AW-C-002")
 async def members_come_in_any_order(peer: Peer) -> None:
     """Send `type` last."""
     async with peer.socket() as socket:
@@ -89,7 +89,7 @@ async def members_come_in_any_order(peer: Peer) -> None:
         (await socket.say(text)).completed()
 
 
-@case("AW-C-003", "AW-C-004", "AW-C-005")
+@case(26, "AW-C-003", "AW-C-004", "AW-C-005")
 async def transport_fields_change_nothing(peer: Peer) -> None:
     """Send `stream`, `stream_options` and `background` as clients do."""
     async with peer.socket() as socket:
@@ -105,13 +105,13 @@ async def transport_fields_change_nothing(peer: Peer) -> None:
             check(set(turn.types) == set(plain.types), f"with {fields} other events came")
 
 
-@case("AW-C-007")
+@case(28, "AW-C-007")
 async def background_options_are_refused(peer: Peer) -> None:
     """Ask for a completion window."""
     await refused(peer, "background_options", {"completion_window": "soonest"}, code="unsupported_parameter")
 
 
-@case("AW-C-008", "AW-O-001", "AW-O-002")
+@case(29, "AW-C-008", "AW-O-001", "AW-O-002")
 async def the_first_event_is_created_or_an_error(peer: Peer) -> None:
     """Look at what comes first of a request that is taken, and of one that is not."""
     async with peer.socket() as socket:
@@ -126,7 +126,7 @@ async def the_first_event_is_created_or_an_error(peer: Peer) -> None:
         check((await socket.ask(temperature=99)).types == ["error"], "a refusal is one error event")
 
 
-@case("AW-C-009")
+@case(30, "AW-C-009")
 async def unknown_members_are_ignored(peer: Peer) -> None:
     """Send what only some clients send, and what nobody does."""
     await taken(
@@ -137,7 +137,7 @@ async def unknown_members_are_ignored(peer: Peer) -> None:
     )
 
 
-@case("AW-C-010", "AW-E-008")
+@case(31, "AW-C-010", "AW-E-008")
 async def wrong_types_are_refused_by_name(peer: Peer) -> None:
     """Send known members of other types."""
     for param, value in {
@@ -152,7 +152,7 @@ async def wrong_types_are_refused_by_name(peer: Peer) -> None:
         await refused(peer, param, value)
 
 
-@case("AW-C-011", "AW-E-008")
+@case(32, "AW-C-011", "AW-E-008")
 async def numbers_have_bounds(peer: Peer) -> None:
     """Send numbers just outside, and at the edge."""
     await refused(peer, "max_output_tokens", 15, 0, -1)
@@ -162,7 +162,7 @@ async def numbers_have_bounds(peer: Peer) -> None:
     await taken(peer, temperature=2, top_p=1, max_output_tokens=4096)
 
 
-@case("AW-C-012")
+@case(33, "AW-C-012")
 async def metadata_has_bounds(peer: Peer) -> None:
     """Send metadata at its bounds, and beyond each of them."""
     await taken(peer, metadata={f"{number:064}": "x" * 512 for number in range(16)})
@@ -170,7 +170,7 @@ async def metadata_has_bounds(peer: Peer) -> None:
     await refused(peer, "metadata", {"k" * 65: "x"}, {"k": "x" * 513}, {"k": 5})
 
 
-@case("AW-C-013")
+@case(34, "AW-C-013")
 async def truncation_is_auto_or_disabled(peer: Peer) -> None:
     """Send both, and something else."""
     await taken(peer, truncation="auto")
@@ -178,21 +178,21 @@ async def truncation_is_auto_or_disabled(peer: Peer) -> None:
     await refused(peer, "truncation", "sometimes")
 
 
-@case("AW-C-014")
+@case(35, "AW-C-014")
 async def a_safety_identifier_has_a_length(peer: Peer) -> None:
     """Send one of 128 characters, and one of 129."""
     await taken(peer, safety_identifier="x" * 128)
     await refused(peer, "safety_identifier", "x" * 129)
 
 
-@case("AW-C-015")
+@case(36, "AW-C-015")
 async def every_include_is_accepted(peer: Peer) -> None:
     """Ask for everything that can be included, and for nothing."""
     await taken(peer, include=list(INCLUDES))
     await taken(peer, include=[])
 
 
-@case("AW-C-016")
+@case(37, "AW-C-016")
 async def text_and_reasoning_settings_are_accepted(peer: Peer) -> None:
     """Send the settings that clients send to any model."""
     await taken(peer, text={"verbosity": "low"})
@@ -201,7 +201,7 @@ async def text_and_reasoning_settings_are_accepted(peer: Peer) -> None:
     await taken(peer, reasoning={"effort": "low", "context": "all_turns"})
 
 
-@case("AW-C-031")
+@case(49, "AW-C-031")
 async def settings_of_other_servers_change_nothing(peer: Peer) -> None:
     """Send settings that only some servers act on."""
     for settings in (
@@ -214,21 +214,21 @@ async def settings_of_other_servers_change_nothing(peer: Peer) -> None:
         await taken(peer, **settings)
 
 
-@case("AW-C-017")
+@case(38, "AW-C-017")
 async def conversations_and_prompts_are_refused_by_name(peer: Peer) -> None:
     """Name a conversation and a stored prompt."""
     await refused(peer, "conversation", "conv_1", {"id": "conv_1"})
     await refused(peer, "prompt", {"id": "pmpt_1"})
 
 
-@case("AW-C-018")
+@case(39, "AW-C-018")
 async def an_empty_parent_is_none_at_all(peer: Peer) -> None:
     """Continue from null, and from the empty string."""
     await taken(peer, previous_response_id=None)
     await refused(peer, "previous_response_id", "")
 
 
-@case("AW-C-019", "AW-E-008")
+@case(40, "AW-C-019", "AW-E-008")
 async def a_request_needs_a_model(peer: Peer) -> None:
     """Leave the model out."""
     async with peer.socket() as socket:
@@ -236,7 +236,7 @@ async def a_request_needs_a_model(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-C-024")
+@case(44, "AW-C-024")
 async def processed_is_ignored(peer: Peer) -> None:
     """Acknowledge a response, as one client does; the next turn is the next thing that is heard."""
     async with peer.socket() as socket:
@@ -245,7 +245,7 @@ async def processed_is_ignored(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-C-025", "AW-E-004")
+@case(45, "AW-C-025", "AW-E-004")
 async def events_that_do_not_exist_are_refused(peer: Peer) -> None:
     """Send events of another API and of an earlier time, one without a type, and ones with no usable type."""
     async with peer.socket() as socket:
@@ -262,7 +262,7 @@ async def events_that_do_not_exist_are_refused(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-C-026", "AW-E-004")
+@case(46, "AW-C-026", "AW-E-004")
 async def bad_json_is_refused(peer: Peer) -> None:
     """Send what is no JSON, and JSON that is no object."""
     async with peer.socket() as socket:
@@ -271,7 +271,7 @@ async def bad_json_is_refused(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-C-027")
+@case(47, "AW-C-027")
 async def an_inject_that_nobody_waits_for_is_handed_back(peer: Peer) -> None:
     """Inject an output into a response that is not there, and into one that has ended."""
     given = [{"type": "function_call_output", "call_id": "call_z", "output": "42"}]
@@ -310,7 +310,7 @@ def _tools() -> list[dict[str, Any]]:
     ]
 
 
-@case("AW-C-020", "AW-C-023")
+@case(41, "AW-C-020", "AW-C-023")
 async def tools_of_every_type_are_accepted(peer: Peer) -> None:
     """Offer tools that no server has, forbid their use, and offer some late, in an item."""
     await taken(peer, tools=_tools(), tool_choice="none")
@@ -318,7 +318,7 @@ async def tools_of_every_type_are_accepted(peer: Peer) -> None:
     await taken(peer, [late, USER], tool_choice="none")
 
 
-@case("AW-C-021")
+@case(42, "AW-C-021")
 async def items_are_accepted_in_every_shape(peer: Peer) -> None:
     """Send a conversation in which every item is written as some client writes it."""
     said = {"type": "output_text", "text": "Hello.", "annotations": [], "logprobs": []}
@@ -348,7 +348,7 @@ async def items_are_accepted_in_every_shape(peer: Peer) -> None:
     )
 
 
-@case("AW-C-022", "AW-C-023")
+@case(43, "AW-C-022", "AW-C-023")
 async def output_comes_back_as_input(peer: Peer) -> None:
     """Send a response's output back whole, on another connection, with items of other kinds around it."""
     async with peer.socket() as socket:

@@ -55,7 +55,7 @@ async def closes_with(peer: Peer, data: bytes, *codes: int) -> None:
 RESERVED: Final = frozenset(("raw", "close", "event", "open", "reconnecting", "reconnected"))
 
 
-@case("AW-F-001", "AW-O-014", "AW-O-015")
+@case(14, "AW-F-001", "AW-O-014", "AW-O-015")
 async def every_message_is_text_and_an_object(peer: Peer) -> None:
     """Hold a turn and be refused, and look at the opcodes and types of all messages."""
     async with peer.socket() as socket:
@@ -67,7 +67,7 @@ async def every_message_is_text_and_an_object(peer: Peer) -> None:
             check(event["type"] not in RESERVED, f"{event['type']} is a name that an SDK keeps for itself")
 
 
-@case("AW-F-002")
+@case(15, "AW-F-002")
 async def a_binary_message_is_read_or_refused(peer: Peer) -> None:
     """Send a request as a binary message: a turn, or an error of status 400, and then a turn as text."""
     async with peer.socket() as socket:
@@ -78,13 +78,13 @@ async def a_binary_message_is_read_or_refused(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-F-003")
+@case(16, "AW-F-003")
 async def text_that_is_not_utf8_closes(peer: Peer) -> None:
     """Send bytes that are no UTF-8 as text."""
     await closes_with(peer, frame(TEXT, b'{"type":"\xff\xfe"}'), 1007)
 
 
-@case("AW-F-004", needs=["slow"])
+@case(17, "AW-F-004", needs=["slow"])
 async def pings_are_answered_in_the_midst_of_a_response(peer: Peer) -> None:
     """Ping while nothing runs, and while a response does."""
     async with peer.socket() as socket:
@@ -98,7 +98,7 @@ async def pings_are_answered_in_the_midst_of_a_response(peer: Peer) -> None:
         check(socket.ws.pongs == [b"idle", b"busy"], f"the pongs were {socket.ws.pongs}")
 
 
-@case("AW-F-005")
+@case(18, "AW-F-005")
 async def fragments_are_one_message(peer: Peer) -> None:
     """Send a request in three fragments, with a ping between them, cut within a character."""
     text = json.dumps({"type": "response.create", **peer.body("Say grüezi.")}, ensure_ascii=False).encode()
@@ -112,13 +112,13 @@ async def fragments_are_one_message(peer: Peer) -> None:
         check(socket.ws.pongs == [b"between"], "the ping between the fragments was not answered")
 
 
-@case("AW-F-006")
+@case(19, "AW-F-006")
 async def an_unmasked_frame_fails_the_connection(peer: Peer) -> None:
     """Send a frame as a server would."""
     await closes_with(peer, frame(TEXT, b"{}", masked=False), 1002, 1006)
 
 
-@case("AW-F-007")
+@case(20, "AW-F-007")
 async def reserved_bits_and_opcodes_fail_the_connection(peer: Peer) -> None:
     """Send a frame with a bit that no extension explains, and one with an opcode that nobody has given a meaning."""
     await closes_with(peer, frame(TEXT, b"{}", reserved=0x40), 1002, 1006)
@@ -131,7 +131,7 @@ def _padded(peer: Peer, size: int) -> str:
     return empty[:-2] + "x" * (size - len(empty)) + empty[-2:]
 
 
-@case("AW-F-008", "AW-F-009")
+@case(21, "AW-F-008", "AW-F-009")
 async def a_message_has_a_largest_size(peer: Peer) -> None:
     """Send a message that is just small enough, and one that is just too large: by the run's bound, or by 16 MiB."""
     bound = peer.limit("message_bytes", 16 * MIB)
@@ -145,7 +145,7 @@ async def a_message_has_a_largest_size(peer: Peer) -> None:
         check(closed.code == 1009 or bound > MIB, "the close frame with 1009 never came")
 
 
-@case("AW-F-011", "AW-O-028", needs=["slow", "patience"])
+@case(23, "AW-F-011", "AW-O-028", needs=["slow", "patience"])
 async def a_silent_response_gives_signs_of_life(peer: Peer) -> None:
     """Wait for a model that is silent for a minute or more: signs of life come, each with the next number."""
     async with peer.socket() as socket:
@@ -158,7 +158,7 @@ async def a_silent_response_gives_signs_of_life(peer: Peer) -> None:
         check(numbers == list(range(len(numbers))), f"the events are not numbered one by one: {numbers}")
 
 
-@case("AW-F-010", needs=["patience"])
+@case(22, "AW-F-010", needs=["patience"])
 async def a_silent_client_is_pinged_and_given_up(peer: Peer) -> None:
     """Be silent: pings come, and are answered. Then answer nothing: the connection ends."""
     async with peer.socket() as socket:
@@ -171,7 +171,7 @@ async def a_silent_client_is_pinged_and_given_up(peer: Peer) -> None:
         check(not scope.cancelled_caught, "a client that answers no ping is kept for two minutes and more")
 
 
-@case("AW-C-028")
+@case(48, "AW-C-028")
 async def what_is_dear_to_read_is_refused(peer: Peer) -> None:
     """Send very deep and very many values, in few bytes."""
     async with peer.socket() as socket:

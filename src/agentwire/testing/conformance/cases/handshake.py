@@ -41,7 +41,7 @@ async def refusal(peer: Peer, *, target: str | None = None, key: str | None = No
     raise CaseFailed("the upgrade was accepted")
 
 
-@case("AW-H-001", "AW-H-002", "AW-H-003", "AW-X-001")
+@case(1, "AW-H-001", "AW-H-002", "AW-H-003", "AW-X-001")
 async def an_upgrade_opens_a_socket_that_takes_turns(peer: Peer) -> None:
     """Open a WebSocket with nothing but what is needed, and hold two turns on it."""
     async with peer.socket() as socket:  # the answer to the key is checked there
@@ -49,7 +49,7 @@ async def an_upgrade_opens_a_socket_that_takes_turns(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-H-005")
+@case(3, "AW-H-005")
 async def unknown_query_parameters_are_ignored(peer: Peer) -> None:
     """Ask with a query that means nothing."""
     joint = "&" if "?" in peer.resource else "?"
@@ -62,20 +62,20 @@ async def _served_with(peer: Peer, headers: Headers) -> None:
         await socket.usable()
 
 
-@case("AW-H-006")
+@case(4, "AW-H-006")
 async def headers_of_an_http_client_are_no_hindrance(peer: Peer) -> None:
     """Send what an HTTP client's defaults add to the upgrade."""
     await _served_with(peer, [("Accept", "application/json"), ("Content-Type", "application/json")])
 
 
-@case("AW-H-007")
+@case(5, "AW-H-007")
 async def beta_headers_are_accepted(peer: Peer) -> None:
     """Send each value of OpenAI-Beta that clients send, and one that nobody does."""
     for value in ("responses_websockets=2026-02-04", "responses_websockets=2026-02-06", "made_up=v9"):
         await _served_with(peer, [("OpenAI-Beta", value)])
 
 
-@case("AW-H-008")
+@case(6, "AW-H-008")
 async def headers_of_a_clients_own_are_ignored(peer: Peer) -> None:
     """Send the headers of an agent client and of an SDK."""
     await _served_with(
@@ -94,7 +94,7 @@ async def headers_of_a_clients_own_are_ignored(peer: Peer) -> None:
     )
 
 
-@case("AW-H-009")
+@case(7, "AW-H-009")
 async def no_subprotocol_is_selected(peer: Peer) -> None:
     """Offer subprotocols."""
     async with peer.socket(headers=[("Sec-WebSocket-Protocol", "openai-beta.responses-v1, other")]) as socket:
@@ -103,7 +103,7 @@ async def no_subprotocol_is_selected(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-H-010")
+@case(8, "AW-H-010")
 async def an_offer_of_compression_is_answered(peer: Peer) -> None:
     """Offer permessage-deflate, and see that only that is agreed."""
     offer = "permessage-deflate; client_max_window_bits"
@@ -114,7 +114,7 @@ async def an_offer_of_compression_is_answered(peer: Peer) -> None:
             await socket.usable()
 
 
-@case("AW-H-011", "AW-P-007")
+@case(9, "AW-H-011", "AW-P-007")
 async def answers_have_a_request_id(peer: Peer) -> None:
     """Look for `x-request-id` on a 101 and on an HTTP answer."""
     async with peer.socket() as socket:
@@ -122,7 +122,7 @@ async def answers_have_a_request_id(peer: Peer) -> None:
     check((await peer.post()).headers.get("x-request-id"), "the HTTP answer has no x-request-id")
 
 
-@case("AW-H-012")
+@case(10, "AW-H-012")
 async def another_version_of_websocket_is_refused(peer: Peer) -> None:
     """Ask for version 12."""
     refused = await refusal(peer, version="12")
@@ -130,7 +130,7 @@ async def another_version_of_websocket_is_refused(peer: Peer) -> None:
     check("13" in refused.headers.get("sec-websocket-version", ""), "the answer does not name version 13")
 
 
-@case("AW-H-013")
+@case(11, "AW-H-013")
 async def a_plain_get_is_told_to_upgrade(peer: Peer) -> None:
     """GET the resource as a browser would."""
     reply = await peer.http("GET")
@@ -138,14 +138,14 @@ async def a_plain_get_is_told_to_upgrade(peer: Peer) -> None:
     check("websocket" in reply.headers.get("upgrade", "").lower(), "the answer does not name websocket in Upgrade")
 
 
-@case("AW-H-014")
+@case(12, "AW-H-014")
 async def there_are_no_sockets_elsewhere(peer: Peer) -> None:
     """Ask for an upgrade on a path that does not exist."""
     refused = await refusal(peer, target="/no/such/resource")
     check(refused.status == 404, f"the status is {refused.status}")
 
 
-@case("AW-H-003", "AW-H-004", needs=["keys"])
+@case(2, "AW-H-003", "AW-H-004", needs=["keys"])
 async def a_wrong_key_is_refused_before_the_upgrade(peer: Peer) -> None:
     """Ask with another key, and with none."""
     for key in ("sk-not-a-key-of-this-server", ""):
@@ -155,7 +155,7 @@ async def a_wrong_key_is_refused_before_the_upgrade(peer: Peer) -> None:
             check(b'"error"' in refused.body, "the answer has no JSON error")
 
 
-@case("AW-H-016")
+@case(13, "AW-H-016")
 async def there_is_an_alias_for_clients_that_add_to_the_path(peer: Peer) -> None:
     """Open a WebSocket at `codex/responses` below the base, and hold a turn."""
     path, _, query = peer.resource.partition("?")

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-@case("AW-P-001", "AW-P-002", "AW-V-001")
+@case(136, "AW-P-001", "AW-P-002", "AW-V-001")
 async def the_body_says_whether_to_stream(peer: Peer) -> None:
     """Ask for a whole while accepting a stream, and for a stream while accepting JSON."""
     reply = await peer.http("POST", "", peer.body(), headers=[("Accept", "text/event-stream")])
@@ -31,7 +31,7 @@ async def the_body_says_whether_to_stream(peer: Peer) -> None:
     check(reply.headers["content-type"].startswith("text/event-stream"), f"a stream is {reply.headers['content-type']}")
 
 
-@case("AW-V-002", "AW-V-003", "AW-V-004")
+@case(141, "AW-V-002", "AW-V-003", "AW-V-004")
 async def an_event_stream_has_its_form(peer: Peer) -> None:
     """Read a stream line by line."""
     reply = await peer.post(stream=True)
@@ -47,7 +47,7 @@ async def an_event_stream_has_its_form(peer: Peer) -> None:
     check(reply.headers.get("x-accel-buffering") == "no", "the stream may be buffered")
 
 
-@case("AW-V-006", "AW-O-017", "AW-P-010", needs=["failing"])
+@case(142, "AW-V-006", "AW-O-017", "AW-P-010", needs=["failing"])
 async def a_failure_over_http(peer: Peer) -> None:
     """Ask a model that fails, for a stream and for a whole."""
     body = peer.body(model=peer.failing_model, stream=True)
@@ -61,7 +61,7 @@ async def a_failure_over_http(peer: Peer) -> None:
     check(reply.json()["error"]["code"] == turn.code, f"the code is {reply.json()['error']['code']!r}")
 
 
-@case("AW-P-004")
+@case(137, "AW-P-004")
 async def lanes_are_unknown_over_http(peer: Peer) -> None:
     """Send a `stream_id`."""
     reply = await peer.post(stream_id="a")
@@ -70,7 +70,7 @@ async def lanes_are_unknown_over_http(peer: Peer) -> None:
     check((error["code"], error["param"]) == ("unknown_parameter", "stream_id"), f"the error is {error}")
 
 
-@case("AW-P-006")
+@case(138, "AW-P-006")
 async def input_tokens_are_counted(peer: Peer) -> None:
     """Count a short input and a long one."""
     counts = []
@@ -82,7 +82,7 @@ async def input_tokens_are_counted(peer: Peer) -> None:
     check(0 < counts[0] < counts[1], f"the counts are {counts}")
 
 
-@case("AW-P-008")
+@case(139, "AW-P-008")
 async def other_methods_are_refused(peer: Peer) -> None:
     """Say PUT and DELETE to the resource."""
     for method in ("PUT", "DELETE"):
@@ -91,7 +91,7 @@ async def other_methods_are_refused(peer: Peer) -> None:
         check("POST" in reply.headers.get("allow", ""), f"Allow is {reply.headers.get('allow')!r}")
 
 
-@case("AW-P-009", "AW-P-003")
+@case(140, "AW-P-009", "AW-P-003")
 async def a_body_must_be_an_object(peer: Peer) -> None:
     """Post what is no JSON, and JSON that is no object."""
     for body in (b"hello", b"{", b"[]", b"5", b"\xff"):

@@ -51,7 +51,7 @@ def spans(events: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
     return found
 
 
-@case("AW-L-001")
+@case(50, "AW-L-001")
 async def lane_names_are_checked(peer: Peer) -> None:
     """Ask on lanes with every legal character and of every legal length, and on ones with illegal names."""
     async with peer.socket() as socket:
@@ -65,7 +65,7 @@ async def lane_names_are_checked(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-L-002")
+@case(51, "AW-L-002")
 async def a_lane_of_null_is_the_default_one(peer: Peer) -> None:
     """Ask on lane null."""
     async with peer.socket() as socket:
@@ -73,7 +73,7 @@ async def a_lane_of_null_is_the_default_one(peer: Peer) -> None:
         (await socket.finish()).completed()
 
 
-@case("AW-L-003", "AW-E-005")
+@case(52, "AW-L-003", "AW-E-005")
 async def every_event_names_its_lane(peer: Peer) -> None:
     """Look for `stream_id` in the events of turns and refusals, on a named lane and on the default one."""
     async with peer.socket() as socket:
@@ -99,19 +99,19 @@ async def _in_order(peer: Peer, lane: dict[str, str]) -> None:
         check(all(one[1] < two[0] for one, two in pairwise(ends)), "two of them ran at once")
 
 
-@case("AW-L-004")
+@case(53, "AW-L-004")
 async def a_lane_is_first_come_first_served(peer: Peer) -> None:
     """Send four requests at once on one named lane."""
     await _in_order(peer, {"stream_id": "a"})
 
 
-@case("AW-L-012", "AW-L-006")
+@case(60, "AW-L-012", "AW-L-006")
 async def without_lanes_one_response_runs_at_a_time(peer: Peer) -> None:
     """Send four requests at once without a lane."""
     await _in_order(peer, {})
 
 
-@case("AW-L-005", needs=["slow"])
+@case(54, "AW-L-005", needs=["slow"])
 async def lanes_run_at_the_same_time(peer: Peer) -> None:
     """Start two long responses on two lanes, and one on the default lane."""
     async with peer.socket() as socket:
@@ -122,7 +122,7 @@ async def lanes_run_at_the_same_time(peer: Peer) -> None:
         check(max(begin for begin, _ in found) < min(end for _, end in found), "they ran one after the other")
 
 
-@case("AW-L-007", needs=["slow"])
+@case(56, "AW-L-007", needs=["slow"])
 async def sixteen_responses_run_at_once(peer: Peer) -> None:
     """Start seventeen long responses on as many lanes: one of them waits, and none is refused."""
     async with peer.socket() as socket:
@@ -136,7 +136,7 @@ async def sixteen_responses_run_at_once(peer: Peer) -> None:
         check(running == RUNNING, f"{running} responses ran at once")
 
 
-@case("AW-L-006", "AW-L-008", "AW-L-009")
+@case(55, "AW-L-006", "AW-L-008", "AW-L-009")
 async def there_are_32_lane_names(peer: Peer) -> None:
     """Use 32 names and two more: those are refused, the known ones and the default lane go on."""
     async with peer.socket() as socket:
@@ -152,7 +152,7 @@ async def there_are_32_lane_names(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-L-010", "AW-E-010", needs=["slow", "limits"])
+@case(58, "AW-L-010", "AW-E-010", needs=["slow", "limits"])
 async def the_queue_is_bounded(peer: Peer) -> None:
     """Send more requests on one lane than may wait: what is too many is refused with 429, and the others run."""
     bound = peer.limit("queued", 0)
@@ -171,7 +171,7 @@ async def the_queue_is_bounded(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-L-011", "AW-E-004", needs=["slow"], profiles=OPENAI)
+@case(59, "AW-L-011", "AW-E-004", needs=["slow"], profiles=OPENAI)
 async def an_error_stays_on_its_lane(peer: Peer) -> None:
     """Be refused in several ways while another lane's response runs."""
     async with peer.socket() as socket:

@@ -35,7 +35,7 @@ def shown(turn: Turn) -> list[dict[str, Any]]:
     return [event["response"] for event in turn.events if "response" in event]
 
 
-@case("AW-J-001")
+@case(68, "AW-J-001")
 async def a_response_has_its_members(peer: Peer) -> None:
     """Look for the members that every SDK's types have, in each lifecycle event."""
     async with peer.socket() as socket:
@@ -45,7 +45,7 @@ async def a_response_has_its_members(peer: Peer) -> None:
             check(response["object"] == "response", f"object is {response['object']!r}")
 
 
-@case("AW-J-002", "AW-J-007", "AW-J-016")
+@case(69, "AW-J-002", "AW-J-007", "AW-J-016")
 async def a_response_has_the_members_of_the_strict_schema(peer: Peer) -> None:
     """Look for all 31 members."""
     async with peer.socket() as socket:
@@ -60,7 +60,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-@case("AW-J-003", "AW-J-004", "AW-J-005", "AW-J-006", "AW-O-030")
+@case(70, "AW-J-003", "AW-J-004", "AW-J-005", "AW-J-006", "AW-O-030")
 async def times_and_usage_are_told_at_the_end(peer: Peer) -> None:
     """Look at times and usage at the beginning and at the end of a response."""
     async with peer.socket() as socket:
@@ -77,7 +77,7 @@ async def times_and_usage_are_told_at_the_end(peer: Peer) -> None:
     check(_is_whole(usage["output_tokens_details"]["reasoning_tokens"]), "there are no reasoning_tokens")
 
 
-@case("AW-J-008", "AW-J-010")
+@case(71, "AW-J-008", "AW-J-010")
 async def settings_are_echoed(peer: Peer) -> None:
     """Ask with settings, and find them in the response."""
     async with peer.socket() as socket:
@@ -103,7 +103,7 @@ async def settings_are_echoed(peer: Peer) -> None:
         check(not missing, f"the echoed tool lacks {', '.join(missing)}")
 
 
-@case("AW-J-017")
+@case(74, "AW-J-017")
 async def defaults_are_told(peer: Peer) -> None:
     """Ask with nothing but a model and an input."""
     async with peer.socket() as socket:
@@ -120,7 +120,7 @@ async def defaults_are_told(peer: Peer) -> None:
     check(told["text"]["format"] == {"type": "text"}, f"text is {told['text']!r} if it is left out")
 
 
-@case("AW-J-009", "AW-J-011", "AW-J-015", needs=["tools"])
+@case(72, "AW-J-009", "AW-J-011", "AW-J-015", needs=["tools"])
 async def items_have_ids_types_and_statuses(peer: Peer) -> None:
     """Look at the items of an answer in words and of a call, and compare all ids."""
     async with peer.socket() as socket:
@@ -139,7 +139,7 @@ async def items_have_ids_types_and_statuses(peer: Peer) -> None:
     check("output_text" not in said.response, "output_text is on the wire")
 
 
-@case("AW-J-014", "AW-S-001")
+@case(73, "AW-J-014", "AW-S-001")
 async def a_continuation_counts_the_whole_context(peer: Peer) -> None:
     """Continue a turn with few words: the tokens of the earlier input and output count again."""
     async with peer.socket() as socket:

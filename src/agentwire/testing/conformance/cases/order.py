@@ -45,7 +45,7 @@ def stems(turn: Turn) -> list[str]:
     return [kind for place, kind in enumerate(types) if place == 0 or types[place - 1] != kind]
 
 
-@case(*EVERYWHERE, "AW-O-008", "AW-O-010", "AW-O-011", "AW-O-016", "AW-O-027", "AW-O-030")
+@case(61, *EVERYWHERE, "AW-O-008", "AW-O-010", "AW-O-011", "AW-O-016", "AW-O-027", "AW-O-030")
 async def a_message_is_told_in_order(peer: Peer) -> None:
     """Hold a turn in words, and read every event of it."""
     async with peer.socket() as socket:
@@ -70,7 +70,7 @@ async def a_message_is_told_in_order(peer: Peer) -> None:
     check(turn.response.get("usage"), "the terminal event tells nothing of usage")
 
 
-@case(*EVERYWHERE, "AW-O-008", "AW-O-019", "AW-T-009", "AW-T-010", needs=["tools"])
+@case(62, *EVERYWHERE, "AW-O-008", "AW-O-019", "AW-T-009", "AW-T-010", needs=["tools"])
 async def a_call_is_told_in_order(peer: Peer) -> None:
     """Force a function call, and read every event of it."""
     async with peer.socket() as socket:
@@ -82,7 +82,7 @@ async def a_call_is_told_in_order(peer: Peer) -> None:
         check(1 <= len(call["call_id"]) <= 64, f"the call_id is {call['call_id']!r}")
 
 
-@case(*EVERYWHERE, "AW-O-021", needs=["reasoning"])
+@case(63, *EVERYWHERE, "AW-O-021", needs=["reasoning"])
 async def a_summary_is_told_in_order(peer: Peer) -> None:
     """Ask for a summary of the reasoning."""
     async with peer.socket() as socket:
@@ -92,7 +92,7 @@ async def a_summary_is_told_in_order(peer: Peer) -> None:
     check(f"{inside} reasoning_summary_part.done" in told, f"a summary is told as {told}")
 
 
-@case("AW-O-025", *EVERYWHERE, "AW-T-013", needs=["search"])
+@case(66, "AW-O-025", *EVERYWHERE, "AW-T-013", needs=["search"])
 async def a_search_is_told_in_order(peer: Peer) -> None:
     """Force a search, and read every event of it."""
     tool = {"type": "web_search"}
@@ -107,7 +107,7 @@ async def a_search_is_told_in_order(peer: Peer) -> None:
         (await socket.ask("Go on.", previous_response_id=turn.id)).completed()
 
 
-@case(*EVERYWHERE, "AW-O-018", "AW-J-012")
+@case(64, *EVERYWHERE, "AW-O-018", "AW-J-012")
 async def an_answer_that_is_cut_off_is_incomplete(peer: Peer) -> None:
     """Allow the smallest number of tokens for a long answer."""
     async with peer.socket() as socket:
@@ -121,7 +121,7 @@ async def an_answer_that_is_cut_off_is_incomplete(peer: Peer) -> None:
         check(not cut, f"these items are incomplete, but not the last: {cut}")
 
 
-@case(*EVERYWHERE[:2], "AW-O-017", "AW-E-001", "AW-E-002", "AW-E-009", "AW-E-015", "AW-J-013", needs=["failing"])
+@case(65, *EVERYWHERE[:2], "AW-O-017", "AW-E-001", "AW-E-002", "AW-E-009", "AW-E-015", "AW-J-013", needs=["failing"])
 async def a_failing_model_fails_its_response(peer: Peer) -> None:
     """Ask a model that fails."""
     async with peer.socket() as socket:
@@ -137,7 +137,7 @@ async def a_failing_model_fails_its_response(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-O-029", "AW-P-001")
+@case(67, "AW-O-029", "AW-P-001")
 async def each_transport_tells_the_same(peer: Peer) -> None:
     """Ask the same on the socket, as a stream and as a whole: the same events, and the same response."""
     async with peer.socket() as socket:

@@ -50,7 +50,7 @@ async def forgotten(socket: Socket, response_id: str, **fields: Any) -> None:
     (await socket.ask("Go on.", previous_response_id=response_id, **fields)).refused(NOT_FOUND)
 
 
-@case("AW-S-001", "AW-X-001")
+@case(92, "AW-S-001", "AW-X-001")
 async def a_chain_goes_on_without_storing(peer: Peer) -> None:
     """Continue a response, and what continues it, and so on, with nothing stored."""
     async with peer.socket() as socket:
@@ -61,7 +61,7 @@ async def a_chain_goes_on_without_storing(peer: Peer) -> None:
             check(turn.response["previous_response_id"] == parent, "the response does not name its parent")
 
 
-@case("AW-S-002", "AW-E-004")
+@case(93, "AW-S-002", "AW-E-004")
 async def another_connection_does_not_know_it(peer: Peer) -> None:
     """Continue a response that is not stored on another connection, while the first is open and after it."""
     async with peer.socket() as first:
@@ -74,7 +74,7 @@ async def another_connection_does_not_know_it(peer: Peer) -> None:
         await forgotten(third, turn.id)
 
 
-@case("AW-S-003", "AW-S-004", "AW-S-024")
+@case(94, "AW-S-003", "AW-S-004", "AW-S-024")
 async def what_is_stored_goes_on_elsewhere(peer: Peer) -> None:
     """Continue a stored response, whose parent was not, on another connection and over HTTP."""
     async with peer.socket() as first:
@@ -88,7 +88,7 @@ async def what_is_stored_goes_on_elsewhere(peer: Peer) -> None:
     check(reply.status == 200, f"over HTTP the status is {reply.status}")
 
 
-@case("AW-S-005")
+@case(95, "AW-S-005")
 async def only_the_latest_is_remembered(peer: Peer) -> None:
     """Continue a response twice, with other turns of the lane between."""
     async with peer.socket() as socket:
@@ -98,7 +98,7 @@ async def only_the_latest_is_remembered(peer: Peer) -> None:
         await known(socket, second.id)
 
 
-@case("AW-S-006")
+@case(96, "AW-S-006")
 async def any_lane_may_fork_from_any_other(peer: Peer) -> None:
     """Fork a named lane's response on another and on the default lane, and go on where it came from."""
     async with peer.socket() as socket:
@@ -110,7 +110,7 @@ async def any_lane_may_fork_from_any_other(peer: Peer) -> None:
             await known(socket, turn.id, **fields)
 
 
-@case("AW-S-007", "AW-S-019", "AW-S-022")
+@case(97, "AW-S-007", "AW-S-019", "AW-S-022")
 async def a_failed_continuation_evicts(peer: Peer) -> None:
     """Answer a call that was never made; the response is not found afterwards, and the connection goes on."""
     async with peer.socket() as socket:
@@ -122,7 +122,7 @@ async def a_failed_continuation_evicts(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-S-007")
+@case(98, "AW-S-007")
 async def a_refused_continuation_evicts(peer: Peer) -> None:
     """Continue a response with a setting that is not legal."""
     async with peer.socket() as socket:
@@ -131,7 +131,7 @@ async def a_refused_continuation_evicts(peer: Peer) -> None:
         await forgotten(socket, turn.id)
 
 
-@case("AW-S-007", "AW-S-008", "AW-S-013", needs=["failing"])
+@case(99, "AW-S-007", "AW-S-008", "AW-S-013", needs=["failing"])
 async def a_response_that_fails_is_not_remembered(peer: Peer) -> None:
     """Continue a response with a model that fails, on another lane and then on its own."""
     async with peer.socket() as socket:
@@ -149,7 +149,7 @@ async def a_response_that_fails_is_not_remembered(peer: Peer) -> None:
         await forgotten(socket, turn.id)
 
 
-@case("AW-S-008")
+@case(100, "AW-S-008")
 async def a_refused_fork_evicts_nothing(peer: Peer) -> None:
     """Fork a response with an output that answers nothing."""
     async with peer.socket() as socket:
@@ -158,7 +158,7 @@ async def a_refused_fork_evicts_nothing(peer: Peer) -> None:
         await known(socket, turn.id)
 
 
-@case("AW-S-009", "AW-S-011", "AW-E-004")
+@case(101, "AW-S-009", "AW-S-011", "AW-E-004")
 async def refusals_of_other_requests_change_nothing(peer: Peer) -> None:
     """Be refused with requests that continue nothing, and with messages that never reach a lane."""
     async with peer.socket() as socket:
@@ -171,7 +171,7 @@ async def refusals_of_other_requests_change_nothing(peer: Peer) -> None:
         await known(socket, turn.id)
 
 
-@case("AW-E-012", "AW-C-032", "AW-S-007", needs=["limits"])
+@case(91, "AW-E-012", "AW-C-032", "AW-S-007", needs=["limits"])
 async def a_context_has_a_length(peer: Peer) -> None:
     """Let a chain grow beyond what the model can read: it is refused, and with truncation it runs."""
     words = "word " * (peer.limit("context_tokens", 100_000) // 3)
@@ -187,7 +187,7 @@ async def a_context_has_a_length(peer: Peer) -> None:
                 await forgotten(socket, turn.id)
 
 
-@case("AW-S-012")
+@case(102, "AW-S-012")
 async def an_incomplete_response_is_remembered(peer: Peer) -> None:
     """Continue a response that a limit cut off."""
     async with peer.socket() as socket:
@@ -196,7 +196,7 @@ async def an_incomplete_response_is_remembered(peer: Peer) -> None:
         await known(socket, turn.id)
 
 
-@case("AW-S-014", needs=["slow"])
+@case(103, "AW-S-014", needs=["slow"])
 async def a_queued_fork_may_lose_its_parent(peer: Peer) -> None:
     """Fork on a lane that is busy, and let the source lane go on before the fork can start."""
     async with peer.socket() as socket:
@@ -209,7 +209,7 @@ async def a_queued_fork_may_lose_its_parent(peer: Peer) -> None:
         (await socket.finish("busy")).refused(NOT_FOUND)
 
 
-@case("AW-S-015", needs=["slow"])
+@case(104, "AW-S-015", needs=["slow"])
 async def a_started_fork_keeps_its_parent(peer: Peer) -> None:
     """Let the source lane go on as soon as the fork is in progress."""
     async with peer.socket() as socket:
@@ -222,7 +222,7 @@ async def a_started_fork_keeps_its_parent(peer: Peer) -> None:
         check(ends == ["response.completed"] * 2, f"the turns ended with {ends}")
 
 
-@case("AW-S-016", "AW-S-017", "AW-S-018")
+@case(105, "AW-S-016", "AW-S-017", "AW-S-018")
 async def nothing_is_inherited_but_the_conversation(peer: Peer) -> None:
     """Ask with settings, and continue without any."""
     async with peer.socket() as socket:
@@ -242,7 +242,7 @@ async def nothing_is_inherited_but_the_conversation(peer: Peer) -> None:
         check(tokens[1] < tokens[0], "a request without a parent has the context of the lane")
 
 
-@case("AW-S-020", "AW-S-021", "AW-S-022", "AW-S-007", needs=["tools"])
+@case(106, "AW-S-020", "AW-S-021", "AW-S-022", "AW-S-007", needs=["tools"])
 async def calls_and_outputs_match_one_to_one(peer: Peer) -> None:
     """Leave a call unanswered, and answer one twice."""
     async with peer.socket() as socket:
@@ -259,7 +259,7 @@ async def calls_and_outputs_match_one_to_one(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-S-020", "AW-S-021", needs=["tools"])
+@case(107, "AW-S-020", "AW-S-021", needs=["tools"])
 async def a_history_in_full_matches_as_well(peer: Peer) -> None:
     """Send a whole history whose call has no output, or two."""
     asked = {"type": "function_call", "call_id": "call_1", "name": "get_weather", "arguments": '{"city":"Paris"}'}
@@ -272,7 +272,7 @@ async def a_history_in_full_matches_as_well(peer: Peer) -> None:
         (await socket.ask([user, asked], tools=[WEATHER])).refused()
 
 
-@case("AW-S-023")
+@case(108, "AW-S-023")
 async def what_was_evicted_may_come_from_the_store(peer: Peer) -> None:
     """Fail to continue a stored response, and then continue it."""
     async with peer.socket() as socket:
@@ -281,7 +281,7 @@ async def what_was_evicted_may_come_from_the_store(peer: Peer) -> None:
         await known(socket, turn.id)
 
 
-@case("AW-S-025", "AW-R-005", needs=["second key"])
+@case(109, "AW-S-025", "AW-R-005", needs=["second key"])
 async def owners_do_not_see_each_other(peer: Peer) -> None:
     """Ask for, and continue, a stored response with another owner's key."""
     async with peer.socket() as socket:
@@ -292,7 +292,7 @@ async def owners_do_not_see_each_other(peer: Peer) -> None:
     check((await peer.http("GET", kept)).status == 200, "its owner cannot get it")
 
 
-@case("AW-S-026")
+@case(110, "AW-S-026")
 async def references_stand_for_items(peer: Peer) -> None:
     """Refer to an item of a stored response, from another connection, and to one that is nowhere."""
     async with peer.socket() as socket:
@@ -304,7 +304,7 @@ async def references_stand_for_items(peer: Peer) -> None:
         check(turn.error is not None and turn.error["status"] in (400, 404), "a reference to nothing was taken")
 
 
-@case("AW-S-027", needs=["slow"])
+@case(111, "AW-S-027", needs=["slow"])
 async def what_still_runs_cannot_be_continued(peer: Peer) -> None:
     """Continue a response from another connection while it runs."""
     async with peer.socket() as socket, peer.socket() as other:
@@ -313,7 +313,7 @@ async def what_still_runs_cannot_be_continued(peer: Peer) -> None:
         await forgotten(other, begun[-1]["response"]["id"])
 
 
-@case("AW-L-007", needs=["slow"])
+@case(57, "AW-L-007", needs=["slow"])
 async def permits_are_shared_by_all_lanes(peer: Peer) -> None:
     """Fill all places with long responses; a short one on one more lane waits for the first of them to end."""
     async with peer.socket() as socket:

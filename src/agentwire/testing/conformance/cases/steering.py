@@ -52,7 +52,7 @@ def handed_back(event: Event, code: str, response_id: str, content: Any) -> None
     check(event["steer"].get("input") == content, "the input is not handed back")
 
 
-@case("AW-G-002", "AW-G-003", "AW-G-004")
+@case(118, "AW-G-002", "AW-G-003", "AW-G-004")
 async def a_steer_that_comes_too_late_is_handed_back(peer: Peer) -> None:
     """Steer a response that never was, and one that has ended."""
     async with peer.socket() as socket:
@@ -64,7 +64,7 @@ async def a_steer_that_comes_too_late_is_handed_back(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-G-005", "AW-G-002", needs=["slow", "steering"])
+@case(119, "AW-G-005", "AW-G-002", needs=["slow", "steering"])
 async def a_steer_takes_user_messages(peer: Peer) -> None:
     """Steer with what is no user message; the response goes on."""
     bad: list[Any] = [
@@ -85,7 +85,7 @@ async def a_steer_takes_user_messages(peer: Peer) -> None:
 STEERED: Final = {"reason": "steered"}
 
 
-@case("AW-G-007", needs=["slow", "steering", "reasoning"])
+@case(121, "AW-G-007", needs=["slow", "steering", "reasoning"])
 async def a_steered_response_ends_with_its_item(peer: Peer) -> None:
     """Steer a response before its first item is done: it ends there, incomplete, and its successor follows."""
     async with peer.socket() as socket:
@@ -102,7 +102,7 @@ async def a_steered_response_ends_with_its_item(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-G-001", "AW-G-008", "AW-G-011", "AW-G-013", "AW-G-016", needs=["slow", "steering"])
+@case(117, "AW-G-001", "AW-G-008", "AW-G-011", "AW-G-013", "AW-G-016", needs=["slow", "steering"])
 async def a_steered_response_has_a_successor(peer: Peer) -> None:
     """Steer a long answer on a lane, and follow it into its successor, whether it was cut or came to its end."""
     async with peer.socket() as socket:
@@ -128,7 +128,7 @@ async def a_steered_response_has_a_successor(peer: Peer) -> None:
         (await socket.ask(previous_response_id=turn.id, stream_id="a")).completed()
 
 
-@case("AW-G-006", "AW-G-002", needs=["slow", "steering"])
+@case(120, "AW-G-006", "AW-G-002", needs=["slow", "steering"])
 async def a_response_that_compacts_cannot_be_steered(peer: Peer) -> None:
     """Steer a long response that compacts its context by itself, and a warm-up."""
     settings = {"context_management": [{"type": "compaction", "compact_threshold": 100_000}]}
@@ -139,7 +139,7 @@ async def a_response_that_compacts_cannot_be_steered(peer: Peer) -> None:
         check((await socket.until(*TERMINALS))[-1]["type"] == "response.completed", "the response did not complete")
 
 
-@case("AW-G-015", "AW-G-014", needs=["slow", "steering", "limits"])
+@case(124, "AW-G-015", "AW-G-014", needs=["slow", "steering", "limits"])
 async def steers_are_bounded_and_have_one_successor(peer: Peer) -> None:
     """Send more steers than may wait: the last is handed back, and the others come in one successor."""
     bound = peer.limit("steers", 256)
@@ -160,7 +160,7 @@ async def steers_are_bounded_and_have_one_successor(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-G-012", needs=["slow", "steering"])
+@case(123, "AW-G-012", needs=["slow", "steering"])
 async def a_successor_goes_before_what_waits(peer: Peer) -> None:
     """Steer a response behind which another request waits on its lane."""
     async with peer.socket() as socket:
@@ -189,7 +189,7 @@ async def _waiting(socket: Socket, peer: Peer) -> tuple[Turn, Event]:
     return turn, pending
 
 
-@case("AW-G-009", "AW-G-010", needs=["tools", "slow", "steering"])
+@case(122, "AW-G-009", "AW-G-010", needs=["tools", "slow", "steering"])
 async def a_steer_waits_for_the_outputs(peer: Peer) -> None:
     """Steer a response that ends in a call; the steer is pending until the call is answered."""
     async with peer.socket() as socket:
@@ -203,7 +203,7 @@ async def a_steer_waits_for_the_outputs(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-G-017", needs=["tools", "slow", "steering"])
+@case(125, "AW-G-017", needs=["tools", "slow", "steering"])
 async def a_steer_that_reaches_nothing_is_handed_back(peer: Peer) -> None:
     """Let a steer wait for a call's output, and answer another call instead."""
     stranger = [{"type": "function_call_output", "call_id": "call_that_never_was", "output": "1"}]

@@ -27,7 +27,7 @@ def absent(reply: Reply) -> None:
     check(reply.json()["error"]["message"], "the error says nothing")
 
 
-@case("AW-R-001", "AW-R-002")
+@case(131, "AW-R-001", "AW-R-002")
 async def a_response_is_stored_unless_it_must_not_be(peer: Peer) -> None:
     """Ask without `store` on both transports, and get what came of it."""
     async with peer.socket() as socket:
@@ -39,7 +39,7 @@ async def a_response_is_stored_unless_it_must_not_be(peer: Peer) -> None:
         check(reply.json() == response, "what is stored is not what was said")
 
 
-@case("AW-R-003", "AW-R-004")
+@case(132, "AW-R-003", "AW-R-004")
 async def what_is_not_stored_is_not_there(peer: Peer) -> None:
     """Get a response of `store: false`, and one that never was."""
     async with peer.socket() as socket:
@@ -48,7 +48,7 @@ async def what_is_not_stored_is_not_there(peer: Peer) -> None:
     absent(await peer.http("GET", "resp_none"))
 
 
-@case("AW-R-006", "AW-R-010", "AW-R-004")
+@case(133, "AW-R-006", "AW-R-010", "AW-R-004")
 async def a_deleted_response_is_gone(peer: Peer) -> None:
     """Delete a response, twice, and look for it."""
     async with peer.socket() as socket, peer.socket() as other:
@@ -71,7 +71,7 @@ async def _items(peer: Peer, response_id: str, query: str = "") -> dict[str, Any
     return told
 
 
-@case("AW-R-007")
+@case(134, "AW-R-007")
 async def input_items_are_listed(peer: Peer) -> None:
     """List the input of a response of 25 items, in both orders and page by page."""
     content = [{"role": "user", "content": f"number {number}"} for number in range(25)]
@@ -93,7 +93,7 @@ async def input_items_are_listed(peer: Peer) -> None:
     absent(await peer.http("GET", "resp_none/input_items"))
 
 
-@case("AW-R-008", needs=["slow"])
+@case(135, "AW-R-008", needs=["slow"])
 async def a_cut_turn_leaves_nothing_unfinished(peer: Peer) -> None:
     """Vanish in the midst of a stored turn: it is not there, or comes to an end, and is not in progress for ever."""
     async with peer.socket() as socket:

@@ -72,7 +72,7 @@ async def call(socket: Socket, **fields: Any) -> Turn:
     return turn
 
 
-@case("AW-T-001")
+@case(75, "AW-T-001")
 async def with_none_no_tool_is_called(peer: Peer) -> None:
     """Ask for a tool, and forbid it."""
     async with peer.socket() as socket:
@@ -80,7 +80,7 @@ async def with_none_no_tool_is_called(peer: Peer) -> None:
         check(not turn.calls, "a function was called")
 
 
-@case("AW-T-002", needs=["tools"])
+@case(76, "AW-T-002", needs=["tools"])
 async def with_required_a_tool_is_called(peer: Peer) -> None:
     """Ask for nothing that needs a tool, and demand one."""
     async with peer.socket() as socket:
@@ -88,7 +88,7 @@ async def with_required_a_tool_is_called(peer: Peer) -> None:
         check(turn.calls, "no function was called")
 
 
-@case("AW-T-003", needs=["tools"])
+@case(77, "AW-T-003", needs=["tools"])
 async def a_named_function_is_called(peer: Peer) -> None:
     """Ask for the weather, and force the clock."""
     async with peer.socket() as socket:
@@ -97,7 +97,7 @@ async def a_named_function_is_called(peer: Peer) -> None:
         check(names == {"get_time"}, f"the functions called are {names or 'none'}")
 
 
-@case("AW-T-004", needs=["tools"])
+@case(78, "AW-T-004", needs=["tools"])
 async def allowed_tools_are_a_constraint(peer: Peer) -> None:
     """Ask for the weather, and allow the clock alone."""
     async with peer.socket() as socket:
@@ -109,7 +109,7 @@ async def allowed_tools_are_a_constraint(peer: Peer) -> None:
             check(names or mode == "auto", "no function was called")
 
 
-@case("AW-T-005")
+@case(79, "AW-T-005")
 async def a_choice_that_is_not_offered_is_refused(peer: Peer) -> None:
     """Force a function that is not among the tools, and one without any tools."""
     async with peer.socket() as socket:
@@ -118,7 +118,7 @@ async def a_choice_that_is_not_offered_is_refused(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-T-017")
+@case(87, "AW-T-017")
 async def every_shape_of_a_choice_is_understood(peer: Peer) -> None:
     """Choose among tools in every documented shape that need not end in a call."""
     tools = [WEATHER, {"type": "custom", "name": "note"}, {"type": "web_search"}, {"type": "shell"}]
@@ -144,7 +144,7 @@ async def every_shape_of_a_choice_is_understood(peer: Peer) -> None:
             (await socket.ask(tools=tools, tool_choice=choice)).refused()
 
 
-@case("AW-T-006", needs=["tools"])
+@case(80, "AW-T-006", needs=["tools"])
 async def without_parallel_calls_there_is_one(peer: Peer) -> None:
     """Ask for two things at once, and forbid to do them at once."""
     async with peer.socket() as socket:
@@ -153,7 +153,7 @@ async def without_parallel_calls_there_is_one(peer: Peer) -> None:
         check(len(turn.calls) == 1, f"{len(turn.calls)} functions were called")
 
 
-@case("AW-T-008", "AW-T-011", "AW-S-001", needs=["tools"])
+@case(81, "AW-T-008", "AW-T-011", "AW-S-001", needs=["tools"])
 async def a_call_is_continued_with_its_output(peer: Peer) -> None:
     """Answer a call: with a string, and in parts, on a fork of the same turn."""
     async with peer.socket() as socket:
@@ -166,7 +166,7 @@ async def a_call_is_continued_with_its_output(peer: Peer) -> None:
             check(answer.completed().output, "there is no answer")
 
 
-@case("AW-T-011", needs=["tools"])
+@case(82, "AW-T-011", needs=["tools"])
 async def outputs_come_in_any_order(peer: Peer) -> None:
     """Answer the calls of a response backwards, and send a history whose three calls were answered in disorder."""
     calls = [
@@ -181,7 +181,7 @@ async def outputs_come_in_any_order(peer: Peer) -> None:
         (await socket.ask(items, tools=[WEATHER])).completed()
 
 
-@case("AW-T-012")
+@case(83, "AW-T-012")
 async def a_schema_shapes_the_answer(peer: Peer) -> None:
     """Ask for JSON of a schema, and for any JSON."""
     properties = {"city": {"type": "string"}, "celsius": {"type": "integer"}}
@@ -196,7 +196,7 @@ async def a_schema_shapes_the_answer(peer: Peer) -> None:
         check(isinstance(json.loads(free), dict), f"the answer is {free}")
 
 
-@case("AW-T-014")
+@case(84, "AW-T-014")
 async def function_names_are_checked(peer: Peer) -> None:
     """Offer functions with the longest name, and with names that are none."""
     async with peer.socket() as socket:
@@ -206,7 +206,7 @@ async def function_names_are_checked(peer: Peer) -> None:
         await socket.usable()
 
 
-@case("AW-T-015", needs=["tools"])
+@case(85, "AW-T-015", needs=["tools"])
 async def a_call_into_a_namespace_names_it(peer: Peer) -> None:
     """Offer a function within a namespace, and demand a call."""
     space = {"type": "namespace", "name": "weather", "description": "About the weather.", "tools": [WEATHER]}
@@ -218,7 +218,7 @@ async def a_call_into_a_namespace_names_it(peer: Peer) -> None:
         (await socket.ask(outputs(turn), previous_response_id=turn.id, tools=[space])).completed()
 
 
-@case("AW-T-016", "AW-O-020", needs=["tools"])
+@case(86, "AW-T-016", "AW-O-020", needs=["tools"])
 async def a_custom_tool_takes_text(peer: Peer) -> None:
     """Force a custom tool, and answer it."""
     tool = {"type": "custom", "name": "note", "description": "Takes down a note, as plain text."}

@@ -29,7 +29,7 @@ def warm(turn: Turn) -> Turn:
     return turn
 
 
-@case("AW-W-001", "AW-W-002")
+@case(112, "AW-W-001", "AW-W-002")
 async def a_warm_up_runs_no_model(peer: Peer) -> None:
     """Warm up with instructions, tools and input."""
     async with peer.socket() as socket:
@@ -39,7 +39,7 @@ async def a_warm_up_runs_no_model(peer: Peer) -> None:
         check(turn.response["usage"]["input_tokens"] > 0, "a warm-up reads nothing")
 
 
-@case("AW-W-003", "AW-W-006")
+@case(114, "AW-W-003", "AW-W-006")
 async def a_warm_up_can_be_continued(peer: Peer) -> None:
     """Continue warm-ups with input, with an empty list and with none."""
     async with peer.socket() as socket:
@@ -51,7 +51,7 @@ async def a_warm_up_can_be_continued(peer: Peer) -> None:
             turn = warm(await socket.ask(generate=False))
 
 
-@case("AW-W-004")
+@case(115, "AW-W-004")
 async def prewarm_makes_a_warm_up(peer: Peer) -> None:
     """Ask to prewarm and to generate."""
     async with peer.socket() as socket:
@@ -60,7 +60,7 @@ async def prewarm_makes_a_warm_up(peer: Peer) -> None:
         check((await socket.ask(prompt_cache_options={"prewarm": False})).completed().output, "there is no output")
 
 
-@case("AW-W-005", "AW-W-003")
+@case(116, "AW-W-005", "AW-W-003")
 async def a_warm_up_needs_no_input(peer: Peer) -> None:
     """Warm up without input and without tools, and bring both with the first turn."""
     async with peer.socket() as socket:
@@ -71,7 +71,7 @@ async def a_warm_up_needs_no_input(peer: Peer) -> None:
         check(answer.output, "there is no output")
 
 
-@case("AW-W-001", needs=["slow"])
+@case(113, "AW-W-001", needs=["slow"])
 async def a_warm_up_does_not_wait_for_the_model(peer: Peer) -> None:
     """Warm a slow model up: a long task has no output either."""
     async with peer.socket() as socket:

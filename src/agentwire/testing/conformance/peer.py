@@ -7,7 +7,7 @@ declared by whoever runs it, and a case that needs more than there is does not a
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import trio
 from agentwire.link.address import Address
 from agentwire.protocol.limits import Limits
 from agentwire.testing.conformance.exchange import Reply, exchange, open_stream_reply
+from agentwire.testing.conformance.metered import MeteredStream
 from agentwire.testing.conformance.rules.model import Profile
 from agentwire.testing.conformance.turns import Events, Socket
 from agentwire.testing.conformance.wire import Log, WebSocket
@@ -41,6 +42,10 @@ NEEDS: Final[Mapping[str, str]] = {
 """What a case may need, and what is said when it is not there."""
 
 
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
 @attrs.define(eq=False)
 class Peer:
     """The server under test.
@@ -53,6 +58,7 @@ class Peer:
         slow_model: a model that takes at least a few seconds of the run's clock for an answer.
         failing_model: a model that fails once its response has begun.
         able: what else it can do, of `NEEDS`.
+        unable: what of that it cannot do although it looks as if: a key that it does not look at proves nothing.
         limits: bounds that are smaller than the protocol's: ``message_bytes``, ``queued``, ``steers``,
             ``connection_age``, ``context_tokens``.
         profile: the dialect that is looked at.
@@ -66,7 +72,8 @@ class Peer:
     second_key: str | None = attrs.field(default=None, kw_only=True)
     slow_model: str | None = attrs.field(default=None, kw_only=True)
     failing_model: str | None = attrs.field(default=None, kw_only=True)
-    able: frozenset[str] = attrs.field(default=frozenset(), kw_only=True, converter=frozenset)
+    able: frozenset[str] = attrs.field(default=frozenset(), kw_only=True, converter=_names)
+    unable: frozenset[str] = attrs.field(default=frozenset(), kw_only=True, converter=_names)
     limits: Mapping[str, int] = attrs.field(factory=dict, kw_only=True)
     profile: Profile = attrs.field(default="openai", kw_only=True)
     dial: Dial | None = attrs.field(default=None, kw_only=True)
@@ -82,7 +89,7 @@ class Peer:
             "failing": self.failing_model,
             "limits": self.limits,
         }
-        return self.able | {name for name, value in told.items() if value}
+        return (self.able | {name for name, value in told.items() if value}) - self.unable
 
     @property
     def resource(self) -> str:
@@ -103,7 +110,7 @@ class Peer:
         address = Address.parse(self.url)
         stream: trio.abc.Stream = await (self.dial() if self.dial is not None else address.dial(limits=Limits()))
         try:
-            yield stream
+            yield MeteredStream(stream)
         finally:
             await trio.aclose_forcefully(stream)
 

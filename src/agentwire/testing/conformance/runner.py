@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final, Literal
 
 import attrs
@@ -13,6 +14,7 @@ from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, TOPICS
 from agentwire.testing.conformance.rules.model import Profile
 from agentwire.testing.conformance.wire import Log
+from agentwire.transport.dial import ConnectFailed
 
 __all__ = ["TIMEOUT", "Result", "run_case", "run_cases"]
 
@@ -31,12 +33,20 @@ class Result:
         verdict: passed, failed, or not applicable to this server or profile.
         why: what was wrong, or what is missing; empty if it passed.
         evidence: what went over the wire, if it failed.
+        rule: the id of the one rule that was broken, if the case could tell.
+        seconds: how long it took.
+        late: whether it failed because nothing came in time.
+        gone: whether it failed because no connection could be made.
     """
 
     case: Case
     verdict: Verdict
     why: str = ""
     evidence: tuple[str, ...] = ()
+    rule: str | None = None
+    seconds: float = 0.0
+    late: bool = False
+    gone: bool = False
 
     def __str__(self) -> str:
         rules = ", ".join(self.case.rules)
@@ -57,15 +67,20 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
     if why := not_applicable(peer, case):
         return Result(case, "not applicable", why)
     peer = attrs.evolve(peer, log=Log())
+    begun = trio.current_time()
+    failed = partial(Result, case, "failed")
     try:
         with trio.fail_after(timeout):
             await case.body(peer)
     except trio.TooSlowError:
-        return Result(case, "failed", f"no end within {timeout:g} s", tuple(peer.log.lines))
+        found = failed(f"no end within {timeout:g} s", late=True)
     except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything
         said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-        return Result(case, "failed", said, tuple(peer.log.lines))
-    return Result(case, "passed")
+        found = failed(said, rule=getattr(error, "rule", None), gone=isinstance(error, ConnectFailed))
+    else:
+        found = Result(case, "passed")
+    evidence = () if found.verdict == "passed" else tuple(peer.log.lines)
+    return attrs.evolve(found, evidence=evidence, seconds=trio.current_time() - begun)
 
 
 async def run_cases(

@@ -19,17 +19,30 @@ TERMINALS: Final = ("response.completed", "response.incomplete", "response.faile
 
 
 class CaseFailed(AssertionError):
-    """The server does not keep the rule; the text says what it did instead."""
+    """The server does not keep the rule; the text says what it did instead.
+
+    Attributes:
+        rule: the id of the rule; None for all that the case proves.
+    """
+
+    def __init__(self, otherwise: str, rule: str | None = None) -> None:
+        super().__init__(otherwise)
+        self.rule = rule
 
 
-def check(holds: object, otherwise: str) -> None:
+def check(holds: object, otherwise: str, rule: str | None = None) -> None:
     """Go on if this holds.
+
+    Args:
+        holds: what must be so.
+        otherwise: what is said if it is not.
+        rule: the id of the one rule that this is about, where a case proves rules that bind in different degrees.
 
     Raises:
         CaseFailed: it does not.
     """
     if not holds:
-        raise CaseFailed(otherwise)
+        raise CaseFailed(otherwise, rule)
 
 
 @attrs.frozen

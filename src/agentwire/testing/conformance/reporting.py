@@ -1,0 +1,61 @@
+"""Results of cases as rows of a report: a rule that was not kept is called by how binding it is.
+
+Where a case could not tell which of its rules was broken, the most binding of them counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from agentwire.testing.conformance.registry import Case
+from agentwire.testing.conformance.rules import RULES, SOURCES, TOPICS, Profile
+from agentwire.testing.conformance.runner import Result
+from agentwire.testing.report import LEVELS, Level, Reference, Row
+
+__all__ = ["level_of", "not_run", "references_of", "row_of", "topic_of"]
+
+_TITLES: Final[Mapping[str, str]] = {rule.id: topic.title for topic in TOPICS for rule in topic.rules}
+_ORDER: Final[tuple[Level, ...]] = ("must", "should", "choice")
+
+
+def topic_of(case: Case) -> str:
+    """Under which heading a case is told: that of the rule that it is about."""
+    return _TITLES[case.rules[0]]
+
+
+def references_of(case: Case, profile: Profile) -> tuple[Reference, ...]:
+    """The rules that a case proves in a dialect, with their sources in words."""
+    return tuple(
+        Reference(id=rule.id, text=rule.text, sources=[SOURCES[name] for name in rule.sources], level=rule.level)
+        for rule in (RULES[name] for name in case.rules)
+        if profile in rule.profiles
+    )
+
+
+def level_of(case: Case, rule: str | None = None) -> Level:
+    """How binding a rule is; without one, the most binding of a case's rules."""
+    return min((RULES[name].level for name in ((rule,) if rule else case.rules)), key=_ORDER.index)
+
+
+def row_of(result: Result, profile: Profile) -> Row:
+    """What came of a case, for a report."""
+    case = result.case
+    verdict = LEVELS[level_of(case, result.rule)] if result.verdict == "failed" else result.verdict
+    return Row(
+        number=case.number,
+        name=case.name,
+        topic=topic_of(case),
+        title=case.title,
+        verdict=verdict,
+        rules=references_of(case, profile),
+        broken=(result.rule,) if result.rule else (),
+        why=result.why,
+        evidence=result.evidence,
+        seconds=round(result.seconds, 3),
+    )
+
+
+def not_run(cases: Iterable[Case], why: str) -> list[Result]:
+    """What is said of cases that were not reached."""
+    return [Result(case, "not applicable", why) for case in cases]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
+import textwrap
 from functools import cache
 from pathlib import Path
 
@@ -99,3 +102,17 @@ def test_the_page_is_what_the_table_says(tmp_path: Path) -> None:
     committed = (ROOT / "docs" / "reference" / "rules.md").read_text(encoding="utf-8")
     assert committed == made, "run: python -m agentwire.testing.conformance.page docs/reference/rules.md"
     assert all(rule in made for rule in RULES)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_check_names_a_rule_of_its_case(case: Case) -> None:
+    """A check may say which of its case's rules it is about, and only of those."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(case.body)))
+    function = next(node for node in tree.body if isinstance(node, ast.AsyncFunctionDef))
+    named = {
+        node.value
+        for statement in function.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"AW-[A-Z]-\d+", node.value)
+    }
+    assert named <= set(case.rules)

@@ -33,6 +33,7 @@ class Campaign:
         peer: the server.
         cases: which, in order.
         tell: told each result as it comes.
+        begin: told each case that begins.
         timeout: seconds for each case.
         deadline: seconds for all of them.
         turns: whether the server holds turns at all; if not, it lives as long as it answers.
@@ -43,6 +44,7 @@ class Campaign:
     peer: Peer
     cases: Sequence[Case]
     tell: Callable[[Result], None] | None = None
+    begin: Callable[[Case], None] | None = None
     timeout: float = TIMEOUT
     deadline: float = float("inf")
     turns: bool = True
@@ -65,6 +67,8 @@ class Campaign:
 
     async def _run(self) -> None:
         for case in self.cases:
+            if self.begin is not None:
+                self.begin(case)
             result = await run_case(self.peer, case, timeout=self.timeout)
             self.results.append(result)
             if self.tell is not None:

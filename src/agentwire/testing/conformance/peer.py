@@ -34,7 +34,9 @@ NEEDS: Final[Mapping[str, str]] = {
     "steering": "a model that can be steered",
     "keys": "a server that asks for an API key, and the key",
     "second key": "two API keys of different owners",
-    "limits": "a server whose limits are known, and small enough to reach",
+    "queued": "the number of requests that may wait, told by the run",
+    "steers": "the number of steers that may wait, told by the run",
+    "context_tokens": "the number of tokens that the model can read, told by the run",
     "patience": "more time than a run usually has",
     "search": "a model for which the server searches the web",
     "reasoning": "a model that shows a summary of its reasoning when it is asked to",
@@ -87,7 +89,7 @@ class Peer:
             "second key": self.second_key,
             "slow": self.slow_model,
             "failing": self.failing_model,
-            "limits": self.limits,
+            **self.limits,
         }
         return (self.able | {name for name, value in told.items() if value}) - self.unable
 

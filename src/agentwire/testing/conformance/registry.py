@@ -10,7 +10,7 @@ import attrs
 from agentwire.testing.conformance.peer import NEEDS, Peer
 from agentwire.testing.conformance.rules.model import BOTH, Profile
 
-__all__ = ["CASES", "RETIRED", "Case", "case"]
+__all__ = ["CASES", "FRAMING", "RETIRED", "Case", "case"]
 
 Body = Callable[[Peer], Awaitable[None]]
 
@@ -40,6 +40,14 @@ class Case:
         """What it does, in a line."""
         return (self.body.__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def bare(self) -> bool:
+        """Whether it is about the WebSocket alone, whatever is spoken on it."""
+        return all(rule.startswith(f"AW-{FRAMING}-") for rule in self.rules)
+
+
+FRAMING: Final = "N"
+"""The letter of the topic that any WebSocket server can be held to."""
 
 CASES: Final[dict[str, Case]] = {}
 """Every case, by name, in the order in which they are registered."""

@@ -5,7 +5,7 @@ Where a case could not tell which of its rules was broken, the most binding of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agentwire.testing.conformance.registry import Case
@@ -13,10 +13,12 @@ from agentwire.testing.conformance.rules import RULES, SOURCES, TOPICS, Profile
 from agentwire.testing.conformance.runner import Result
 from agentwire.testing.report import LEVELS, Level, Reference, Row
 
-__all__ = ["level_of", "not_run", "references_of", "row_of", "topic_of"]
+__all__ = ["level_of", "references_of", "row_of", "topic_of"]
 
 _TITLES: Final[Mapping[str, str]] = {rule.id: topic.title for topic in TOPICS for rule in topic.rules}
 _ORDER: Final[tuple[Level, ...]] = ("must", "should", "choice")
+_FIRST: Final = 30
+_LAST: Final = 90
 
 
 def topic_of(case: Case) -> str:
@@ -51,11 +53,13 @@ def row_of(result: Result, profile: Profile) -> Row:
         rules=references_of(case, profile),
         broken=(result.rule,) if result.rule else (),
         why=result.why,
-        evidence=result.evidence,
+        evidence=_shortened(result.evidence),
         seconds=round(result.seconds, 3),
     )
 
 
-def not_run(cases: Iterable[Case], why: str) -> list[Result]:
-    """What is said of cases that were not reached."""
-    return [Result(case, "not applicable", why) for case in cases]
+def _shortened(lines: Sequence[str]) -> tuple[str, ...]:
+    """How it began and how it ended, if there is very much of it."""
+    if len(lines) <= _FIRST + _LAST:
+        return tuple(lines)
+    return (*lines[:_FIRST], f"          ... {len(lines) - _FIRST - _LAST} lines ...", *lines[-_LAST:])

@@ -82,6 +82,8 @@ class _Surveyor:
         if answers:
             await self._tools(upgraded=upgraded)
             await self._reasoning(upgraded=upgraded)
+        if answers and upgraded and self.peer.slow_model is not None:
+            await self._steering(self.peer.slow_model)
         return Survey(self.peer, tuple(self.told), answers)
 
     async def _reach(self) -> Any:
@@ -170,6 +172,25 @@ class _Surveyor:
         if _has(found, "reasoning", "summary"):
             self.told.append("its model shows a summary of its reasoning")
             self._able("reasoning")
+
+    async def _steering(self, slow: str) -> None:
+        """Whether what runs can be steered."""
+        if "steering" in self.peer.able:
+            return
+
+        async def steer() -> Any:
+            async with self.peer.socket() as socket:
+                await socket.create("Count to 100, in words.", model=slow)
+                begun = (await socket.until("response.in_progress"))[-1]["response"]["id"]
+                said = {"type": "response.steer", "previous_response_id": begun, "input": "Be brief."}
+                await socket.ws.send(said)
+                answers = ("response.steer.accepted", "response.steer.failed", "error")
+                return (await socket.until(*answers, "response.completed"))[-1]
+
+        found = await self._try(steer)
+        if isinstance(found, dict) and found["type"] == "response.steer.accepted":
+            self.told.append("what runs can be steered")
+            self._able("steering")
 
     def _able(self, *more: str, without: tuple[str, ...] = ()) -> None:
         peer = self.peer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
@@ -11,7 +12,7 @@ import attrs
 from agentwire.testing.conformance.exchange import StreamReply
 from agentwire.testing.conformance.wire import WebSocket
 
-__all__ = ["TERMINALS", "CaseFailed", "Events", "Socket", "Turn", "check"]
+__all__ = ["TERMINALS", "CaseFailed", "Events", "Socket", "Turn", "about", "check"]
 
 Event = dict[str, Any]
 
@@ -43,6 +44,16 @@ def check(holds: object, otherwise: str, rule: str | None = None) -> None:
     """
     if not holds:
         raise CaseFailed(otherwise, rule)
+
+
+@contextmanager
+def about(rule: str) -> Iterator[None]:
+    """What fails in the block breaks this one rule, unless it says otherwise."""
+    try:
+        yield
+    except CaseFailed as failed:
+        failed.rule = failed.rule or rule
+        raise
 
 
 @attrs.frozen

@@ -38,7 +38,7 @@ Header = tuple[str, str]
 _ACCEPT: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _CHUNK: Final = 65536
-_SHOWN: Final = 600
+_SHOWN: Final = 2000
 
 
 class Log:

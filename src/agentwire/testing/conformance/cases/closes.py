@@ -72,9 +72,9 @@ async def a_connection_has_its_age(peer: Peer) -> None:
         check(told["status"] == 400 and "stream_id" not in told, f"the connection is told {told}")
         await socket.create(stream_id="late")
         refused = await socket.finish("late")
-        check(refused.code == LIMIT, f"a late request is answered with {refused.end}")
+        check(refused.code == LIMIT, f"a late request is answered with {refused.end}", "AW-X-004")
         closed = await closing_after_turns(socket)
-        check(closed.code == 1001, f"the connection was closed with {closed.code}")
+        check(closed.code == 1001, f"the connection was closed with {closed.code}", "AW-X-004")
 
 
 async def closing_after_turns(socket: Socket) -> Closed:

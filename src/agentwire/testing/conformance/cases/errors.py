@@ -6,7 +6,7 @@ from typing import Any
 
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
-from agentwire.testing.conformance.turns import check
+from agentwire.testing.conformance.turns import about, check
 
 __all__ = [
     "an_error_has_its_shape",
@@ -34,10 +34,12 @@ async def an_error_has_its_shape(peer: Peer) -> None:
             error = turn.end["error"]
             missing = [name for name in ("type", "code", "message", "param") if name not in error]
             check(not missing, f"an error lacks {', '.join(missing)}: {turn.end}")
-            check(isinstance(error["code"], str) and error["code"], f"the code of an error is {error['code']!r}")
+            check(isinstance(error["code"], str) and error["code"], f"the code is {error['code']!r}", "AW-E-003")
             check(isinstance(error["message"], str) and error["message"], "an error says nothing")
-            check("code" not in turn.end, "an error has the flat form, too")
-            check(turn.end.get("sequence_number") == 0, f"its number is {turn.end.get('sequence_number')!r}")
+            check("code" not in turn.end, "an error has the flat form, too", "AW-E-001")
+            check(
+                turn.end.get("sequence_number") == 0, f"its number is {turn.end.get('sequence_number')!r}", "AW-E-006"
+            )
         await socket.usable()
 
 
@@ -51,11 +53,12 @@ async def an_error_is_the_same_over_http(peer: Peer) -> None:
                 content = {"content": fields["input"]} if "input" in fields else {}
                 others = {name: value for name, value in fields.items() if name != "input"}
                 reply = await peer.post(**content, **others, stream=stream)
-                check(reply.status == told["status"], f"HTTP says {reply.status}, and the event {told['status']}")
+                said = f"HTTP says {reply.status}, and the event {told['status']}"
+                check(reply.status == told["status"], said, "AW-E-002")
                 check(reply.headers.get("content-type", "").startswith("application/json"), "the error is no JSON")
                 error = reply.json()["error"]
                 for name in ("type", "code", "param"):
-                    check(error[name] == told["error"][name], f"{name} is {error[name]!r} over HTTP")
+                    check(error[name] == told["error"][name], f"{name} is {error[name]!r} over HTTP", "AW-P-003")
                 check(error["message"], "the error says nothing")
 
 
@@ -65,5 +68,7 @@ async def an_unknown_parent_is_not_found(peer: Peer) -> None:
     async with peer.socket() as socket:
         first = (await socket.ask()).completed()
         turn = await socket.ask(previous_response_id="resp_00000000000000000000000000000000")
-        turn.refused("previous_response_not_found", param="previous_response_id")
-        (await socket.ask(previous_response_id=first.id)).completed()
+        with about("AW-E-007"):
+            turn.refused("previous_response_not_found", param="previous_response_id")
+        with about("AW-S-010"):
+            (await socket.ask(previous_response_id=first.id)).completed()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
-from agentwire.testing.conformance.turns import check
+from agentwire.testing.conformance.turns import about, check
 
 __all__ = [
     "a_request_needs_a_model",
@@ -94,15 +94,16 @@ async def transport_fields_change_nothing(peer: Peer) -> None:
     """Send `stream`, `stream_options` and `background` as clients do."""
     async with peer.socket() as socket:
         plain = (await socket.ask()).completed()
-        for fields in (
-            {"stream": True},
-            {"stream": False},
-            {"stream_options": {"include_obfuscation": False}},
-            {"background": False},
-            {"background": None},
+        for rule, fields in (
+            ("AW-C-003", {"stream": True}),
+            ("AW-C-003", {"stream": False}),
+            ("AW-C-004", {"stream_options": {"include_obfuscation": False}}),
+            ("AW-C-005", {"background": False}),
+            ("AW-C-005", {"background": None}),
         ):
-            turn = (await socket.ask(**fields)).completed()
-            check(set(turn.types) == set(plain.types), f"with {fields} other events came")
+            with about(rule):
+                turn = (await socket.ask(**fields)).completed()
+                check(set(turn.types) == set(plain.types), f"with {fields} other events came")
 
 
 @case(28, "AW-C-007")
@@ -258,8 +259,10 @@ async def events_that_do_not_exist_are_refused(peer: Peer) -> None:
             {"type": ""},
             {"type": None},
         ):
-            (await socket.say(event)).refused("unknown_event_type", param="type")
-        await socket.usable()
+            with about("AW-C-025"):
+                (await socket.say(event)).refused("unknown_event_type", param="type")
+        with about("AW-E-004"):
+            await socket.usable()
 
 
 @case(46, "AW-C-026", "AW-E-004")
@@ -267,8 +270,10 @@ async def bad_json_is_refused(peer: Peer) -> None:
     """Send what is no JSON, and JSON that is no object."""
     async with peer.socket() as socket:
         for text in ("hello", "{", "", "[]", "5", "null", '"response.create"', '{"type":"response.create"} more'):
-            (await socket.say(text)).refused("invalid_json")
-        await socket.usable()
+            with about("AW-C-026"):
+                (await socket.say(text)).refused("invalid_json")
+        with about("AW-E-004"):
+            await socket.usable()
 
 
 @case(47, "AW-C-027")
@@ -313,9 +318,11 @@ def _tools() -> list[dict[str, Any]]:
 @case(41, "AW-C-020", "AW-C-023")
 async def tools_of_every_type_are_accepted(peer: Peer) -> None:
     """Offer tools that no server has, forbid their use, and offer some late, in an item."""
-    await taken(peer, tools=_tools(), tool_choice="none")
+    with about("AW-C-020"):
+        await taken(peer, tools=_tools(), tool_choice="none")
     late = {"type": "additional_tools", "role": "developer", "tools": _tools()[:2]}
-    await taken(peer, [late, USER], tool_choice="none")
+    with about("AW-C-023"):
+        await taken(peer, [late, USER], tool_choice="none")
 
 
 @case(42, "AW-C-021")
@@ -359,4 +366,7 @@ async def output_comes_back_as_input(peer: Peer) -> None:
         "status": "completed",
         "action": {"type": "search", "query": "x"},
     }
-    await taken(peer, [USER, *output, search, {"role": "user", "content": "And again."}])
+    with about("AW-C-022"):
+        await taken(peer, [USER, *output, {"role": "user", "content": "And again."}])
+    with about("AW-C-023"):
+        await taken(peer, [USER, *output, search, {"role": "user", "content": "And again."}])

@@ -153,9 +153,9 @@ async def a_silent_response_gives_signs_of_life(peer: Peer) -> None:
         turn = (await socket.finish()).completed()
         beats = [event for event in turn.events if event.get("type") == "keepalive"]
         if not beats:
-            raise CaseFailed("no keepalive came within a minute of silence")
+            raise CaseFailed("no keepalive came within a minute of silence", "AW-F-011")
         numbers = [event.get("sequence_number") for event in turn.events]
-        check(numbers == list(range(len(numbers))), f"the events are not numbered one by one: {numbers}")
+        check(numbers == list(range(len(numbers))), f"the events are not numbered one by one: {numbers}", "AW-O-028")
 
 
 @case(22, "AW-F-010", needs=["patience"])

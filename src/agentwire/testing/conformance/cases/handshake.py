@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
-from agentwire.testing.conformance.turns import CaseFailed, check
+from agentwire.testing.conformance.turns import CaseFailed, about, check
 from agentwire.testing.conformance.wire import Closed, Refused
 
 __all__ = [
@@ -118,8 +117,8 @@ async def an_offer_of_compression_is_answered(peer: Peer) -> None:
 async def answers_have_a_request_id(peer: Peer) -> None:
     """Look for `x-request-id` on a 101 and on an HTTP answer."""
     async with peer.socket() as socket:
-        check(socket.ws.headers.get("x-request-id"), "the 101 has no x-request-id")
-    check((await peer.post()).headers.get("x-request-id"), "the HTTP answer has no x-request-id")
+        check(socket.ws.headers.get("x-request-id"), "the 101 has no x-request-id", "AW-H-011")
+    check((await peer.post()).headers.get("x-request-id"), "the HTTP answer has no x-request-id", "AW-P-007")
 
 
 @case(10, "AW-H-012")
@@ -149,9 +148,9 @@ async def there_are_no_sockets_elsewhere(peer: Peer) -> None:
 async def a_wrong_key_is_refused_before_the_upgrade(peer: Peer) -> None:
     """Ask with another key, and with none."""
     for key in ("sk-not-a-key-of-this-server", ""):
-        refused = await refusal(peer, key=key)
-        check(refused.status == 401, f"the status is {refused.status}")
-        with suppress(ValueError):
+        with about("AW-H-004"):
+            refused = await refusal(peer, key=key)
+            check(refused.status == 401, f"the status is {refused.status}")
             check(b'"error"' in refused.body, "the answer has no JSON error")
 
 

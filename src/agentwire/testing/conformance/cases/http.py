@@ -36,15 +36,15 @@ async def an_event_stream_has_its_form(peer: Peer) -> None:
     """Read a stream line by line."""
     reply = await peer.post(stream=True)
     *blocks, last = reply.body.decode().removesuffix("\n\n").split("\n\n")
-    check(last == "data: [DONE]", f"the stream ends with {last!r}")
+    check(last == "data: [DONE]", f"the stream ends with {last!r}", "AW-V-003")
     for block in blocks:
         lines = block.split("\n")
         check(len(lines) == 2, f"an event has the lines {lines}")
         check(lines[0].startswith("event: ") and lines[1].startswith("data: "), f"an event has the lines {lines}")
         kind = json.loads(lines[1].removeprefix("data: "))["type"]
-        check(lines[0] == f"event: {kind}", f"{lines[0]!r} is not {kind}")
-    check("no-cache" in reply.headers.get("cache-control", ""), "the stream may be cached")
-    check(reply.headers.get("x-accel-buffering") == "no", "the stream may be buffered")
+        check(lines[0] == f"event: {kind}", f"{lines[0]!r} is not {kind}", "AW-V-002")
+    check("no-cache" in reply.headers.get("cache-control", ""), "the stream may be cached", "AW-V-004")
+    check(reply.headers.get("x-accel-buffering") == "no", "the stream may be buffered", "AW-V-004")
 
 
 @case(142, "AW-V-006", "AW-O-017", "AW-P-010", needs=["failing"])

@@ -9,7 +9,7 @@ from agentwire.testing.conformance.cases.frames import LONG_TASK
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
 from agentwire.testing.conformance.rules.model import OPENAI
-from agentwire.testing.conformance.turns import TERMINALS, Socket, Turn, check
+from agentwire.testing.conformance.turns import TERMINALS, Socket, Turn, about, check
 
 __all__ = [
     "RUNNING",
@@ -144,15 +144,16 @@ async def there_are_32_lane_names(peer: Peer) -> None:
         for number in range(NAMES):
             await socket.create(stream_id=f"lane{number}", generate=False)
         await everything(socket, NAMES)
-        for name in ("one-more", "another", "one-more"):
-            turn = (await socket.ask(stream_id=name)).refused("websocket_stream_limit_reached")
+        for name, rule in (("one-more", "AW-L-008"), ("another", "AW-L-008"), ("one-more", "AW-L-009")):
+            with about(rule):
+                turn = (await socket.ask(stream_id=name)).refused("websocket_stream_limit_reached")
             check(turn.end.get("stream_id") == name, "the refusal does not name the lane")
         (await socket.ask(stream_id="lane31")).completed()
         (await socket.ask(stream_id="lane0")).completed()
         await socket.usable()
 
 
-@case(58, "AW-L-010", "AW-E-010", needs=["slow", "limits"])
+@case(58, "AW-L-010", "AW-E-010", needs=["slow", "queued"])
 async def the_queue_is_bounded(peer: Peer) -> None:
     """Send more requests on one lane than may wait: what is too many is refused with 429, and the others run."""
     bound = peer.limit("queued", 0)
@@ -165,9 +166,11 @@ async def the_queue_is_bounded(peer: Peer) -> None:
         refusals = [
             Turn((event,)).refused("websocket_queue_full", status=429) for event in events if event["type"] == "error"
         ]
-        check(len(refusals) == 2, f"{len(refusals)} requests were refused, and not 2")
+        check(len(refusals) == 2, f"{len(refusals)} requests were refused, and not 2", "AW-L-010")
         for told in (refusals[0].end, refusals[0].end["error"]):
-            check("retry-after" in (told.get("headers") or {}), "the refusal does not say when to try again")
+            check(
+                "retry-after" in (told.get("headers") or {}), "the refusal does not say when to try again", "AW-E-010"
+            )
         await socket.usable()
 
 

@@ -67,7 +67,7 @@ async def times_and_usage_are_told_at_the_end(peer: Peer) -> None:
         first, *_, last = shown((await socket.ask()).completed())
     check(_is_whole(first["created_at"]), f"created_at is {first['created_at']!r}")
     check(first.get("completed_at") is None, "a response that runs has completed_at")
-    check(first.get("usage") is None, "a response that runs has usage")
+    check(first.get("usage") is None, "a response that runs has usage", "AW-J-005")
     check(_is_whole(last["completed_at"]), f"completed_at is {last['completed_at']!r}")
     usage = last["usage"]
     total = usage["input_tokens"] + usage["output_tokens"]
@@ -129,14 +129,15 @@ async def items_have_ids_types_and_statuses(peer: Peer) -> None:
     items = [*said.output, *called.output]
     for item in items:
         missing = [name for name in ("id", "type", "status") if not item.get(name)]
-        check(not missing, f"a {item.get('type')} has no {', '.join(missing)}")
+        check(not missing, f"a {item.get('type')} has no {', '.join(missing)}", "AW-J-011")
     ids = [said.id, called.id, *(item["id"] for item in items)]
-    check(len(set(ids)) == len(ids), f"two ids are the same: {ids}")
-    check(all(name.startswith("resp_") for name in ids[:2]), f"the ids of responses are {ids[:2]}")
+    check(len(set(ids)) == len(ids), f"two ids are the same: {ids}", "AW-J-009")
+    check(all(name.startswith("resp_") for name in ids[:2]), f"the ids of responses are {ids[:2]}", "AW-J-009")
     prefixes = {"message": "msg_", "function_call": "fc_", "reasoning": "rs_"}
     for item in items:
-        check(item["id"].startswith(prefixes.get(item["type"], "")), f"the id of a {item['type']} is {item['id']}")
-    check("output_text" not in said.response, "output_text is on the wire")
+        said_of = f"the id of a {item['type']} is {item['id']}"
+        check(item["id"].startswith(prefixes.get(item["type"], "")), said_of, "AW-J-009")
+    check("output_text" not in said.response, "output_text is on the wire", "AW-J-015")
 
 
 @case(73, "AW-J-014", "AW-S-001")

@@ -10,7 +10,7 @@ from agentwire.testing.conformance.cases.tools import QUESTION, WEATHER, forced
 from agentwire.testing.conformance.exchange import Reply
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
-from agentwire.testing.conformance.turns import CaseFailed, Turn, check
+from agentwire.testing.conformance.turns import CaseFailed, Turn, about, check
 
 __all__ = [
     "a_call_is_told_in_order",
@@ -59,15 +59,15 @@ async def a_message_is_told_in_order(peer: Peer) -> None:
         "output_item.done",
     ]
     told = " ".join(stems(turn))
-    check(" ".join(inside) in told, f"a message is told as {told}")
+    check(" ".join(inside) in told, f"a message is told as {told}", "AW-O-011")
     for event in turn.events:
         kind = event["type"]
         if kind.startswith("response.output_text."):
-            check(isinstance(event.get("logprobs"), list), f"{kind} has no logprobs")
+            check(isinstance(event.get("logprobs"), list), f"{kind} has no logprobs", "AW-O-016")
         if kind in ("response.created", "response.in_progress"):
-            check(event["response"].get("usage") is None, f"{kind} tells of usage")
-        check(":" not in kind, f"{kind} was not asked for")
-    check(turn.response.get("usage"), "the terminal event tells nothing of usage")
+            check(event["response"].get("usage") is None, f"{kind} tells of usage", "AW-O-030")
+        check(":" not in kind, f"{kind} was not asked for", "AW-O-027")
+    check(turn.response.get("usage"), "the terminal event tells nothing of usage", "AW-O-030")
 
 
 @case(62, *EVERYWHERE, "AW-O-008", "AW-O-019", "AW-T-009", "AW-T-010", needs=["tools"])
@@ -113,12 +113,13 @@ async def an_answer_that_is_cut_off_is_incomplete(peer: Peer) -> None:
     async with peer.socket() as socket:
         words = "Repeat these words exactly: " + " ".join(["alpha beta gamma delta epsilon zeta eta theta"] * 8)
         turn = legal(await socket.ask(words, max_output_tokens=16))
-        check(turn.end["type"] == "response.incomplete", f"the turn ended with {turn.end['type']}")
-        check(turn.response["status"] == "incomplete", f"the status is {turn.response['status']}")
-        details = turn.response["incomplete_details"]
-        check(details == {"reason": "max_output_tokens"}, f"incomplete_details is {details}")
+        with about("AW-J-012"):
+            check(turn.end["type"] == "response.incomplete", f"the turn ended with {turn.end['type']}")
+            check(turn.response["status"] == "incomplete", f"the status is {turn.response['status']}")
+            details = turn.response["incomplete_details"]
+            check(details == {"reason": "max_output_tokens"}, f"incomplete_details is {details}")
         cut = [item["type"] for item in turn.output[:-1] if item.get("status") == "incomplete"]
-        check(not cut, f"these items are incomplete, but not the last: {cut}")
+        check(not cut, f"these items are incomplete, but not the last: {cut}", "AW-O-018")
 
 
 @case(65, *EVERYWHERE[:2], "AW-O-017", "AW-E-001", "AW-E-002", "AW-E-009", "AW-E-015", "AW-J-013", needs=["failing"])

@@ -9,7 +9,7 @@ from agentwire.testing.conformance.cases.lanes import RUNNING, everything
 from agentwire.testing.conformance.cases.tools import QUESTION, SUNNY, WEATHER, call, outputs
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
-from agentwire.testing.conformance.turns import Socket, Turn, check
+from agentwire.testing.conformance.turns import Socket, Turn, about, check
 
 __all__ = [
     "a_chain_goes_on_without_storing",
@@ -82,10 +82,15 @@ async def what_is_stored_goes_on_elsewhere(peer: Peer) -> None:
         kept = await known(first, root.id, store=True)
     async with peer.socket() as second:
         await forgotten(second, root.id)
-        further = await known(second, kept.id)
-        check(further.response["usage"]["input_tokens"] > kept.response["usage"]["input_tokens"], "context was lost")
+        with about("AW-S-003"):
+            further = await known(second, kept.id)
+        check(
+            further.response["usage"]["input_tokens"] > kept.response["usage"]["input_tokens"],
+            "context was lost",
+            "AW-S-024",
+        )
     reply = await peer.post("Go on.", previous_response_id=kept.id)
-    check(reply.status == 200, f"over HTTP the status is {reply.status}")
+    check(reply.status == 200, f"over HTTP the status is {reply.status}", "AW-S-004")
 
 
 @case(95, "AW-S-005")
@@ -115,10 +120,12 @@ async def a_failed_continuation_evicts(peer: Peer) -> None:
     """Answer a call that was never made; the response is not found afterwards, and the connection goes on."""
     async with peer.socket() as socket:
         turn = (await socket.ask()).completed()
-        refused = (await socket.ask(STRANGER, previous_response_id=turn.id)).refused()
+        with about("AW-S-019"):
+            refused = (await socket.ask(STRANGER, previous_response_id=turn.id)).refused()
         param = str((refused.error or {})["error"].get("param"))
-        check(param.startswith("input"), f"the error names {param!r}")
-        await forgotten(socket, turn.id)
+        check(param.startswith("input"), f"the error names {param!r}", "AW-S-022")
+        with about("AW-S-007"):
+            await forgotten(socket, turn.id)
         await socket.usable()
 
 
@@ -168,10 +175,11 @@ async def refusals_of_other_requests_change_nothing(peer: Peer) -> None:
         (await socket.say({"type": "response.cancel"})).refused()
         if peer.profile == "openai":
             (await socket.say({"type": "response.create", **peer.body(), "stream_id": "no good"})).refused()
-        await known(socket, turn.id)
+        with about("AW-S-009"):
+            await known(socket, turn.id)
 
 
-@case(91, "AW-E-012", "AW-C-032", "AW-S-007", needs=["limits"])
+@case(91, "AW-E-012", "AW-C-032", "AW-S-007", needs=["context_tokens"])
 async def a_context_has_a_length(peer: Peer) -> None:
     """Let a chain grow beyond what the model can read: it is refused, and with truncation it runs."""
     words = "word " * (peer.limit("context_tokens", 100_000) // 3)
@@ -248,14 +256,18 @@ async def calls_and_outputs_match_one_to_one(peer: Peer) -> None:
     async with peer.socket() as socket:
         turn = await call(socket)
         missing = await socket.ask("Never mind.", previous_response_id=turn.id, tools=[WEATHER])
-        missing.refused(param="input")
-        await forgotten(socket, turn.id)
+        missing.refused()
+        with about("AW-S-007"):
+            await forgotten(socket, turn.id)
         turn = await call(socket)
         twice = outputs(turn, SUNNY) * 2
-        double = (await socket.ask(twice, previous_response_id=turn.id, tools=[WEATHER])).refused()
+        with about("AW-S-021"):
+            double = (await socket.ask(twice, previous_response_id=turn.id, tools=[WEATHER])).refused()
+        with about("AW-S-022"):
+            missing.refused(param="input")
         codes = (missing.code, double.code, (await socket.ask(STRANGER)).code)
         wanted = ("tool_output_missing", "duplicate_tool_output", "tool_call_not_found")
-        check(codes == wanted, f"the codes are {codes}")
+        check(codes == wanted, f"the codes are {codes}", "AW-S-022")
         await socket.usable()
 
 

@@ -112,18 +112,19 @@ async def a_steered_response_has_a_successor(peer: Peer) -> None:
         told = await answered(socket, "a")
         check(told["type"] == "response.steer.accepted", f"the answer is {told}")
         check(told["steer"]["previous_response_id"] == response_id, "it names another response")
-        check(re.fullmatch("steer_[0-9a-f]{32}", told["steer"]["id"]), f"its id is {told['steer']['id']}")
+        check(re.fullmatch("steer_[0-9a-f]{32}", told["steer"]["id"]), f"its id is {told['steer']['id']}", "AW-G-016")
         number = told["sequence_number"]
         events = await socket.until(*TERMINALS, lane="a")
-        check(events[0]["sequence_number"] == number + 1, "the steer's event is not counted with the response's")
+        counted = events[0]["sequence_number"] == number + 1
+        check(counted, "the steer's event is not counted with the response's", "AW-G-011")
         end, created = events[-1], (await socket.until("response.created", lane="a"))[-1]
         details = end["response"]["incomplete_details"]
         check(details == (STEERED if end["type"] == "response.incomplete" else None), f"it is {end['type']}: {details}")
         successor = created["response"]
-        check(created["sequence_number"] == 0, "the successor is not counted from 0")
+        check(created["sequence_number"] == 0, "the successor is not counted from 0", "AW-G-011")
         check(successor["previous_response_id"] == response_id, "the successor continues another response")
         inherited = {name: successor[name] for name in ("instructions", "metadata")}
-        check(inherited == {"instructions": "Be kind.", "metadata": {"k": "v"}}, f"it has the settings {inherited}")
+        check(inherited == {"instructions": "Be kind.", "metadata": {"k": "v"}}, f"it has {inherited}", "AW-G-013")
         turn = Turn((created, *await socket.until(*TERMINALS, lane="a"))).completed()
         (await socket.ask(previous_response_id=turn.id, stream_id="a")).completed()
 
@@ -139,7 +140,7 @@ async def a_response_that_compacts_cannot_be_steered(peer: Peer) -> None:
         check((await socket.until(*TERMINALS))[-1]["type"] == "response.completed", "the response did not complete")
 
 
-@case(124, "AW-G-015", "AW-G-014", needs=["slow", "steering", "limits"])
+@case(124, "AW-G-015", "AW-G-014", needs=["slow", "steering", "steers"])
 async def steers_are_bounded_and_have_one_successor(peer: Peer) -> None:
     """Send more steers than may wait: the last is handed back, and the others come in one successor."""
     bound = peer.limit("steers", 256)

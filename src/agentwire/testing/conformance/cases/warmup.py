@@ -35,7 +35,7 @@ async def a_warm_up_runs_no_model(peer: Peer) -> None:
     async with peer.socket() as socket:
         turn = warm(await socket.ask(generate=False, instructions="Be brief.", tools=[WEATHER]))
         events = ["response.created", "response.in_progress", "response.completed"]
-        check(turn.types == events, f"the events of a warm-up are {turn.types}")
+        check(turn.types == events, f"the events of a warm-up are {turn.types}", "AW-W-002")
         check(turn.response["usage"]["input_tokens"] > 0, "a warm-up reads nothing")
 
 

@@ -176,6 +176,24 @@ async def test_a_call_id_runs_once(autojump_clock: MockClock) -> None:
     assert ran == ["c1 a"]
 
 
+async def test_of_two_calls_with_one_id_the_first_runs_and_is_answered(autojump_clock: MockClock) -> None:
+    ran: list[str] = []
+
+    async def deploy(env: str) -> str:
+        ran.append(env)
+        return f"deployed {env}"
+
+    async def serve(peer: Peer) -> None:
+        calls = (call("c1", "deploy", '{"env":"a"}'), call("c1", "deploy", '{"env":"b"}'))
+        await peer.answer(*call_turn("resp_1", *calls))
+        request = await peer.answer(*text_turn("resp_2", "done"))
+        assert [item["output"] for item in request["input"]] == ["deployed a"]
+
+    async with connected(serve) as wire, wire.run("Go.", tools=[deploy]) as run:
+        await run.finish()
+    assert ran == ["a"]
+
+
 async def test_calls_that_only_the_last_event_tells_of_are_run(autojump_clock: MockClock) -> None:
     async def serve(peer: Peer) -> None:
         await peer.answer(created("resp_1"), ended("resp_1", output=[call("c1", "grep", '{"pattern":"x"}')]))

@@ -153,6 +153,21 @@ async def test_keepalives_are_life_and_no_content(autojump_clock: MockClock) -> 
         assert link.statistics().keepalives == 5
 
 
+async def test_events_that_nobody_knows_may_come_before_a_response(autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        request = await peer.request()
+        for kind in ("response.metadata", "codex.rate_limits", "response.telepathy.delta"):
+            peer.say({"type": kind, "sequence_number": 0}, lane=request.get("stream_id"))
+        peer.say(*text_turn("resp_1", "well"), lane=request.get("stream_id"))
+
+    async with linked(serve) as link:
+        async with link.exchange(ask()) as exchange:
+            events = [event async for event in exchange]
+        assert exchange.response_id == "resp_1"
+        assert events[-1].type == "response.completed"
+        assert link.ended is None
+
+
 # Errors
 
 

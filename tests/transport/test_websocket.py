@@ -346,6 +346,21 @@ async def test_closing_twice_is_harmless(autojump_clock: object) -> None:
         await ours.wire.abort("again")
 
 
+def test_closing_twice_after_a_violation_is_harmless() -> None:
+    async def main() -> None:
+        async with joined(network().pair()) as (ours, peer):
+            await peer.raw(frame(3))
+            with pytest.raises(RemoteProtocolError):
+                await ours.wire.receive()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ours.wire.close, 1002)
+                nursery.start_soon(ours.wire.close, 1000)
+                assert (await peer.goodbye())[0] in (1000, 1002)
+
+    for seed in range(20):
+        run(main, seed=seed)
+
+
 @both_roles
 async def test_an_abort_says_nothing(autojump_clock: object, server: bool) -> None:
     async with no_leaks(), joined(network().pair(), server=server) as (ours, peer):

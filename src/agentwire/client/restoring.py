@@ -32,9 +32,12 @@ def is_whole(call: Call) -> bool:
 
 
 def calls_of(items: Sequence[Item]) -> list[Call]:
-    """The calls to be answered, each id once."""
-    calls = {item.call_id: item for item in items if isinstance(item, FunctionCall | CustomToolCall)}
-    return [call for call in calls.values() if is_whole(call)]
+    """The calls to be answered, each id once: the first with it is the one that runs."""
+    calls: dict[str, Call] = {}
+    for item in items:
+        if isinstance(item, FunctionCall | CustomToolCall) and is_whole(item):
+            calls.setdefault(item.call_id, item)
+    return list(calls.values())
 
 
 async def restore(journal: RunJournal, plan: Plan, calls: Calls) -> Sequence[Call]:

@@ -208,10 +208,11 @@ class Switch:
         if head.type in _TERMINAL:
             self._terminal(head.type, shown, frame, lane, current)
             return
-        if head.type == "response.created" and current.fate is Fate.STARTED:
+        created, unnamed = head.type == "response.created", current.response_id is None
+        if created and current.fate is Fate.STARTED and not unnamed:
             self._succeed(shown, current)
-        elif head.type.startswith("response.") and current.fate is not Fate.STARTED:
-            self._begin(current, shown)
+        elif head.type.startswith("response.") and (current.fate is not Fate.STARTED or (created and unnamed)):
+            self._begin(current, shown)  # a second time where something came before its first event
         elif lane.source is not None and head.type != "response.created":
             self._lanes.begun(lane)
         current.deliver(frame)

@@ -86,6 +86,7 @@ class FilterStream(Outgoing, trio.abc.Stream):
         self._frames_in = False
         self._silent = False
         self._queueing = False
+        self._half_closed = False
         self._said_goodbye = trio.Event()
         self._over = trio.Event()
         self._inbox: deque[bytes] = deque()
@@ -280,11 +281,14 @@ class FilterStream(Outgoing, trio.abc.Stream):
         """Write out our close frame, as soon as the library has said it, and wait until the connection is over.
 
         A peer that broke the rules cannot be understood any more: it is told that nothing else will come, and has to
-        go first, because closing in front of what it still sends could cost it our close frame.
+        go first, because closing in front of what it still sends could cost it our close frame. Several tasks may
+        want the end at the same time.
         """
         await self._said_goodbye.wait()
         await self.flush()
-        if self.violation is not None and isinstance(self._stream, trio.abc.HalfCloseableStream):
+        ends = self.violation is not None and not self._half_closed
+        if ends and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            self._half_closed = True
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._stream.send_eof()
         await self._over.wait()

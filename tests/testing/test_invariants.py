@@ -26,6 +26,8 @@ from agentwire.testing.invariants import (
 )
 from agentwire.testing.journal import Journal
 from tests.testing.conversations import Event, answer, conversation, create, error, on_lane
+from tests.testing.test_chain_rules import RULES as CHAIN_RULES
+from tests.testing.test_life_rules import RULES as LIFE_RULES
 
 
 def started(name: str, kind: str = "tool") -> Event:
@@ -236,8 +238,12 @@ def test_sizes_stay_below_their_limits() -> None:
 
 
 def test_every_rule_is_tested() -> None:
-    tested = {rule.__name__ for rule, _, _ in CASES} | {"cancelled_within", "bounded", "check_all", "InvariantBroken"}
-    assert tested == set(invariants.__all__)
+    here = {rule.__name__ for rule, _, _ in CASES} | {"cancelled_within", "bounded"}
+    elsewhere = {rule.__name__ for rule in (*CHAIN_RULES, *LIFE_RULES)}
+    assert here | elsewhere == set(invariants.INVARIANTS)
+    assert {*invariants.INVARIANTS, "INVARIANTS", "InvariantBroken", "check_all", "each_broken"} == set(
+        invariants.__all__
+    )
 
 
 def mutations(events: list[Event]) -> Iterator[list[Event]]:

@@ -64,5 +64,5 @@ def test_lists_are_read_too() -> None:
 
 def test_an_entry_is_one_line() -> None:
     entry = Entry(1.5, "server", {"type": "response.created", "stream_id": "a", "response": {"id": "r" * 100}})
-    assert str(entry) == f"     1.500  server  response.created stream_id='a' response={{'id': '{'r' * 49}..."
-    assert str(Entry(0, "client", {"type": 7})) == "     0.000  client  (no type)"
+    assert str(entry) == f"     1.500  #0  server  response.created stream_id='a' response={{'id': '{'r' * 49}..."
+    assert str(Entry(0, "client", {"type": 7})) == "     0.000  #0  client  (no type)"

@@ -23,6 +23,7 @@ async def test_a_timeline_for_people(autojump_clock: object) -> None:
     await server.aclose()
     lines = [line.split("#", 1)[1] for line in net.trace.timeline().splitlines()]
     assert lines == [
+        "0 client --> GET / (to upgrade)",
         "0 client --> frame 0 text 42 B response.create a",
         "0 server <-- frame 0 text 63 B response.created a 0",
         "0 server <-- frame 1 text (more follows) 3 B",
@@ -33,7 +34,7 @@ async def test_a_timeline_for_people(autojump_clock: object) -> None:
         "0 server <-- frame 6 opcode 0xb 0 B",
         "0 server <-- close",
     ]
-    assert [record.time - started for record in net.trace.records] == [0] + 8 * [1.25]
+    assert [record.time - started for record in net.trace.records] == 2 * [0] + 8 * [1.25]
 
 
 async def test_events_are_whole_messages_in_json() -> None:

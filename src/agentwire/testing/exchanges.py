@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from agentwire.protocol import events
-from agentwire.testing.journal import Entry
+from agentwire.testing.entry import Entry
 
 __all__ = ["Lane", "Response", "lanes"]
 

@@ -1,14 +1,24 @@
 """What is true of every run, whatever goes wrong in it: named rules, one function each, and all of them at once.
 
-Each takes what happened on one connection (a journal, a network's trace, or a list of events) and raises
+Each takes what happened (a journal, a network's trace, a recorded one, or a list of events) and raises
 `InvariantBroken` with the events that show it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import Final
 
-from agentwire.testing.journal import Happened, InvariantBroken, entries
+from agentwire.testing.chain_rules import (
+    evicted_after_failure,
+    history_equivalence,
+    outputs_answer_calls,
+    tenant_isolation,
+)
+from agentwire.testing.entry import InvariantBroken
+from agentwire.testing.journal import Happened, entries
+from agentwire.testing.life_rules import honest_close, no_turn_lost_in_drain, nothing_leaked, requests_answered
 from agentwire.testing.wire_rules import (
     contiguous_numbers,
     deltas_match_done,
@@ -19,50 +29,113 @@ from agentwire.testing.wire_rules import (
     nothing_after_terminal,
     one_terminal,
 )
+from agentwire.testing.wires import Story
 from agentwire.testing.work_rules import bounded, cancelled_within, tool_once, tools_awaited
 
 __all__ = [
+    "INVARIANTS",
     "InvariantBroken",
     "bounded",
     "cancelled_within",
     "check_all",
     "contiguous_numbers",
     "deltas_match_done",
+    "each_broken",
     "echoes_lane",
+    "evicted_after_failure",
     "exact_codes",
+    "history_equivalence",
+    "honest_close",
     "lane_fifo",
     "legal_order",
+    "no_turn_lost_in_drain",
     "nothing_after_terminal",
+    "nothing_leaked",
     "one_terminal",
+    "outputs_answer_calls",
+    "requests_answered",
+    "tenant_isolation",
     "tool_once",
     "tools_awaited",
 ]
 
+INVARIANTS: Final[Mapping[str, Callable[..., None]]] = {
+    rule.__name__: rule
+    for rule in (
+        nothing_after_terminal,
+        contiguous_numbers,
+        echoes_lane,
+        lane_fifo,
+        deltas_match_done,
+        exact_codes,
+        one_terminal,
+        legal_order,
+        requests_answered,
+        honest_close,
+        outputs_answer_calls,
+        history_equivalence,
+        evicted_after_failure,
+        tenant_isolation,
+        tool_once,
+        tools_awaited,
+        cancelled_within,
+        bounded,
+        no_turn_lost_in_drain,
+        nothing_leaked,
+    )
+}
+"""All of them by name, in the order in which `check_all` goes through them."""
+
+_MAY_BE_INCOMPLETE: Final = ("one_terminal", "legal_order", "requests_answered")
+
 
 def check_all(
-    happened: Happened,
-    *,
+    *happened: Happened,
     complete: bool = True,
     cancelled_after: float | None = None,
     limits: Mapping[str, int] | None = None,
+    without: Collection[str] = (),
 ) -> None:
     """Every rule of this module.
 
     Args:
-        complete: False if the connection may have been cut before everything was said.
+        happened: what happened; several records are put together, by the clock.
+        complete: False if connections may have been cut without a trace of it. A `Trace` knows what was cut.
         cancelled_after: for `cancelled_within`, which is left out without it.
         limits: for `bounded`.
+        without: names of rules that do not apply, such as ``evicted_after_failure`` for a generous server.
 
     Raises:
         InvariantBroken: the first rule that does not hold.
+        ValueError: there is no rule of a name in ``without``.
     """
-    told = entries(happened)
-    for rule in (nothing_after_terminal, contiguous_numbers, echoes_lane, lane_fifo, deltas_match_done, exact_codes):
-        rule(told)
-    one_terminal(told, complete=complete)
-    legal_order(told, complete=complete)
-    tool_once(told)
-    tools_awaited(told)
-    if cancelled_after is not None:
-        cancelled_within(told, cancelled_after)
-    bounded(told, limits or {})
+    for broken in each_broken(
+        *happened, complete=complete, cancelled_after=cancelled_after, limits=limits, without=without
+    ):
+        raise broken
+
+
+def each_broken(
+    *happened: Happened,
+    complete: bool = True,
+    cancelled_after: float | None = None,
+    limits: Mapping[str, int] | None = None,
+    without: Collection[str] = (),
+) -> Iterator[InvariantBroken]:
+    """Like `check_all`, but tells every rule that does not hold, each with the first place where it is broken."""
+    if unknown := set(without) - set(INVARIANTS):
+        raise ValueError(f"there are no invariants {', '.join(sorted(unknown))}; there are {', '.join(INVARIANTS)}")
+    rules: dict[str, Callable[..., None]] = {**INVARIANTS, "bounded": partial(bounded, limits=limits or {})}
+    for name in _MAY_BE_INCOMPLETE:
+        rules[name] = partial(rules[name], complete=complete)
+    if cancelled_after is None:
+        del rules["cancelled_within"]
+    else:
+        rules["cancelled_within"] = partial(cancelled_within, seconds=cancelled_after)
+    story = Story(entries(*happened))
+    for name, rule in rules.items():
+        if name not in without:
+            try:
+                rule(story)
+            except InvariantBroken as broken:
+                yield broken

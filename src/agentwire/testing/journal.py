@@ -8,67 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Final
 
-import attrs
 import trio
 
-from agentwire.testing.trace import Trace
+from agentwire.testing.entry import Entry, InvariantBroken, Who
+from agentwire.testing.leaks import present
+from agentwire.testing.retelling import CREATE, retell
+from agentwire.testing.trace import Note, Record, Trace
 
 __all__ = ["Entry", "Happened", "InvariantBroken", "Journal", "Told", "Who", "entries"]
 
-Who = Literal["client", "server", "local"]
-"""Who said it; ``local`` for what a test noted itself."""
-
-
-@attrs.frozen
-class Entry:
-    """One thing that happened.
-
-    Attributes:
-        time: seconds, on any clock that all entries share.
-        who: who said it.
-        event: the JSON object, or one of a journal's own.
-    """
-
-    time: float
-    who: Who
-    event: Mapping[str, Any]
-
-    @property
-    def type(self) -> str:
-        """The event's ``type``; empty if it has none that is a string."""
-        kind = self.event.get("type")
-        return kind if isinstance(kind, str) else ""
-
-    def __str__(self) -> str:
-        said = " ".join(f"{key}={_short(value)}" for key, value in self.event.items() if key != "type")
-        return f"{self.time:10.3f}  {self.who:6}  {self.type or '(no type)'} {said}".rstrip()
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
+_ASKED: Final = (CREATE, "response.cancel", "response.steer", "response.inject", "response.processed")
+_LOCAL: Final = ("work.", "connection.ended", "size", "model.saw", "drain.started", "resources")
 
 Told = Entry | Mapping[str, Any] | tuple[Who, float, Mapping[str, Any]]
 """One element of a list that `entries` takes."""
-
-
-class InvariantBroken(AssertionError):
-    """A rule does not hold.
-
-    Args:
-        name: of the function that found it.
-        message: what is wrong.
-        evidence: the entries that show it, in order.
-    """
-
-    def __init__(self, name: str, message: str, evidence: Sequence[Entry] = ()) -> None:
-        super().__init__("\n".join((f"{name}: {message}", *map(str, evidence))))
-        self.name = name
-        self.message = message
-        self.evidence = tuple(evidence)
 
 
 class Journal:
@@ -108,6 +63,21 @@ class Journal:
         finally:
             self.note("local", {"type": "work.ended", "kind": kind, "name": name, "how": how})
 
+    def saw(self, response_id: str, items: Sequence[Mapping[str, Any]], *, step: int = 0) -> None:
+        """The model was shown these items, the whole context, for this response."""
+        self.note("local", {"type": "model.saw", "response_id": response_id, "step": step, "items": list(items)})
+
+    def drain_started(self, seconds: float | None = None) -> None:
+        """The server begins to shut down, and gives running turns so many seconds; None for as long as they take."""
+        self.note("local", {"type": "drain.started", "seconds": seconds})
+
+    def resources(self) -> None:
+        """What this process has now: tasks, file descriptors, streams in memory.
+
+        Call it before something begins, and again when all of it should be gone.
+        """
+        self.note("local", {"type": "resources", **present()})
+
     def connection_ended(self, cause: str = "") -> None:
         """The connection is gone, so the work it caused has to stop."""
         self.note("local", {"type": "connection.ended", "cause": cause})
@@ -116,27 +86,41 @@ class Journal:
         """A queue or buffer holds this many bytes."""
         self.note("local", {"type": "size", "name": name, "bytes": size})
 
-    def wire(self, trace: Trace, connection: int = 0) -> None:
-        """Add what went by on a connection of a network, in the order of the clock."""
-        said = [Entry(time, side, event) for side, time, event in trace.events(connection)]
-        self._entries = sorted([*self._entries, *said], key=lambda entry: entry.time)
+    def wire(self, trace: Trace, connection: int | None = 0) -> None:
+        """Add what went by on a connection of a network, or on all of them, in the order of the clock."""
+        said = [entry for entry in retell(trace) if connection in (None, entry.connection)]
+        self._entries = _by_time([*self._entries, *said])
+
+    def add_to(self, trace: Trace) -> None:
+        """Put what was noted into a trace, in the order of the clock, so that a file has it, too."""
+        notes = [Record(entry.time, 0, "local", Note(entry.event)) for entry in self._entries if entry.who == "local"]
+        trace.records[:] = sorted([*trace.records, *notes], key=lambda record: record.time)
 
 
 Happened = Journal | Trace | Iterable[Told]
 """Anything that `entries` takes."""
 
 
-def entries(happened: Happened) -> tuple[Entry, ...]:
-    """The entries of a journal, of a network's trace (its first connection), or of a list.
+def entries(*happened: Happened) -> tuple[Entry, ...]:
+    """The entries of journals, of traces (all their connections), and of lists, in the order of the clock.
 
     A list may have entries, ``(who, time, event)`` tuples, and bare events; a bare event is the server's, unless its
     type is one that only clients send, and its time is its place in the list.
     """
+    told = [_entries(one) for one in happened]
+    return tuple(told[0] if len(told) == 1 else _by_time([entry for one in told for entry in one]))
+
+
+def _by_time(told: list[Entry]) -> list[Entry]:
+    return sorted(told, key=lambda entry: entry.time)
+
+
+def _entries(happened: Happened) -> Sequence[Entry]:
     if isinstance(happened, Journal):
         return happened.entries
     if isinstance(happened, Trace):
-        happened = happened.events(0)
-    return tuple(_entry(number, one) for number, one in enumerate(happened))
+        return retell(happened)
+    return [_entry(number, one) for number, one in enumerate(happened)]
 
 
 def _entry(number: int, one: Told) -> Entry:
@@ -150,7 +134,6 @@ def _entry(number: int, one: Told) -> Entry:
 
 def _speaker(event: Mapping[str, Any]) -> Who:
     kind = event.get("type")
-    if kind in ("work.started", "work.ended", "connection.ended", "size"):
+    if isinstance(kind, str) and kind.startswith(_LOCAL):
         return "local"
-    asked = ("response.create", "response.cancel", "response.steer", "response.inject", "response.processed")
-    return "client" if kind in asked else "server"
+    return "client" if kind in _ASKED else "server"

@@ -18,7 +18,7 @@ import trio
 from agentwire.testing.streams import MemoryStream, open_memory_streams
 from agentwire.testing.tasks import describe_task, walk_tasks
 
-__all__ = ["Leaked", "no_leaks", "open_descriptors"]
+__all__ = ["Leaked", "no_leaks", "open_descriptors", "present"]
 
 _LISTED: Final = Path("/proc/self/fd")
 _HIGHEST: Final = 4096
@@ -54,6 +54,15 @@ async def no_leaks(*, rounds: int = 50) -> AsyncGenerator[None]:
         if not left:
             return
     raise Leaked(left)
+
+
+def present() -> dict[str, dict[str, str]]:
+    """What this process has now, by kind: tasks, file descriptors, streams in memory; each with what it is."""
+    return {
+        "tasks": {f"{id(task):x}": describe_task(task) for task in walk_tasks()},
+        "descriptors": {str(number): what for number, what in open_descriptors().items()},
+        "streams": {f"{id(stream):x}": repr(stream) for stream in open_memory_streams()},
+    }
 
 
 def open_descriptors() -> dict[int, str]:

@@ -7,6 +7,7 @@ every other rule.
 from __future__ import annotations
 
 import re
+import sys
 
 import attrs
 
@@ -15,7 +16,8 @@ from agentwire.transport.frames import unmask
 __all__ = ["Frame", "FrameScanner", "Mark"]
 
 _HEAD_END = b"\r\n\r\n"
-_UPGRADED = re.compile(rb"^HTTP/1\.1 101\b|^upgrade:\s*websocket", re.IGNORECASE | re.MULTILINE)
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d\d\d)")
+_ASKED = re.compile(rb"^upgrade:\s*websocket", re.IGNORECASE | re.MULTILINE)
 _KEPT_HEAD = 65536
 
 
@@ -28,7 +30,7 @@ class Frame:
         opcode: 1 for text, 8 for close and so on (RFC 6455, section 5.2).
         final: it ends its message.
         length: bytes of payload.
-        payload: the payload, unmasked; empty unless payloads are kept.
+        payload: the payload, unmasked, as much of it as was kept.
     """
 
     index: int
@@ -59,7 +61,7 @@ class FrameScanner:
     """Follows one direction of a connection.
 
     Args:
-        keep: keep the frames' payloads.
+        keep: most bytes of a frame's payload that are kept; True for all of them.
 
     Attributes:
         frames: how many have gone by whole.
@@ -67,11 +69,11 @@ class FrameScanner:
         began: the HTTP, if any, is over.
     """
 
-    def __init__(self, *, keep: bool = True) -> None:
+    def __init__(self, *, keep: int | bool = True) -> None:
         self.frames = 0
         self.position = 0
         self.began = False
-        self._keep = keep
+        self._keep = sys.maxsize if keep is True else int(keep)
         self._http: bytearray | None = None
         self._header = bytearray()
         self._frame: Frame | None = None
@@ -96,6 +98,12 @@ class FrameScanner:
                 rest = self._read_payload(rest, marks)
         return marks
 
+    def restart(self) -> None:
+        """What comes next is HTTP again: no WebSocket was opened."""
+        self.began, self._http, self._frame = False, bytearray(), None
+        self._header.clear()
+        self._payload.clear()
+
     def _begins_http(self, data: bytes) -> bool:
         """A method or ``HTTP/1.1`` begins with a capital; a frame never does, unless a reserved bit is set."""
         if 0x41 <= data[0] <= 0x5A:
@@ -118,7 +126,8 @@ class FrameScanner:
             return data[:0]
         taken = end + len(_HEAD_END) - before
         self.position += taken
-        upgraded = _UPGRADED.search(self._http, 0, end)
+        statuses = _STATUS.findall(self._http, 0, end)  # behind what is left of a body
+        upgraded = statuses[-1] == b"101" if statuses else bool(_ASKED.search(self._http, 0, end))
         self._http = None if upgraded else bytearray()
         if upgraded:
             self._begin(marks)
@@ -155,8 +164,7 @@ class FrameScanner:
         part = data[: self._left]
         self._left -= len(part)
         self.position += len(part)
-        if self._keep:
-            self._payload += part
+        self._payload += part[: max(0, self._keep - len(self._payload))]
         if not self._left:
             self._end_frame(marks)
         return data[len(part) :]

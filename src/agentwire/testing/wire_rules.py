@@ -1,4 +1,4 @@
-"""What is true of everything that a server says on one connection, whatever goes wrong.
+"""What is true of everything that a server says in one conversation, whatever goes wrong.
 
 Each rule is one function, takes what happened, and raises `InvariantBroken` with the events that show it; none has to
 be told what was supposed to happen.
@@ -6,13 +6,16 @@ be told what was supposed to happen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from agentwire.protocol.grammar import Checker, GrammarError
 from agentwire.protocol.order import DONE_TEXT, LATE_EVENTS, SIDE_EVENTS
-from agentwire.testing.exchanges import Lane, Response, lanes
-from agentwire.testing.journal import Entry, Happened, InvariantBroken, entries
+from agentwire.testing.entry import Entry, InvariantBroken
+from agentwire.testing.exchanges import Lane, Response
+from agentwire.testing.journal import Happened
+from agentwire.testing.turns import answers, follows_steers
+from agentwire.testing.wires import Wire, wires
 
 __all__ = [
     "CODES",
@@ -59,13 +62,16 @@ _ERROR_KEYS: Final = ("type", "code", "message", "param")
 def one_terminal(happened: Happened, *, complete: bool = True) -> None:
     """Every response has exactly one terminal event.
 
+    Source: Open Responses, streaming; field failures 11, 24 and 40 (sockets that stay open without an end).
+
     Args:
-        complete: False if the connection may have been cut: then a response may have none yet.
+        happened: what happened.
+        complete: False if connections may have been cut without a trace of it: then a response may have none yet.
     """
-    for response in _responses(happened):
+    for wire, response in _responses(happened):
         if len(response.terminals) > 1:
             raise InvariantBroken("one_terminal", "a response has ended twice", response.terminals)
-        if complete and not response.terminals:
+        if complete and not response.terminals and not wire.may_stop:
             raise InvariantBroken("one_terminal", "a response has no end", response.events[-3:])
 
 
@@ -73,13 +79,16 @@ def nothing_after_terminal(happened: Happened) -> None:
     """After its terminal event nothing comes of a response, but for late answers to a steer or an inject.
 
     Nor does anything come of a response that was never created.
+
+    Source: Open Responses, streaming; field failure 1 (answers off by one).
     """
-    for lane in lanes(entries(happened)):
-        for stray in lane.strays:
-            if not _is_side(stray):
-                raise InvariantBroken("nothing_after_terminal", "this belongs to no response", [stray])
-        for response in lane.responses:
-            _ends_with_terminal(response)
+    for wire in _from_the_start(happened):
+        for lane in wire.lanes:
+            for stray in lane.strays:
+                if not _is_side(stray):
+                    raise InvariantBroken("nothing_after_terminal", "this belongs to no response", [stray])
+            for response in lane.responses:
+                _ends_with_terminal(response)
 
 
 def _ends_with_terminal(response: Response) -> None:
@@ -92,8 +101,11 @@ def _ends_with_terminal(response: Response) -> None:
 
 
 def contiguous_numbers(happened: Happened) -> None:
-    """The events of a response are numbered from 0, without a gap."""
-    for response in _responses(happened):
+    """The events of a response are numbered from 0, without a gap.
+
+    Source: OpenAI, streaming and background guides (``starting_after``); field failure 41.
+    """
+    for _, response in _responses(happened):
         expected = 0
         for entry in response.events:
             number = entry.event.get("sequence_number")
@@ -108,18 +120,22 @@ def contiguous_numbers(happened: Happened) -> None:
 
 
 def echoes_lane(happened: Happened) -> None:
-    """Every event has the ``stream_id`` of a request that was sent before it, or none where that had none."""
-    asked: set[object] = set()
-    told = entries(happened)
-    recorded = any(entry.who == "client" for entry in told)
-    for entry in told:
-        if "stream_id" in entry.event and not isinstance(entry.event["stream_id"], str) and entry.who == "server":
-            raise InvariantBroken("echoes_lane", "stream_id is a string or absent", [entry])
-        lane = entry.event.get("stream_id")
-        if entry.who == "client":
-            asked.add(lane)
-        elif entry.who == "server" and recorded and lane not in asked and not (lane is None and _is_of_none(entry)):
-            raise InvariantBroken("echoes_lane", f"nobody has asked on lane {lane!r}", [entry])
+    """Every event has the ``stream_id`` of a request that was sent before it, or none where that had none.
+
+    Source: OpenAI, WebSocket mode guide, multiplexing; field failures 1 and 36.
+    """
+    for wire in _from_the_start(happened):
+        asked: set[object] = set()
+        recorded = any(entry.who == "client" for entry in wire.messages)
+        for entry in wire.messages:
+            lane = entry.event.get("stream_id")
+            if entry.who == "client":
+                asked.add(lane)
+                continue
+            if "stream_id" in entry.event and not isinstance(lane, str):
+                raise InvariantBroken("echoes_lane", "stream_id is a string or absent", [entry])
+            if recorded and lane not in asked and not (lane is None and _is_of_none(entry)):
+                raise InvariantBroken("echoes_lane", f"nobody has asked on lane {lane!r}", [entry])
 
 
 def _is_of_none(entry: Entry) -> bool:
@@ -132,11 +148,14 @@ def lane_fifo(happened: Happened) -> None:
 
     A request may be refused out of turn. Which request a response answers is told by what it repeats of it:
     ``previous_response_id``, ``instructions``, ``metadata`` and ``model``, as far as both have them.
+
+    Source: OpenAI, WebSocket mode guide, multiplexing; field failure 36 (steers attributed by order).
     """
-    for lane in lanes(entries(happened)):
-        _one_at_a_time(lane)
-        if lane.requests:
-            _answered_in_order(lane)
+    for wire in _from_the_start(happened):
+        for lane in wire.lanes:
+            _one_at_a_time(lane)
+            if lane.requests:
+                _answered_in_order(lane)
 
 
 def _one_at_a_time(lane: Lane) -> None:
@@ -156,60 +175,44 @@ def _answered_in_order(lane: Lane) -> None:
         unanswered -= 1
         if unanswered < 0:
             raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
-        if entry.type == "error" or _follows_steers(entry, waiting):
+        if entry.type == "error" or follows_steers(entry, waiting):
             continue
-        while waiting and not _answers(entry, waiting[0]):
+        while waiting and not answers(entry, waiting[0]):
             waiting.pop(0)
         if not waiting:
             raise InvariantBroken("lane_fifo", "this answers none of the requests that wait", [*lane.requests, entry])
         waiting.pop(0)
 
 
-def _follows_steers(created: Entry, waiting: list[Entry]) -> bool:
-    """True for a response that nobody asked for but by steers; those are taken from what waits, whoever continues."""
-    response = created.event.get("response")
-    parent = response.get("previous_response_id") if isinstance(response, Mapping) else None
-    continuing = [request for request in waiting if request.event.get("previous_response_id") == parent]
-    steers = [request for request in continuing if request.type == "response.steer"]
-    for steer in steers:
-        waiting.remove(steer)
-    return bool(steers) and len(steers) == len(continuing)
-
-
-def _answers(created: Entry, request: Entry) -> bool:
-    response = created.event.get("response")
-    if request.type != "response.create" or not isinstance(response, Mapping):
-        return True  # a steer is answered by a response that it did not describe
-    members = ("previous_response_id", "instructions", "metadata", "model")
-    return all(
-        response[key] == request.event[key]
-        for key in members
-        if request.event.get(key) is not None and response.get(key) is not None
-    )
-
-
 def legal_order(happened: Happened, *, complete: bool = True) -> None:
     """What the server sends is legal, by the tables of `agentwire.protocol.order`.
 
+    Source: OpenAI's event types, and Open Responses, streaming; the tables are in the protocol reference.
+
     Args:
-        complete: False if the connection may have been cut.
+        happened: what happened.
+        complete: False if connections may have been cut without a trace of it.
     """
-    checker = Checker(lanes=True)
-    last: list[Entry] = []
-    try:
-        for entry in entries(happened):
-            if entry.who == "server":
-                last = [*last[-2:], entry]
-                checker.feed(entry.event)
-        if complete:
-            checker.finish()
-    except GrammarError as error:
-        raise InvariantBroken("legal_order", str(error), last) from error
+    for wire in _from_the_start(happened):
+        checker = Checker(lanes=wire.transport == "websocket")
+        last: list[Entry] = []
+        try:
+            for entry in wire.messages:
+                if entry.who == "server":
+                    last = [*last[-2:], entry]
+                    checker.feed(entry.event)
+            if complete and not wire.may_stop:
+                checker.finish()
+        except GrammarError as error:
+            raise InvariantBroken("legal_order", str(error), last) from error
 
 
 def deltas_match_done(happened: Happened) -> None:
-    """What came in pieces is what the ``done`` event repeats."""
-    for response in _responses(happened):
+    """What came in pieces is what the ``done`` event repeats.
+
+    Source: Open Responses, streaming.
+    """
+    for _, response in _responses(happened):
         written: dict[tuple[Any, ...], str] = {}
         for entry in response.events:
             stem, _, kind = entry.type.rpartition(".")
@@ -225,23 +228,43 @@ def deltas_match_done(happened: Happened) -> None:
 
 
 def exact_codes(happened: Happened) -> None:
-    """Every error has a status, a code and all its members; a known code has the status that the protocol gives it."""
-    for entry in entries(happened):
-        if entry.who != "server" or entry.type != "error":
-            continue
-        status, error = entry.event.get("status"), entry.event.get("error")
-        if not isinstance(error, Mapping) or any(key not in error for key in _ERROR_KEYS):
-            raise InvariantBroken("exact_codes", f"an error has the members {', '.join(_ERROR_KEYS)}", [entry])
-        code = error["code"]
-        if not isinstance(code, str) or not code or not isinstance(status, int):
-            raise InvariantBroken("exact_codes", "an error has a status and a code", [entry])
-        if status not in CODES.get(code, (status,)):
-            expected = " or ".join(map(str, CODES[code]))
-            raise InvariantBroken("exact_codes", f"{code} goes with status {expected}", [entry])
+    """Every error has a status, a code and all its members; a known code has the status that the protocol gives it.
+
+    In an event stream over HTTP an error needs no status.
+
+    Source: OpenAI, WebSocket mode guide, errors; field failures 4 and 37 (codes renamed on the way).
+    """
+    for wire in wires(happened):
+        for entry in wire.messages:
+            if entry.who == "server" and entry.type == "error":
+                _judge_error(entry, entry.event.get("error"), entry.event.get("status"), wire.transport)
+        if (body := wire.body) is not None and body[1] >= 400:
+            entry, status = body
+            _judge_error(entry, entry.event["body"].get("error"), status, "json")
 
 
-def _responses(happened: Happened) -> list[Response]:
-    return [response for lane in lanes(entries(happened)) for response in lane.responses]
+def _judge_error(entry: Entry, error: object, status: object, transport: str) -> None:
+    if not isinstance(error, Mapping) or any(key not in error for key in _ERROR_KEYS):
+        raise InvariantBroken("exact_codes", f"an error has the members {', '.join(_ERROR_KEYS)}", [entry])
+    code = error["code"]
+    if transport == "sse" and status is None:
+        return
+    if not isinstance(code, str) or not code or not isinstance(status, int):
+        raise InvariantBroken("exact_codes", "an error has a status and a code", [entry])
+    if status not in CODES.get(code, (status,)):
+        expected = " or ".join(map(str, CODES[code]))
+        raise InvariantBroken("exact_codes", f"{code} goes with status {expected}", [entry])
+
+
+def _from_the_start(happened: Happened) -> list[Wire]:
+    """What begins in the middle of a response cannot be judged by its beginning."""
+    return [wire for wire in wires(happened) if not wire.partial]
+
+
+def _responses(happened: Happened) -> Iterator[tuple[Wire, Response]]:
+    for wire in _from_the_start(happened):
+        for response in wire.responses:
+            yield wire, response
 
 
 def _is_side(entry: Entry) -> bool:

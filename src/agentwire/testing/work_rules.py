@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agentwire.testing.journal import Entry, Happened, InvariantBroken, entries
+from agentwire.testing.entry import Entry, InvariantBroken
+from agentwire.testing.journal import Happened, entries
+from agentwire.testing.wires import Story, Wire
 
 __all__ = [
     "bounded",
@@ -18,7 +20,10 @@ __all__ = [
 
 
 def tool_once(happened: Happened) -> None:
-    """No tool runs twice for one call id."""
+    """No tool runs twice for one call id.
+
+    Source: field failures 8, 23 and 41 (side effects repeated by a replay).
+    """
     started: dict[object, Entry] = {}
     for entry in _work(happened, "work.started"):
         if entry.event["kind"] != "tool":
@@ -30,28 +35,68 @@ def tool_once(happened: Happened) -> None:
 
 
 def tools_awaited(happened: Happened) -> None:
-    """All work that started has ended: done, failed, or cancelled and waited for."""
+    """All work that started has ended: done, failed, or cancelled and waited for.
+
+    Source: field failure 19 (tools that go on after a disconnect); Trio's nurseries.
+    """
     left = _running(entries(happened))
     if left:
         raise InvariantBroken("tools_awaited", "this was left running", left)
 
 
 def cancelled_within(happened: Happened, seconds: float) -> None:
-    """What runs when the connection ends has ended so many seconds later."""
-    told = entries(happened)
+    """What runs when its connection ends has ended so many seconds later.
+
+    Work belongs to the connection on which its name, the id of a response or of a call, was said; work of which nothing
+    was said belongs to every connection.
+
+    Source: OpenAI, background mode guide (a dropped connection cancels); field failures 19 and 20.
+
+    Args:
+        happened: what happened.
+        seconds: how long it may take, on the clock of the entries.
+    """
+    story = Story.of(happened)
+    told, owners = story.entries, _owners(story)
     for place, entry in enumerate(told):
         if entry.type != "connection.ended":
             continue
         in_time = [later for later in told[place:] if later.time <= entry.time + seconds]
-        left = [one for one in _running([*told[:place], *in_time]) if one.time <= entry.time]
+        left = [
+            one
+            for one in _running([*told[:place], *in_time])
+            if one.time <= entry.time and entry.connection in owners.get(str(one.event["name"]), {entry.connection})
+        ]
         if left:
             raise InvariantBroken("cancelled_within", f"still running {seconds:g} s later", [*left, entry])
 
 
+def _owners(story: Story) -> dict[str, set[int]]:
+    """Name of a response or a call -> the connections, of its conversation, on which it was told last."""
+    owners: dict[str, set[int]] = {}
+    for wire in story.wires:
+        for name in _names(wire):
+            owners.setdefault(name, set()).add(wire.connection)
+    return owners
+
+
+def _names(wire: Wire) -> set[str]:
+    names: set[str] = set()
+    for entry in wire.messages:
+        for member, key in (("response", "id"), ("item", "call_id"), ("item", "id")):
+            body = entry.event.get(member)
+            if isinstance(body, Mapping) and isinstance(body.get(key), str):
+                names.add(body[key])
+    return names
+
+
 def bounded(happened: Happened, limits: Mapping[str, int]) -> None:
-    """Nothing that was measured is larger than its limit.
+    """Nothing that was measured, with `Journal.size`, is larger than its limit.
+
+    Source: field failures 26, 27 and 28 (queues without a bound).
 
     Args:
+        happened: what happened.
         limits: name of what was measured -> bytes.
     """
     for entry in entries(happened):

@@ -43,6 +43,7 @@ def told(rig: Rig) -> list[tuple[str, str, str]]:
     return [
         (entry.event["kind"], entry.type.removeprefix("work."), entry.event.get("how", ""))
         for entry in rig.journal.entries
+        if entry.type.startswith("work.")
     ]
 
 

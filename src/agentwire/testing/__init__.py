@@ -21,8 +21,6 @@ from agentwire.testing.leaks import no_leaks as no_leaks
 from agentwire.testing.network import MemoryListener as MemoryListener
 from agentwire.testing.network import Network as Network
 from agentwire.testing.network import network as network
-from agentwire.testing.observed import observed as observed
-from agentwire.testing.observed import observed_tool as observed_tool
 from agentwire.testing.replies import Flood as Flood
 from agentwire.testing.replies import Pause as Pause
 from agentwire.testing.replies import Reply as Reply
@@ -55,8 +53,6 @@ __all__ = [
     "every_frame",
     "network",
     "no_leaks",
-    "observed",
-    "observed_tool",
     "open_rig",
     "run",
     "scripted_upstream",

@@ -37,7 +37,7 @@ _NOT_STARTED: Final = (
 def history_equivalence(happened: Happened) -> None:
     """The model is shown the same, however a conversation is told: over a WebSocket, over HTTP, or in full each time.
 
-    What it was shown, if `Journal.saw` has noted it (or `agentwire.testing.observed`), is the input and the output of
+    What it was shown, if `Journal.saw` has noted it (as a `Rig` does), is the input and the output of
     every turn of the chain, in order. And wherever the same context was asked for with the same settings, the same
     number of input tokens was counted.
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from agentwire.protocol.items import Item
 from agentwire.testing.entry import Entry, InvariantBroken, Who
 from agentwire.testing.leaks import present
 from agentwire.testing.retelling import CREATE, retell
@@ -63,9 +64,9 @@ class Journal:
         finally:
             self.note("local", {"type": "work.ended", "kind": kind, "name": name, "how": how})
 
-    def saw(self, response_id: str, items: Sequence[Mapping[str, Any]], *, step: int = 0) -> None:
+    def saw(self, response_id: str, items: Sequence[Item | Mapping[str, Any]], *, step: int = 0) -> None:
         """The model was shown these items, the whole context, for this response."""
-        self.note("local", {"type": "model.saw", "response_id": response_id, "step": step, "items": list(items)})
+        self.note("local", {"type": "model.saw", "response_id": response_id, "step": step, "items": tuple(items)})
 
     def drain_started(self, seconds: float | None = None) -> None:
         """The server begins to shut down, and gives running turns so many seconds; None for as long as they take."""

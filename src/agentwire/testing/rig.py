@@ -156,6 +156,7 @@ class Rig:
 
     async def drain(self) -> None:
         """Shut the server down in good order; returns when that is done."""
+        self.journal.drain_started(self.limits.drain)
         await self.server.drain()
         await self._stopped.wait()
 
@@ -187,7 +188,7 @@ class Rig:
             InvariantBroken: another rule does not hold.
         """
         self.watch.check()
-        check_all(self.journal)
+        check_all(self.trace, self.journal)
 
     async def _close(self) -> None:
         for stream in self._streams:

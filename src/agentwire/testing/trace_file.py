@@ -14,8 +14,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Self, TextIO
 
+import attrs
+
 from agentwire._version import __version__
 from agentwire.protocol.errors import AgentwireError
+from agentwire.protocol.writing import to_wire
 from agentwire.testing.faults import SIDES
 from agentwire.testing.http_scan import Body, Head
 from agentwire.testing.redaction import Secrets
@@ -93,13 +96,18 @@ class TraceWriter:
             self._file.close()
 
     def _line(self, value: Mapping[str, Any]) -> bool:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
         size = len(text.encode(errors="replace")) + 1
         if size > self._room:
             return False
         self._room -= size
         self._file.write(text.encode(errors="replace").decode() + "\n")
         return True
+
+
+def _plain(value: Any) -> Any:
+    """Items that a model was shown, and whatever else a note may hold."""
+    return to_wire(value) if attrs.has(type(value)) else str(value)
 
 
 def write_trace(trace: Trace, path: str | PathLike[str], about: Mapping[str, Any]) -> None:

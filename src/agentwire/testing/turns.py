@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from agentwire.protocol import items as protocol
 from agentwire.protocol.codec import decode_item, encode_item
 from agentwire.protocol.errors import AgentwireError
 from agentwire.testing.entry import Entry
@@ -206,12 +207,12 @@ def _items(given: object) -> list[Item] | None:
     return None if any(item.get("type") in unknown for item in given) else [normal(item) for item in given]
 
 
-def normal(item: Item) -> Item:
+def normal(item: Item | protocol.Item) -> Item:
     """An item without what may differ between two tellings of it: ids of items, statuses, short forms."""
     try:
-        shown = encode_item(decode_item(dict(item)))
+        shown = encode_item(decode_item(dict(item)) if isinstance(item, Mapping) else item)
     except AgentwireError:
-        shown = dict(item)
+        shown = dict(item) if isinstance(item, Mapping) else {}
     content = shown.get("content")
     if isinstance(content, str) and shown.get("role"):
         kind = "output_text" if shown["role"] == "assistant" else "input_text"

@@ -69,6 +69,8 @@ async def _call_at_once(self: Running) -> Any:
 class NotedEngine:
     """An engine whose steps are ``engine`` work in a journal, named for their response; all else is the engine's own.
 
+    What it is shown is noted, too (`Journal.saw`).
+
     Args:
         engine: what answers.
         journal: where it is noted.
@@ -80,6 +82,7 @@ class NotedEngine:
 
     async def __call__(self, ask: Ask, out: Out) -> Finish | None:
         """One step."""
+        self._journal.saw(ask.response_id, ask.items, step=ask.step)
         with self._journal.work("engine", f"{ask.response_id} step {ask.step}"):
             return await self._engine(ask, out)
 

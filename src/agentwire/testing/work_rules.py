@@ -48,7 +48,7 @@ def cancelled_within(happened: Happened, seconds: float) -> None:
     """What runs when its connection ends has ended so many seconds later.
 
     Work belongs to the connection on which its name, the id of a response or of a call, was said; work of which nothing
-    was said belongs to every connection.
+    was said belongs to every connection. What follows a blank in a name, such as the number of a step, is left aside.
 
     Source: OpenAI, background mode guide (a dropped connection cancels); field failures 19 and 20.
 
@@ -65,10 +65,14 @@ def cancelled_within(happened: Happened, seconds: float) -> None:
         left = [
             one
             for one in _running([*told[:place], *in_time])
-            if one.time <= entry.time and entry.connection in owners.get(str(one.event["name"]), {entry.connection})
+            if one.time <= entry.time and entry.connection in owners.get(_base(one), {entry.connection})
         ]
         if left:
             raise InvariantBroken("cancelled_within", f"still running {seconds:g} s later", [*left, entry])
+
+
+def _base(work: Entry) -> str:
+    return str(work.event["name"]).partition(" ")[0]
 
 
 def _owners(story: Story) -> dict[str, set[int]]:

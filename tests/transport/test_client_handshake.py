@@ -10,7 +10,7 @@ import trio.testing
 
 from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
-from agentwire.testing import MemoryStream, network, no_leaks
+from agentwire.testing import Fault, MemoryStream, network, no_leaks
 from agentwire.transport.frames import server_frame
 from agentwire.transport.refusal import AnswerReader
 from agentwire.transport.websocket import HandshakeRefused, open_client_wire
@@ -110,6 +110,17 @@ async def test_a_server_that_goes_away_is_noticed_at_once(
     assert isinstance(error, ConnectionEnded)
     assert error.cause == "the peer ended the connection"
     assert trio.current_time() == began
+
+
+async def test_a_connection_that_breaks_before_the_request_is_out_is_noticed_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    client, server = network(faults=[Fault("reset", at_byte=0)]).pair()
+    with pytest.raises(ConnectionEnded, match="reset"):
+        async with open_client_wire(client, host="test", target="/v1/responses", limits=LIMITS):
+            pass
+    assert trio.current_time() == 0
+    await server.aclose()
 
 
 async def test_a_server_that_says_nothing_is_given_up(autojump_clock: trio.testing.MockClock) -> None:

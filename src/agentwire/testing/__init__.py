@@ -26,7 +26,9 @@ from agentwire.testing.replies import Pause as Pause
 from agentwire.testing.replies import Reply as Reply
 from agentwire.testing.rig import Rig as Rig
 from agentwire.testing.rig import open_rig as open_rig
+from agentwire.testing.story import NotSurvived as NotSurvived
 from agentwire.testing.streams import MemoryStream as MemoryStream
+from agentwire.testing.survives import survives as survives
 from agentwire.testing.trace import Record as Record
 from agentwire.testing.trace import Trace as Trace
 from agentwire.testing.upstream import ScriptedUpstream as ScriptedUpstream
@@ -41,6 +43,7 @@ __all__ = [
     "MemoryListener",
     "MemoryStream",
     "Network",
+    "NotSurvived",
     "Pause",
     "Record",
     "Reply",
@@ -57,5 +60,6 @@ __all__ = [
     "run",
     "scripted_upstream",
     "seeded_order",
+    "survives",
     "virtual_clock",
 ]

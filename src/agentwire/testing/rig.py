@@ -1,6 +1,6 @@
 """A whole wire in memory: a server, clients, the network between them, and a record of all that happens on it.
 
-    async with open_rig(scripted(Turn(Call("deploy", {})), Turn(Text("done"))) as rig:
+    async with open_rig(scripted([Turn(Call("deploy", {})), Turn(Text("done"))])) as rig:
         async with rig.connect() as wire, wire.run("go", tools=[deploy]) as run: ...
 
 What is drawn at random comes from one seed, and what takes time takes Trio's, so that on a virtual clock the same rig
@@ -28,12 +28,11 @@ from agentwire.server import Server, serve
 from agentwire.stores import MemoryStore
 from agentwire.testing.faults import Fault, Kind, Side
 from agentwire.testing.invariants import check_all
-from agentwire.testing.journal import Journal
 from agentwire.testing.network import Network, network
 from agentwire.testing.streams import MemoryStream
 from agentwire.testing.trace import Trace
 from agentwire.testing.watch import Watch, watching
-from agentwire.testing.work import NotedEngine, noting_tools
+from agentwire.testing.work import NotedEngine, WorkJournal, noting_tools
 
 __all__ = ["Rig", "open_rig"]
 
@@ -41,7 +40,7 @@ URL: Final = "ws://localhost/v1"
 _LOOK_AGAIN: Final = 0.01
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Rig:
     """A server on a network in memory, and whatever is connected to it; made by `open_rig`, which also closes it.
 
@@ -59,7 +58,7 @@ class Rig:
     engine: Engine
     limits: Limits
     policy: Policy
-    journal: Journal
+    journal: WorkJournal
     watch: Watch
     unreached: Exception | None = attrs.field(default=None, init=False)
     _nursery: trio.Nursery
@@ -70,6 +69,9 @@ class Rig:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _stopped: trio.Event = attrs.field(factory=trio.Event, init=False)
     _streams: list[MemoryStream] = attrs.field(factory=list, init=False)
+
+    def __repr__(self) -> str:
+        return f"<Rig of {len(self.net.links)} connections>"
 
     @property
     def url(self) -> str:
@@ -225,7 +227,7 @@ async def open_rig(
     options = {"store": MemoryStore(limits), "sources": Sources.seeded(seed), **options}
     net = network() if net is None else net
     engine = builtin() if engine is None else engine
-    journal = Journal()
+    journal = WorkJournal(net.trace)
     with watching() as watch, noting_tools(journal):
         async with open_flat_nursery() as nursery:
             rig = Rig(net, engine, limits, policy, journal, watch, nursery, options, seed)

@@ -5,7 +5,7 @@ It looks on from outside, below whoever may run something twice, so that it need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
@@ -16,13 +16,41 @@ import trio.testing
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out
 from agentwire.runtime.tools import Toolbox, ToolResult
 from agentwire.runtime.tools.running import Running
-from agentwire.testing.journal import Journal
+from agentwire.testing.journal import Entry, Journal, Who
+from agentwire.testing.trace import Record, Trace
 
-__all__ = ["NotedEngine", "noting_tools"]
+__all__ = ["NotedEngine", "WorkJournal", "noting_tools"]
 
 _journals: Final[list[Journal]] = []
 _run = Toolbox.run
 _call = Running._call
+
+
+class WorkJournal(Journal):
+    """A journal that knows where in a network's trace each of its entries belongs, as many have the same time.
+
+    Args:
+        trace: of the network.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self._trace = trace
+        self._places: list[int] = []
+
+    def note(self, who: Who, event: Mapping[str, Any]) -> None:
+        """See `Journal.note`."""
+        self._places.append(len(self._trace.records))
+        super().note(who, event)
+
+    def merged(self) -> Iterator[Record | Entry]:
+        """What went by and what was noted, as it happened."""
+        done = 0
+        for place, entry in zip(self._places, self.entries, strict=True):
+            yield from self._trace.records[done:place]
+            yield entry
+            done = place
+        yield from self._trace.records[done:]
 
 
 @contextmanager

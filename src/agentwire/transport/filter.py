@@ -111,7 +111,11 @@ class FilterStream(Outgoing, trio.abc.Stream):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Queue control frames; write a handshake at once."""
         if not self._queueing:
-            await self._stream.send_all(bytes(data))
+            try:
+                await self._stream.send_all(bytes(data))
+            except trio.BrokenResourceError:
+                self.fail("connection reset by the peer")  # the library reads no more then, so that nobody else sees it
+                raise
             return
         await trio.lowlevel.checkpoint()
         if self.ended is not None:

@@ -1,0 +1,200 @@
+"""What a test asks for by the names of its arguments, and one run of it on that, in virtual time.
+
+``rig``, ``server``, ``wire`` and ``network`` are made anew for each run; all other arguments are the caller's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from agentwire.client import PATIENT
+from agentwire.engines.scripted import ScriptedEngine
+from agentwire.runtime.contracts import Engine
+from agentwire.runtime.groups import open_flat_nursery, single
+from agentwire.runtime.policies import Policy
+from agentwire.testing.clock import run
+from agentwire.testing.faults import Fault
+from agentwire.testing.leaks import no_leaks
+from agentwire.testing.network import Network, network
+from agentwire.testing.rig import Rig, open_rig
+from agentwire.testing.tasks import describe_tasks
+
+__all__ = ["SUPPLIED", "Around", "Hung", "Played", "Scene", "Stage", "Test", "play", "supplied"]
+
+Test = Callable[..., Awaitable[object]]
+Around = Callable[["Stage", Callable[[], Awaitable[object]]], Awaitable[object]]
+"""Runs a test, given its stage and the test."""
+
+SUPPLIED: Final = ("rig", "server", "wire", "network")
+"""The arguments that are given to a test."""
+
+
+class Hung(AssertionError):
+    """It was not over in time; the message says which tasks there were, and where they waited."""
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """What each run of a test begins with.
+
+    Attributes:
+        engine: what the server asks; one of a script begins it anew in each run.
+        policy: what a lost connection means to the clients.
+        seed: decides ids, the order of tasks, and what `random` gives.
+        latency: seconds that a byte takes.
+        within: virtual seconds after which a run that is not over hangs.
+        options: for `open_rig`.
+    """
+
+    engine: Engine | None = None
+    policy: Policy = PATIENT
+    seed: int = 0
+    latency: float = 0.0
+    within: float = 3600.0
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def make_engine(self) -> Engine | None:
+        """The engine of one run."""
+        return attrs.evolve(self.engine) if isinstance(self.engine, ScriptedEngine) else self.engine
+
+
+@attrs.define(eq=False)
+class Stage:
+    """What there is in one run.
+
+    Attributes:
+        net: the network.
+        rig: the server and its clients, if the test asked for one of them.
+    """
+
+    net: Network
+    rig: Rig | None = None
+
+
+@attrs.frozen(eq=False)
+class Played:
+    """One run of a test.
+
+    Attributes:
+        plan: the faults of its network.
+        stage: what there was.
+        error: what it raised; None if it ended well.
+    """
+
+    plan: tuple[Fault, ...]
+    stage: Stage
+    error: BaseException | None = None
+
+    @property
+    def unreached(self) -> bool:
+        """Whether it ended as it did because its client never had a connection."""
+        rig = self.stage.rig
+        return rig is not None and rig.unreached is not None and rig.unreached is self.error
+
+
+def supplied(function: Test) -> tuple[str, ...]:
+    """The arguments of a test that are given to it."""
+    return tuple(name for name in inspect.signature(function).parameters if name in SUPPLIED)
+
+
+def play(
+    function: Test,
+    scene: Scene,
+    plan: Sequence[Fault] = (),
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    around: Around | None = None,
+) -> Played:
+    """Run a test once.
+
+    Args:
+        function: the test.
+        scene: what it begins with.
+        plan: what goes wrong.
+        arguments: those that are not given to it by us.
+        around: runs it, in place of just that.
+
+    Returns:
+        How it was; `Exception` and the like are in it, an interrupt is raised.
+    """
+    stage = Stage(network(latency=scene.latency, faults=plan))
+    state = random.getstate()
+    random.seed(scene.seed)
+    error: BaseException | None = None
+    try:
+        run(partial(_perform, function, scene, arguments or {}, stage, around), seed=scene.seed)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseExceptionGroup as group:
+        error = single(group)
+    except BaseException as raised:  # noqa: ASYNC103 - Trio is over by then, and a test may raise anything
+        if _is_skipped(raised):
+            raise
+        error = raised
+    finally:
+        random.setstate(state)
+    return Played(tuple(plan), stage, error)
+
+
+def _is_skipped(error: BaseException) -> bool:
+    """Whether pytest was told to leave the test out; its exceptions are none of the usual kind."""
+    return type(error).__name__ in ("Skipped", "Exit")
+
+
+async def _perform(
+    function: Test,
+    scene: Scene,
+    arguments: Mapping[str, Any],
+    stage: Stage,
+    around: Around | None,
+) -> None:
+    names = supplied(function)
+    async with no_leaks(), _in_time(scene.within), _open(stage, scene, names) as there:
+        given = {name: there[name] for name in names}
+        test = partial(function, **given, **arguments)
+        await (test() if around is None else around(stage, test))
+
+
+@asynccontextmanager
+async def _open(stage: Stage, scene: Scene, names: Sequence[str]) -> AsyncGenerator[dict[str, Any]]:
+    given: dict[str, Any] = {"network": stage.net}
+    if not {"rig", "server", "wire"}.intersection(names):
+        yield given
+        return
+    rig_of = partial(open_rig, scene.make_engine(), net=stage.net, policy=scene.policy, seed=scene.seed)
+    async with rig_of(**scene.options) as stage.rig:
+        given |= {"rig": stage.rig, "server": stage.rig.server}
+        if "wire" not in names:
+            yield given
+            return
+        async with stage.rig.connect() as wire:
+            yield given | {"wire": wire}
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncGenerator[None]:
+    """Cancel the block after so long, and tell what it waited for."""
+    waiting = ""
+    async with open_flat_nursery() as nursery:
+
+        async def watch() -> None:
+            nonlocal waiting
+            await trio.sleep(seconds)
+            waiting = describe_tasks()
+            nursery.cancel_scope.cancel(reason="it takes too long")
+
+        if not math.isinf(seconds):
+            nursery.start_soon(watch, name="watch of the time")
+        yield
+        nursery.cancel_scope.cancel(reason="it is over")
+    if waiting:
+        raise Hung(f"not over after {seconds:g} s; the tasks were:\n{waiting}")

@@ -1,0 +1,162 @@
+"""How a test that did not survive is told: the fault, the error, what went by round it, and the line that repeats it.
+
+It is read in a terminal, by somebody who wants to know what to do next, so that it is short.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any, Final
+
+from agentwire.testing.faults import Fault
+from agentwire.testing.journal import Entry
+from agentwire.testing.stage import Played, Test
+from agentwire.testing.trace import Record
+
+__all__ = ["NotSurvived", "named", "own_steps", "story", "told"]
+
+_BEFORE: Final = 14
+_AFTER: Final = 22
+_OTHERS: Final = 5
+_ERROR_LINES: Final = 12
+_WIDTH: Final = 130
+
+
+class NotSurvived(AssertionError):
+    """A test does not survive a fault; its text tells the story.
+
+    Args:
+        test: the test.
+        shortest: the run that is told.
+        lost: all runs that did not end well.
+        tried: how many faults there were.
+        environment: the variable that names the one fault to run.
+
+    Attributes:
+        plan: the fault, or the faults, that are told.
+        error: what the test raised then.
+        plans: those of all runs that did not end well.
+    """
+
+    def __init__(self, test: Test, shortest: Played, lost: Sequence[Played], *, tried: int, environment: str) -> None:
+        self.plan = shortest.plan
+        self.error = shortest.error
+        self.plans = tuple(played.plan for played in lost)
+        super().__init__(_report(test, shortest, lost, tried, environment))
+
+
+def named(test: Test) -> str:
+    """A test's name."""
+    return getattr(test, "__qualname__", repr(test)).rpartition("<locals>.")[2]
+
+
+def told(plan: Sequence[Fault]) -> str:
+    """The faults of one run."""
+    return " and ".join(map(str, plan)) or "no fault"
+
+
+def _report(test: Test, shortest: Played, lost: Sequence[Played], tried: int, environment: str) -> str:
+    many = f"{len(lost)} of {tried} faults are not survived; the one with the shortest story:" if tried > 1 else ""
+    others = [played for played in lost if played.plan != shortest.plan]
+    lines = [
+        f"{named(test)} does not survive {told(shortest.plan)}.",
+        *([many] if many else []),
+        "",
+        *(f"    {line}" for line in _error(shortest.error)),
+        *(f"    at {place}" for place in _place(shortest.error, test)),
+        "",
+        *story(shortest),
+        "",
+        *_others(others),
+        f"This one alone: {environment}='{told(shortest.plan)}' {_command(test)}",
+    ]
+    return "\n".join(lines)
+
+
+def _error(error: BaseException | None) -> list[str]:
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    return (
+        lines if len(lines) <= _ERROR_LINES else [*lines[:_ERROR_LINES], f"... {len(lines) - _ERROR_LINES} more lines"]
+    )
+
+
+def _place(error: BaseException | None, test: Test) -> list[str]:
+    """Where in the test's own function it was."""
+    code = getattr(test, "__code__", None)
+    places = [step.tb_lineno for step in _steps(error) if step.tb_frame.f_code is code]
+    return [f"{Path(code.co_filename).name}:{places[-1]} in {named(test)}"] if code is not None and places else []
+
+
+def _others(others: Sequence[Played]) -> list[str]:
+    if not others:
+        return []
+    shown = [f"    {told(played.plan)}: {_error(played.error)[0]}"[:_WIDTH] for played in others[:_OTHERS]]
+    more = [f"    and {len(others) - _OTHERS} more"] if len(others) > _OTHERS else []
+    return ["Nor these:", *shown, *more, ""]
+
+
+def _command(test: Test) -> str:
+    """What runs this test in a shell."""
+    node, _, _ = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")
+    if node:
+        return f"pytest '{node}'"
+    code = getattr(test, "__code__", None)
+    file = Path(code.co_filename).name if isinstance(code, CodeType) else "FILE"
+    return f"pytest '{file}::{named(test)}'"
+
+
+# What went by
+
+
+def story(played: Played) -> list[str]:
+    """What went by in a run, and the work that was done meanwhile, round its faults; the rest is left out."""
+    faults = {str(fault) for fault in played.plan}
+    lines = list(_lines(played))
+    places = [number for number, line in enumerate(lines) if any(fault in line for fault in faults)]
+    first, last = (places[0], places[-1]) if places else (0, 0)
+    start, end = max(0, first - _BEFORE), last + _AFTER
+    before = [f"    ... {start} lines before that"] if start else []
+    after = [f"    ... {len(lines) - end} lines after that"] if len(lines) > end else []
+    return ["What went by:", *before, *(f"    {line}" for line in lines[start:end]), *after]
+
+
+def _lines(played: Played) -> Iterator[str]:
+    rig = played.stage.rig
+    happened = rig.journal.merged() if rig is not None else iter(played.stage.net.trace.records)
+    for _, alike in groupby(happened, key=_kind):
+        group = list(alike)
+        line = _line(group[0])
+        yield (line if len(group) == 1 else f"{line}  (and {len(group) - 1} more like it)")[:_WIDTH]
+
+
+def _kind(one: Record | Entry) -> Any:
+    """What may be told as one: pieces of a text, one after the other."""
+    line = _line(one)
+    return (line[12:30], "delta") if "_text.delta" in line or "arguments.delta" in line else id(one)
+
+
+def _line(one: Record | Entry) -> str:
+    if isinstance(one, Record):
+        return str(one)
+    kind, name, how = (one.event.get(part, "") for part in ("kind", "name", "how"))
+    return f"{one.time:10.3f}     work        {kind} {name} {how or 'started'}".rstrip()
+
+
+# Where it was raised
+
+
+def _steps(error: BaseException | None) -> Iterator[TracebackType]:
+    step = error.__traceback__ if error is not None else None
+    while step is not None:
+        yield step
+        step = step.tb_next
+
+
+def own_steps(error: BaseException | None, test: Test) -> TracebackType | None:
+    """The error's traceback from the test on; None if it was raised elsewhere."""
+    code = getattr(test, "__code__", None)
+    return next((step for step in _steps(error) if step.tb_frame.f_code is code), None)

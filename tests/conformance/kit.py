@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 
 from agentwire.engines import builtin
+from agentwire.engines.chat import open_chat_engine
+from agentwire.engines.responses import open_responses_engine
 from agentwire.protocol.errors import EngineError
+from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Store
 from agentwire.server import Server, serve
-from agentwire.stores import open_sqlite_store
-from agentwire.testing import network, no_leaks
+from agentwire.stores import MemoryStore, open_sqlite_store
+from agentwire.testing import Fault, network, no_leaks
 from agentwire.testing.conformance import Peer
+from agentwire.testing.conformance.companion import open_companion
 from agentwire.testing.conformance.rules import Profile
 from tests.server.kit import serving
 
@@ -85,6 +90,98 @@ async def in_memory(
     options: dict[str, Any] = {"keys": KEYS, "limits": limits, "store": store, "generous": generous}
     async with serving(engine or models(0.5), net=network(keep=False), **options) as rig:
         yield peer_at("http://localhost/v1", profile, able=ABLE | {"patience"}, dial=rig.dial)
+
+
+OPENERS = {"chat": open_chat_engine, "responses": open_responses_engine}
+
+
+@asynccontextmanager
+async def before_companion(
+    profile: Profile, kind: str = "chat", *, wrap: Callable[[Engine], Engine] = lambda engine: engine, **options: Any
+) -> AsyncGenerator[Peer]:
+    """A server in memory in front of the companion, which is in memory as well."""
+    opener: Any = OPENERS[kind]
+    usual: dict[str, Any] = {"keys": KEYS, "limits": LIMITS, "sources": Sources.seeded(1), **options}
+    async with (
+        no_leaks(rounds=50),
+        open_companion(net=network(keep=False)) as companion,
+        opener(companion.url, connector=companion.connect, limits=usual["limits"]) as engine,
+        trio.open_nursery() as nursery,
+    ):
+        net = network(keep=False)
+        await nursery.start(partial(serve, wrap(engine), host=None, listeners=[net.listener()], **usual))
+        peer = peer_at("http://localhost/v1", profile, able=["tools", "steering", "patience"], dial=net.connect)
+        models: dict[str, Any] = {"model": "companion", "slow_model": "companion-slow", "failing_model": "companion-fails"}
+        yield attrs.evolve(peer, companion=companion, **models)
+        nursery.cancel_scope.cancel(reason="the test is over")
+
+
+class MemoryProcess:
+    """A server in memory that can be ended as a process is, and started again with the store of before.
+
+    Args:
+        nursery: where it runs.
+        run: `serve` with everything but its listener; it is told the status of its task.
+    """
+
+    def __init__(self, nursery: trio.Nursery, run: Callable[..., Awaitable[None]]) -> None:
+        self.running = self._leaving = False
+        self.code = 0
+        self._nursery, self._run = nursery, run
+        self._net = network(keep=False)
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self._server: Server | None = None
+
+    async def dial(self) -> trio.abc.Stream:
+        """A connection to whatever runs."""
+        return await self._net.connect()
+
+    async def start(self) -> None:
+        if self._leaving:
+            await self.kill()
+        if not self.running:
+            self.running, self.code = True, 0
+            self._leaving = False
+            self._net, self._scope, self._ended = network(keep=False), trio.CancelScope(), trio.Event()
+            self._server = await self._nursery.start(self._live)
+
+    async def _live(self, *, task_status: trio.TaskStatus[Server]) -> None:
+        with self._scope:
+            await self._run(listeners=[self._net.listener()], task_status=task_status)
+        self.running = False
+        self._ended.set()
+
+    async def terminate(self) -> None:
+        assert self._server is not None
+        self._leaving = True
+        self._nursery.start_soon(self._server.drain)
+        await trio.lowlevel.checkpoint()
+
+    async def kill(self) -> None:
+        for number in range(len(self._net.links)):
+            self._net.arm(Fault("cut", "server", connection=number))
+        self.code = -9
+        self._scope.cancel(reason="killed")
+        await self._ended.wait()
+
+    async def wait(self) -> int:
+        await self._ended.wait()
+        return self.code
+
+
+@asynccontextmanager
+async def as_process(
+    profile: Profile, *, engine: Engine | None = None, store: Store | None = None, **options: Any
+) -> AsyncGenerator[Peer]:
+    """A server in memory that a case may end and start again."""
+    store = store or MemoryStore()
+    usual: dict[str, Any] = {"keys": KEYS, "limits": LIMITS, "store": store, "sources": Sources.seeded(1)}
+    async with no_leaks(rounds=50), trio.open_nursery() as nursery:
+        process = MemoryProcess(nursery, partial(serve, engine or models(0.5), host=None, **(usual | options)))
+        await process.start()
+        yield peer_at("http://localhost/v1", profile, able=ABLE | {"patience"}, dial=process.dial, process=process)
+        nursery.cancel_scope.cancel(reason="the test is over")
 
 
 @asynccontextmanager

@@ -39,6 +39,7 @@ class Lie:
         limits: other bounds of the server.
         store: makes another one than usual.
         generous: keep more than the hosted service does.
+        wrap: puts something around the engine in front of the companion.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Lie:
     limits: Mapping[str, Any] = attrs.field(factory=dict)
     store: Callable[[], Store] | None = None
     generous: bool = False
+    wrap: Callable[[Engine], Engine] | None = None
 
     @property
     def cases(self) -> list[str]:

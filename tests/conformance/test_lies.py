@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import attrs
 import pytest
 from trio.testing import MockClock
 
-from agentwire.testing.conformance import CASES, run_case
+from agentwire.testing.conformance import CASES, Case, Peer, run_case
 from tests.conformance.deeds import DEEDS
-from tests.conformance.kit import LIMITS, in_memory
+from tests.conformance.kit import LIMITS, as_process, before_companion, in_memory
+from tests.conformance.live import LIVE
 from tests.conformance.lying import Lie
 from tests.conformance.test_conformance import LONG
 from tests.conformance.words import WORDS
 
-LIES = (*WORDS, *DEEDS)
+LIES = (*WORDS, *DEEDS, *LIVE)
 
 PAIRS = [pytest.param(lie, name, id=f"{lie.name}-{name}") for lie in LIES for name in lie.cases]
+
+
+def a_server(lie: Lie, case: Case) -> AbstractAsyncContextManager[Peer]:
+    """One that lies as far as its parts do, with what the case needs."""
+    options: dict[str, Any] = {"limits": attrs.evolve(LIMITS, **lie.limits), "generous": lie.generous}
+    options["store"] = lie.store() if lie.store is not None else None
+    if "companion" in case.needs:
+        return before_companion("openai", wrap=lie.wrap or (lambda engine: engine), **options)
+    return (as_process if "process" in case.needs else in_memory)("openai", engine=lie.engine, **options)
 
 
 @pytest.mark.parametrize(("lie", "name"), PAIRS)
@@ -25,9 +37,7 @@ async def test_a_lie_is_seen_through(
     lie: Lie, name: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    limits = attrs.evolve(LIMITS, **lie.limits)
-    store = lie.store() if lie.store is not None else None
-    async with in_memory("openai", engine=lie.engine, limits=limits, store=store, generous=lie.generous) as peer:
+    async with a_server(lie, CASES[name]) as peer:
         with monkeypatch.context() as patch:
             if lie.tell is not None:
                 lie.tell(patch)

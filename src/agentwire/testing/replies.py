@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -44,11 +44,13 @@ class Reply:
         steps: raw bytes of the connection, and what happens between them.
         end: how it stops.
         refused: nobody is there: no connection is made, and one that is kept ends without a byte.
+        later: steps after these, which are made while they are said; they serve for one request.
     """
 
     steps: tuple[bytes | Pause | Flood, ...] = ()
     end: End = "end"
     refused: bool = False
+    later: Iterable[bytes | Pause | Flood] = ()
 
     @classmethod
     def stream(
@@ -74,6 +76,18 @@ class Reply:
         if end == "end":
             steps += [_chunk(b"data: [DONE]\n\n")] * done + [_LAST_CHUNK]
         return cls(tuple(steps), end)
+
+    @classmethod
+    def lazily(cls, payloads: Iterable[Any], *, before: float = 0.0, done: bool = True, end: End = "end") -> Reply:
+        """An event stream, as `stream` makes it, whose parts are made while they are said, so that it may be long.
+
+        Args:
+            payloads: as for `stream`; what they raise ends the server.
+            before: seconds of silence before the head of the response.
+            done: whether ``[DONE]`` follows.
+            end: how it stops.
+        """
+        return cls((), end, later=_lazy_steps(payloads, before, done, end))
 
     @classmethod
     def answer(cls, status: int = 200, body: Any = "", headers: Mapping[str, str] | None = None) -> Reply:
@@ -102,6 +116,16 @@ class Reply:
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
     lines = [f"HTTP/1.1 {status} Scripted", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
     return "\r\n".join(lines).encode("latin-1")
+
+
+def _lazy_steps(payloads: Iterable[Any], before: float, done: bool, end: End) -> Iterator[bytes | Pause | Flood]:
+    if before:
+        yield Pause(before)
+    yield _head(200, {"content-type": _EVENTS, "transfer-encoding": "chunked"})
+    yield from (_step(payload) for payload in payloads)
+    if end == "end":
+        yield from [_chunk(b"data: [DONE]\n\n")] * done
+        yield _LAST_CHUNK
 
 
 def _chunk(data: bytes) -> bytes:

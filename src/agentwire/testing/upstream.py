@@ -7,10 +7,11 @@ responses.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -27,10 +28,33 @@ from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.listen import accept_loop, open_listeners
 from agentwire.transport.streams import NetworkStream, SocketByteStream, close_now
 
-__all__ = ["ScriptedUpstream", "SeenConnection", "SeenRequest", "scripted_upstream"]
+__all__ = ["ScriptedUpstream", "SeenAnswer", "SeenConnection", "SeenRequest", "scripted_upstream"]
 
 _PATIENCE: Final = Limits(handshake=math.inf, idle=math.inf, body=math.inf)
 _PIECE: Final = 16384
+
+
+@attrs.define(eq=False)
+class SeenAnswer:
+    """What became of the answer to a request.
+
+    Attributes:
+        sent: bytes of it that the connection has taken; what the client has not read is among them.
+        ended_at: Trio's time at which it ended; None while it goes on.
+        how: it ended: ``said`` to its end, ``script`` cut off by the script, ``eof`` and ``reset`` left by the client.
+        ended: set then.
+    """
+
+    sent: int = 0
+    ended_at: float | None = None
+    how: str = ""
+    ended: trio.Event = attrs.Factory(trio.Event)
+
+    def end(self, how: str) -> None:
+        """Note its end, the first time."""
+        if self.ended_at is None:
+            self.ended_at, self.how = trio.current_time(), how
+            self.ended.set()
 
 
 @attrs.frozen
@@ -44,6 +68,7 @@ class SeenRequest:
         body: as it is.
         connection: which of the connections it came on.
         at: Trio's time.
+        answer: what became of the answer.
     """
 
     method: str
@@ -52,6 +77,7 @@ class SeenRequest:
     body: bytes = attrs.field(repr=False)
     connection: int
     at: float
+    answer: SeenAnswer = attrs.field(factory=SeenAnswer, repr=False, eq=False)
 
     @property
     def json(self) -> Any:
@@ -84,6 +110,10 @@ class SeenConnection:
             self.closed.set()
 
 
+Choice = Callable[[SeenRequest], Reply]
+_Counts = tuple[SeenConnection, SeenAnswer]
+
+
 class ScriptedUpstream:
     """The server; made by `scripted_upstream`.
 
@@ -94,8 +124,9 @@ class ScriptedUpstream:
         replies: those to come; the last one is for all further requests. May be changed at any time.
     """
 
-    def __init__(self, url: str, net: Network | None, replies: Iterable[Reply]) -> None:
+    def __init__(self, url: str, net: Network | None, replies: Iterable[Reply], choose: Choice | None = None) -> None:
         self.url = url
+        self._choose = choose
         self.requests: list[SeenRequest] = []
         self.connections: list[SeenConnection] = []
         self.replies = deque(replies)
@@ -127,6 +158,9 @@ class ScriptedUpstream:
     def _next(self) -> Reply:
         return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
 
+    def _reply_to(self, request: SeenRequest) -> Reply:
+        return self._next() if self._choose is None else self._choose(request)
+
     async def serve(self, network_stream: NetworkStream) -> None:
         """Serve one connection until it ends."""
         stream, seen = _Unread(network_stream), SeenConnection()
@@ -155,19 +189,22 @@ class ScriptedUpstream:
         number = self.connections.index(seen)
         told = SeenRequest(request.method, request.target, request.headers, body, number, trio.current_time())
         self.requests.append(told)
-        if self.replies[0].refused:
+        if self._choose is None and self.replies[0].refused:
             return False
         connection.take_over()
-        return await self._reply(self._next(), stream, seen)
+        return await self._reply(self._reply_to(told), stream, seen, told.answer)
 
-    async def _reply(self, reply: Reply, stream: _Unread, seen: SeenConnection) -> bool:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, stream, seen, nursery)
-            for step in reply.steps:
-                await _play(step, stream, seen)
-            if reply.end == "stall":
-                await trio.sleep_forever()
-            nursery.cancel_scope.cancel(reason="all is said")
+    async def _reply(self, reply: Reply, stream: _Unread, seen: SeenConnection, answer: SeenAnswer) -> bool:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_watch, stream, seen, nursery)
+                for step in itertools.chain(reply.steps, reply.later):
+                    await _play(step, stream, (seen, answer))
+                if reply.end == "stall":
+                    await trio.sleep_forever()
+                nursery.cancel_scope.cancel(reason="all is said")
+        finally:
+            answer.end(seen.how or ("said" if reply.end == "end" else "script"))
         if reply.end == "reset" and seen.closed_at is None:
             seen.end("script")
             await stream.reset()
@@ -214,7 +251,7 @@ async def _watch(stream: _Unread, seen: SeenConnection, nursery: trio.Nursery) -
     nursery.cancel_scope.cancel(reason="the client is gone")
 
 
-async def _play(step: bytes | Pause | Flood, stream: _Unread, seen: SeenConnection) -> None:
+async def _play(step: bytes | Pause | Flood, stream: _Unread, seen: _Counts) -> None:
     if isinstance(step, Pause):
         await trio.sleep(step.seconds)
         return
@@ -225,40 +262,49 @@ async def _play(step: bytes | Pause | Flood, stream: _Unread, seen: SeenConnecti
         left -= len(flood.data)
 
 
-async def _send(data: bytes, stream: _Unread, seen: SeenConnection) -> None:
+async def _send(data: bytes, stream: _Unread, seen: _Counts) -> None:
     rest = memoryview(data)
     while rest:
         try:
             sent = await stream.wait_send(rest[:_PIECE])
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.sleep_forever()  # the watcher will say how
-        seen.sent += sent
+        for count in seen:
+            count.sent += sent
         rest = rest[sent:]
 
 
 @asynccontextmanager
 async def scripted_upstream(
-    *replies: Reply, net: Network | None = None, sockets: bool = False
+    *replies: Reply,
+    choose: Choice | None = None,
+    net: Network | None = None,
+    sockets: bool = False,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncGenerator[ScriptedUpstream]:
     """Run such a server as long as the block lasts.
 
     Args:
         replies: one for each request, in the order of their coming, whatever the connection; the last one for ever.
+        choose: what is said to a request, instead of `replies`; it must not raise.
         net: the network in memory that it is on, for a delay, a bandwidth, a capacity or faults; a plain one if left
             out. A client of it connects with `ScriptedUpstream.connect`.
-        sockets: listen on 127.0.0.1 instead. There a refusal is a connection that ends without a byte.
+        sockets: listen on `host` and `port` instead. There a refusal is a connection that ends without a byte.
+        host: where to listen.
+        port: likewise; 0 takes any free one.
     """
     async with open_flat_nursery() as nursery:
         if sockets:
-            listening = await open_listeners("127.0.0.1")
-            upstream = ScriptedUpstream(f"{listening.url('http')}/v1", None, replies)
+            listening = await open_listeners(host, port)
+            upstream = ScriptedUpstream(f"{listening.url('http')}/v1", None, replies, choose)
             nursery.start_soon(lambda: accept_loop(listening, upstream.serve, nursery=nursery, limits=_PATIENCE))
             async with listening:
                 yield upstream
                 nursery.cancel_scope.cancel(reason="the server is not needed any more")
             return
         net = net or network()
-        upstream = ScriptedUpstream("http://upstream.test/v1", net, replies)
+        upstream = ScriptedUpstream("http://upstream.test/v1", net, replies, choose)
         await nursery.start(net.serve, upstream.serve)
         yield upstream
         nursery.cancel_scope.cancel(reason="the server is not needed any more")

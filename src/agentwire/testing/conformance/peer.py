@@ -17,8 +17,10 @@ import trio
 
 from agentwire.link.address import Address
 from agentwire.protocol.limits import Limits
+from agentwire.testing.conformance.companion import Companion
 from agentwire.testing.conformance.exchange import Reply, exchange, open_stream_reply
 from agentwire.testing.conformance.metered import MeteredStream
+from agentwire.testing.conformance.process import UnderTest
 from agentwire.testing.conformance.rules.model import Profile
 from agentwire.testing.conformance.turns import Events, Socket
 from agentwire.testing.conformance.wire import Log, WebSocket
@@ -40,6 +42,8 @@ NEEDS: Final[Mapping[str, str]] = {
     "patience": "more time than a run usually has",
     "search": "a model for which the server searches the web",
     "reasoning": "a model that shows a summary of its reasoning when it is asked to",
+    "companion": "the companion as the model server behind it, so that the run sees what it does there",
+    "process": "a server that the run itself has started, so that it can be drained, killed and started again",
 }
 """What a case may need, and what is said when it is not there."""
 
@@ -64,6 +68,8 @@ class Peer:
         limits: bounds that are smaller than the protocol's: ``message_bytes``, ``queued``, ``steers``,
             ``connection_age``, ``context_tokens``.
         profile: the dialect that is looked at.
+        companion: the model server behind it, if that is the run's own.
+        process: the server as a process, if the run has started it.
         dial: how to connect; over TCP or TLS by the URL if left out.
         log: the evidence.
     """
@@ -78,6 +84,8 @@ class Peer:
     unable: frozenset[str] = attrs.field(default=frozenset(), kw_only=True, converter=_names)
     limits: Mapping[str, int] = attrs.field(factory=dict, kw_only=True)
     profile: Profile = attrs.field(default="openai", kw_only=True)
+    companion: Companion | None = attrs.field(default=None, kw_only=True)
+    process: UnderTest | None = attrs.field(default=None, kw_only=True)
     dial: Dial | None = attrs.field(default=None, kw_only=True)
     log: Log = attrs.field(factory=Log, kw_only=True)
 
@@ -89,6 +97,8 @@ class Peer:
             "second key": self.second_key,
             "slow": self.slow_model,
             "failing": self.failing_model,
+            "companion": self.companion,
+            "process": self.process,
             **self.limits,
         }
         return (self.able | {name for name, value in told.items() if value}) - self.unable

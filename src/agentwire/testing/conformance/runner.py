@@ -13,6 +13,7 @@ from agentwire.testing.conformance.peer import NEEDS, Peer
 from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, TOPICS
 from agentwire.testing.conformance.rules.model import Profile
+from agentwire.testing.conformance.turns import CaseFailed
 from agentwire.testing.conformance.wire import Log
 from agentwire.transport.dial import ConnectFailed
 
@@ -71,7 +72,11 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
     failed = partial(Result, case, "failed")
     try:
         with trio.fail_after(timeout):
+            if peer.process is not None:
+                await peer.process.start()  # the case before may have ended it
             await case.body(peer)
+        if peer.process is not None and "process" not in case.needs and not peer.process.running:
+            raise CaseFailed("the process of the server ended")
     except trio.TooSlowError:
         found = failed(f"no end within {timeout:g} s", late=True)
     except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything

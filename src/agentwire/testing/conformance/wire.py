@@ -216,19 +216,30 @@ class WebSocket:
             Closed: there is none.
         """
         while True:
-            found = await self._next()
-            if found.opcode in (TEXT, BINARY):
-                self.binary += found.opcode == BINARY
-                self._log.note(self._name, "<", found.payload)
-                return found.payload
-            if found.opcode == PONG:
-                self.pongs.append(found.payload)
-            elif found.opcode == PING:
-                self.pings += 1
-                if self.answers:
-                    await self._write(frame(PONG, found.payload))
-            elif found.opcode == CLOSE:
-                await self._answer_close(found.payload)
+            found = await self.step()
+            if found is not None:
+                return found
+
+    async def step(self) -> bytes | None:
+        """The next message, or None for a control frame that came instead and was answered.
+
+        Raises:
+            Closed: there is none.
+        """
+        found = await self._next()
+        if found.opcode in (TEXT, BINARY):
+            self.binary += found.opcode == BINARY
+            self._log.note(self._name, "<", found.payload)
+            return found.payload
+        if found.opcode == PONG:
+            self.pongs.append(found.payload)
+        elif found.opcode == PING:
+            self.pings += 1
+            if self.answers:
+                await self._write(frame(PONG, found.payload))
+        elif found.opcode == CLOSE:
+            await self._answer_close(found.payload)
+        return None
 
     async def _next(self) -> Frame:
         """The next control frame, or whole message."""

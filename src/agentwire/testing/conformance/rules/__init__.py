@@ -6,6 +6,7 @@ from typing import Final
 
 from agentwire.testing.conformance.rules.asking import EVENTS, LANES
 from agentwire.testing.conformance.rules.errors import ERRORS
+from agentwire.testing.conformance.rules.live import SHUTDOWN, UPSTREAM
 from agentwire.testing.conformance.rules.model import BOTH as BOTH
 from agentwire.testing.conformance.rules.model import LEVELS as LEVELS
 from agentwire.testing.conformance.rules.model import OPEN_RESPONSES as OPEN_RESPONSES
@@ -54,6 +55,8 @@ TOPICS: Final[tuple[Topic, ...]] = (
     EVENT_STREAMS,
     BACKGROUND,
     CLOSES,
+    UPSTREAM,
+    SHUTDOWN,
 )
 """All rules, in the order of the page."""
 

@@ -19,7 +19,7 @@ from agentwire.testing.invariants import (
     requests_answered,
 )
 from agentwire.testing.journal import Journal
-from tests.testing.stories import Tale, create, told
+from tests.testing.stories import Tale, create, error, told
 
 RULES = (honest_close, no_turn_lost_in_drain, nothing_leaked, requests_answered)
 
@@ -134,3 +134,13 @@ async def test_a_process_says_what_it_has() -> None:
         nursery.cancel_scope.cancel()
     journal.resources()
     nothing_leaked(journal)
+
+
+def test_messages_that_are_no_requests_may_be_answered_with_errors() -> None:
+    refusal = error("agentwire:response_not_running", 400)
+    asked = {"type": "agentwire:response.cancel", "response_id": "resp_1"}
+    check_all(Tale().turn("resp_1").say("client", asked).say("server", refusal).told, without=["legal_order"])
+    with pytest.raises(InvariantBroken, match="more answers than requests"):
+        check_all(Tale().turn("resp_1").say("server", refusal).told, without=["legal_order"])
+    aged = error("websocket_connection_limit_reached", 400)
+    check_all(Tale().turn("resp_1").say("server", aged).told, without=["legal_order"])

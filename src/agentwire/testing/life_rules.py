@@ -107,7 +107,9 @@ def _nothing_cut(wire: Wire, begin: Entry | None) -> None:
     limit = begin.time + (seconds if isinstance(seconds, int | float) else math.inf)
     lost = [entry for entry in _open(wire) if entry.type != CREATE or entry.time < begin.time]
     if lost and end.time < limit:
-        raise InvariantBroken("no_turn_lost_in_drain", "these were running or waiting", [*lost, begin, end])
+        within = "" if seconds is not None else " (how long they are given is not in the record)"
+        evidence = [*lost, begin, end] if begin is not end else [*lost, end]
+        raise InvariantBroken("no_turn_lost_in_drain", f"these were running or waiting{within}", evidence)
 
 
 def _nothing_failed(wire: Wire, begin: Entry) -> None:

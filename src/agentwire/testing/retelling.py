@@ -25,6 +25,7 @@ HTTP_REQUEST: Final = "http.request"
 HTTP_RESPONSE: Final = "http.response"
 STREAM_ENDED: Final = "http.stream_ended"
 CLOSING: Final = "closing"
+UNREADABLE: Final = "(no JSON object)"
 CREATE: Final = "response.create"
 
 _CREATES: Final = re.compile(r"/responses/?")
@@ -76,6 +77,8 @@ class _Connection:
                 self.parts[record.side] = whole
             elif (message := decode(whole)) is not None:
                 yield self._entry(record, message)
+            elif len(frame.payload) == frame.length:  # and not a part that was kept of something larger
+                yield self._entry(record, {"type": UNREADABLE, "begins": whole[:60].decode(errors="replace")})
         elif frame.opcode == 8:
             code = int.from_bytes(frame.payload[:2], "big") if len(frame.payload) >= 2 else None
             reason = frame.payload[2:].decode(errors="replace")

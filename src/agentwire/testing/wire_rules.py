@@ -14,6 +14,7 @@ from agentwire.protocol.order import DONE_TEXT, LATE_EVENTS, SIDE_EVENTS
 from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.exchanges import Lane, Response
 from agentwire.testing.journal import Happened
+from agentwire.testing.retelling import CREATE
 from agentwire.testing.turns import answers, follows_steers
 from agentwire.testing.wires import Wire, wires
 
@@ -55,6 +56,9 @@ CODES: Final[Mapping[str, tuple[int, ...]]] = {
     "server_is_overloaded": (503,),
 }
 """The protocol's codes, and the statuses that go with them."""
+
+AGE: Final = "websocket_connection_limit_reached"
+"""The code of an error that is about the connection, and answers no request."""
 
 _ERROR_KEYS: Final = ("type", "code", "message", "param")
 
@@ -155,7 +159,7 @@ def lane_fifo(happened: Happened) -> None:
         for lane in wire.lanes:
             _one_at_a_time(lane)
             if lane.requests:
-                _answered_in_order(lane)
+                _answered_in_order(lane, spare=_other_messages(wire))
 
 
 def _one_at_a_time(lane: Lane) -> None:
@@ -164,15 +168,20 @@ def _one_at_a_time(lane: Lane) -> None:
             raise InvariantBroken("lane_fifo", "two responses run on one lane", [before.events[0], after.events[0]])
 
 
-def _answered_in_order(lane: Lane) -> None:
+def _other_messages(wire: Wire) -> int:
+    """Messages that are no requests, and may be answered with an error all the same."""
+    return sum(entry.who == "client" and entry.type not in (CREATE, "response.steer") for entry in wire.messages)
+
+
+def _answered_in_order(lane: Lane, *, spare: int) -> None:
     waiting: list[Entry] = []
-    unanswered = 0
+    unanswered = spare
     for entry in lane.order:
         if entry.who == "client":
             waiting.append(entry)
             unanswered += 1
             continue
-        unanswered -= 1
+        unanswered -= _code(entry) != AGE
         if unanswered < 0:
             raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
         if entry.type == "error" or follows_steers(entry, waiting):
@@ -182,6 +191,11 @@ def _answered_in_order(lane: Lane) -> None:
         if not waiting:
             raise InvariantBroken("lane_fifo", "this answers none of the requests that wait", [*lane.requests, entry])
         waiting.pop(0)
+
+
+def _code(entry: Entry) -> object:
+    error = entry.event.get("error")
+    return error.get("code") if isinstance(error, Mapping) else None
 
 
 def legal_order(happened: Happened, *, complete: bool = True) -> None:

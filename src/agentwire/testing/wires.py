@@ -203,7 +203,7 @@ def _find(told: tuple[Entry, ...]) -> list[Wire]:
         if entry.type == WELCOME and entry.who == "server":
             found[where] = _welcome(wire, entry, sessions)
     unique = {id(wire): wire for wire in found.values()}
-    return [wire for wire in unique.values() if wire.transport != "json" or _is_turn(wire)]
+    return [wire for wire in unique.values() if wire.transport == "websocket" or _is_turn(wire)]
 
 
 def _exchange(entry: Entry) -> int | None:
@@ -226,7 +226,9 @@ def _transport(wire: Wire, entry: Entry) -> Transport:
 
 
 def _is_turn(wire: Wire) -> bool:
-    return any(entry.type == CREATE for entry in wire.messages)
+    asked = next((str(entry.event.get("target")) for entry in wire.beside if entry.type == HTTP_REQUEST), "")
+    again = wire.transport == "sse" and "/responses/" in asked
+    return again or any(entry.type == CREATE for entry in wire.messages)
 
 
 def _welcome(wire: Wire, entry: Entry, sessions: dict[str, Wire]) -> Wire:

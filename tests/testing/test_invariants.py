@@ -159,6 +159,7 @@ def test_refused_requests_may_be_skipped() -> None:
 
 def test_what_else_a_client_says_is_no_request() -> None:
     lane_fifo([{"type": "response.processed"}, create(), *TURN])
+    lane_fifo([create(), *TURN, {"type": "agentwire:response.cancel"}, error("agentwire:response_not_running", 400)])
     with pytest.raises(InvariantBroken, match="more answers than requests"):
         lane_fifo([create(), *TURN, {"type": "response.processed"}, *answer("resp_2")])
 

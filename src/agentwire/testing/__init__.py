@@ -13,6 +13,8 @@ from agentwire.testing.cuts import cut_points as cut_points
 from agentwire.testing.cuts import every_byte as every_byte
 from agentwire.testing.cuts import every_frame as every_frame
 from agentwire.testing.faults import Fault as Fault
+from agentwire.testing.injection import NotCancelled as NotCancelled
+from agentwire.testing.injection import cancel_everywhere as cancel_everywhere
 from agentwire.testing.invariants import InvariantBroken as InvariantBroken
 from agentwire.testing.invariants import check_all as check_all
 from agentwire.testing.journal import Journal as Journal
@@ -43,6 +45,7 @@ __all__ = [
     "MemoryListener",
     "MemoryStream",
     "Network",
+    "NotCancelled",
     "NotSurvived",
     "Pause",
     "Record",
@@ -50,6 +53,7 @@ __all__ = [
     "Rig",
     "ScriptedUpstream",
     "Trace",
+    "cancel_everywhere",
     "check_all",
     "cut_points",
     "every_byte",

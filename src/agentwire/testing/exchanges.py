@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from agentwire.protocol import events
+from agentwire.protocol.hello import NOT_RUNNING
 from agentwire.testing.entry import Entry
 
 __all__ = ["Lane", "Response", "lanes"]
@@ -100,7 +101,7 @@ def lanes(happened: Iterable[Entry]) -> list[Lane]:
     found: dict[object, Lane] = {}
     places: dict[object, object] = {}
     for entry in happened:
-        if entry.who == "local":
+        if entry.who == "local" or _answers_cancel(entry):
             continue
         name = entry.event.get("stream_id")
         if entry.type == _STEER:
@@ -114,6 +115,12 @@ def lanes(happened: Iterable[Entry]) -> list[Lane]:
             lane.requests.append(entry)
             lane.order.append(entry)
     return list(found.values())
+
+
+def _answers_cancel(entry: Entry) -> bool:
+    """The extension's word that there was nothing to cancel: it is about no request of a response."""
+    error = entry.event.get("error")
+    return entry.type == "error" and isinstance(error, Mapping) and error.get("code") == NOT_RUNNING
 
 
 def _id(entry: Entry) -> object:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -31,8 +32,8 @@ from agentwire.testing.tasks import describe_tasks
 __all__ = ["SUPPLIED", "Around", "Hung", "Played", "Scene", "Stage", "Test", "play", "supplied"]
 
 Test = Callable[..., Awaitable[object]]
-Around = Callable[["Stage", Callable[[], Awaitable[object]]], Awaitable[object]]
-"""Runs a test, given its stage and the test."""
+Around = Callable[[Mapping[str, Any], Callable[[], Awaitable[object]]], Awaitable[object]]
+"""Runs a test, given all that is supplied, and the test with what it asked for."""
 
 SUPPLIED: Final = ("rig", "server", "wire", "network")
 """The arguments that are given to a test."""
@@ -95,13 +96,28 @@ class Played:
     error: BaseException | None = None
 
     @property
+    def what(self) -> str:
+        """What went wrong in it."""
+        return " and ".join(map(str, self.plan)) or "no fault"
+
+    @property
+    def name(self) -> str:
+        """What names it in the environment, to be run alone."""
+        return self.what
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What its faults read like where they are told."""
+        return tuple(map(str, self.plan))
+
+    @property
     def unreached(self) -> bool:
         """Whether it ended as it did because its client never had a connection."""
         rig = self.stage.rig
         return rig is not None and rig.unreached is not None and rig.unreached is self.error
 
 
-def supplied(function: Test) -> tuple[str, ...]:
+def supplied(function: Callable[..., object]) -> tuple[str, ...]:
     """The arguments of a test that are given to it."""
     return tuple(name for name in inspect.signature(function).parameters if name in SUPPLIED)
 
@@ -113,6 +129,7 @@ def play(
     arguments: Mapping[str, Any] | None = None,
     *,
     around: Around | None = None,
+    names: Iterable[str] = (),
 ) -> Played:
     """Run a test once.
 
@@ -122,6 +139,7 @@ def play(
         plan: what goes wrong.
         arguments: those that are not given to it by us.
         around: runs it, in place of just that.
+        names: what ``around`` wants to be supplied with besides what the test asks for.
 
     Returns:
         How it was; `Exception` and the like are in it, an interrupt is raised.
@@ -131,7 +149,10 @@ def play(
     random.seed(scene.seed)
     error: BaseException | None = None
     try:
-        run(partial(_perform, function, scene, arguments or {}, stage, around), seed=scene.seed)
+        run(
+            partial(_perform, function, scene, stage, arguments=arguments or {}, around=around, more=names),
+            seed=scene.seed,
+        )
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseExceptionGroup as group:
@@ -153,21 +174,23 @@ def _is_skipped(error: BaseException) -> bool:
 async def _perform(
     function: Test,
     scene: Scene,
-    arguments: Mapping[str, Any],
     stage: Stage,
+    *,
+    arguments: Mapping[str, Any],
     around: Around | None,
+    more: Iterable[str],
 ) -> None:
     names = supplied(function)
-    async with no_leaks(), _in_time(scene.within), _open(stage, scene, names) as there:
+    async with no_leaks(), _in_time(scene.within), _open(stage, scene, {*names, *more}) as there:
         given = {name: there[name] for name in names}
         test = partial(function, **given, **arguments)
-        await (test() if around is None else around(stage, test))
+        await (test() if around is None else around(there, test))
 
 
 @asynccontextmanager
-async def _open(stage: Stage, scene: Scene, names: Sequence[str]) -> AsyncGenerator[dict[str, Any]]:
+async def _open(stage: Stage, scene: Scene, names: AbstractSet[str]) -> AsyncGenerator[dict[str, Any]]:
     given: dict[str, Any] = {"network": stage.net}
-    if not {"rig", "server", "wire"}.intersection(names):
+    if not names & {"rig", "server", "wire"}:
         yield given
         return
     rig_of = partial(open_rig, scene.make_engine(), net=stage.net, policy=scene.policy, seed=scene.seed)

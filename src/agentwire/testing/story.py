@@ -12,12 +12,11 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, Final
 
-from agentwire.testing.faults import Fault
 from agentwire.testing.journal import Entry
 from agentwire.testing.stage import Played, Test
 from agentwire.testing.trace import Record
 
-__all__ = ["NotSurvived", "named", "own_steps", "story", "told"]
+__all__ = ["NotSurvived", "named", "own_steps", "story"]
 
 _BEFORE: Final = 14
 _AFTER: Final = 22
@@ -54,16 +53,13 @@ def named(test: Test) -> str:
     return getattr(test, "__qualname__", repr(test)).rpartition("<locals>.")[2]
 
 
-def told(plan: Sequence[Fault]) -> str:
-    """The faults of one run."""
-    return " and ".join(map(str, plan)) or "no fault"
-
-
 def _report(test: Test, shortest: Played, lost: Sequence[Played], tried: int, environment: str) -> str:
-    many = f"{len(lost)} of {tried} faults are not survived; the one with the shortest story:" if tried > 1 else ""
-    others = [played for played in lost if played.plan != shortest.plan]
+    many = (
+        f"{len(lost)} of {tried} runs are not survived; this is the one with the shortest story." if tried > 1 else ""
+    )
+    others = [played for played in lost if played.what != shortest.what]
     lines = [
-        f"{named(test)} does not survive {told(shortest.plan)}.",
+        f"{named(test)} does not survive {shortest.what}.",
         *([many] if many else []),
         "",
         *(f"    {line}" for line in _error(shortest.error)),
@@ -72,7 +68,7 @@ def _report(test: Test, shortest: Played, lost: Sequence[Played], tried: int, en
         *story(shortest),
         "",
         *_others(others),
-        f"This one alone: {environment}='{told(shortest.plan)}' {_command(test)}",
+        f"This one alone: {environment}='{shortest.name}' {_command(test)}",
     ]
     return "\n".join(lines)
 
@@ -94,7 +90,7 @@ def _place(error: BaseException | None, test: Test) -> list[str]:
 def _others(others: Sequence[Played]) -> list[str]:
     if not others:
         return []
-    shown = [f"    {told(played.plan)}: {_error(played.error)[0]}"[:_WIDTH] for played in others[:_OTHERS]]
+    shown = [f"    {played.what}: {_error(played.error)[0]}"[:_WIDTH] for played in others[:_OTHERS]]
     more = [f"    and {len(others) - _OTHERS} more"] if len(others) > _OTHERS else []
     return ["Nor these:", *shown, *more, ""]
 
@@ -114,9 +110,8 @@ def _command(test: Test) -> str:
 
 def story(played: Played) -> list[str]:
     """What went by in a run, and the work that was done meanwhile, round its faults; the rest is left out."""
-    faults = {str(fault) for fault in played.plan}
     lines = list(_lines(played))
-    places = [number for number, line in enumerate(lines) if any(fault in line for fault in faults)]
+    places = [number for number, line in enumerate(lines) if any(mark in line for mark in played.marks)]
     first, last = (places[0], places[-1]) if places else (0, 0)
     start, end = max(0, first - _BEFORE), last + _AFTER
     before = [f"    ... {start} lines before that"] if start else []
@@ -127,10 +122,15 @@ def story(played: Played) -> list[str]:
 def _lines(played: Played) -> Iterator[str]:
     rig = played.stage.rig
     happened = rig.journal.merged() if rig is not None else iter(played.stage.net.trace.records)
-    for _, alike in groupby(happened, key=_kind):
+    for _, alike in groupby(filter(_is_told, happened), key=_kind):
         group = list(alike)
         line = _line(group[0])
         yield (line if len(group) == 1 else f"{line}  (and {len(group) - 1} more like it)")[:_WIDTH]
+
+
+def _is_told(one: Record | Entry) -> bool:
+    """What is noted for the rules alone says nothing to a reader."""
+    return isinstance(one, Record) or one.type not in ("model.saw", "resources")
 
 
 def _kind(one: Record | Entry) -> Any:
@@ -142,6 +142,8 @@ def _kind(one: Record | Entry) -> Any:
 def _line(one: Record | Entry) -> str:
     if isinstance(one, Record):
         return str(one)
+    if not one.type.startswith("work."):
+        return f"{one.time:10.3f}     {one.who:<6}      {' '.join(map(str, one.event.values()))}"
     kind, name, how = (one.event.get(part, "") for part in ("kind", "name", "how"))
     return f"{one.time:10.3f}     work        {kind} {name} {how or 'started'}".rstrip()
 

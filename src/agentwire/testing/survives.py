@@ -30,7 +30,7 @@ from agentwire.testing.cuts import every_byte, every_frame
 from agentwire.testing.faults import SIDES, Fault, Kind
 from agentwire.testing.network import Network
 from agentwire.testing.stage import SUPPLIED, Played, Scene, Test, play, supplied
-from agentwire.testing.story import NotSurvived, named, own_steps, told
+from agentwire.testing.story import NotSurvived, named, own_steps
 
 __all__ = ["ENVIRONMENT", "Cuts", "Plan", "survives"]
 
@@ -196,7 +196,7 @@ class Trials:
     def _chosen(self, plans: list[tuple[Fault, ...]]) -> list[tuple[Fault, ...]]:
         wanted = os.environ.get(ENVIRONMENT)
         if wanted:
-            chosen = [plan for plan in plans if told(plan) == wanted]
+            chosen = [plan for plan in plans if " and ".join(map(str, plan)) == wanted]
             if not chosen:
                 raise LookupError(f"{ENVIRONMENT} is {wanted!r}, and there is no such fault here")
             return chosen

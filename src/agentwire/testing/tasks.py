@@ -5,12 +5,18 @@ Trio's own tasks are left out, and so are Trio's own lines in what a task is doi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
 import trio
 
-__all__ = ["describe_task", "describe_tasks", "walk_tasks"]
+__all__ = ["describe_place", "describe_task", "describe_tasks", "walk_tasks"]
+
+_TRIO: Final = ("trio", "outcome")
+_INSTALLED: Final = frozenset(("site-packages", "dist-packages"))
 
 
 def walk_tasks() -> Iterator[trio.lowlevel.Task]:
@@ -31,14 +37,34 @@ def describe_task(task: trio.lowlevel.Task) -> str:
     return f"{task.name}: {places[-1] if places else 'in Trio'}"
 
 
+def describe_place(task: trio.lowlevel.Task) -> str:
+    """The innermost line of a task that is of no library and not agentwire's own; if there is none, the task, too."""
+    own = [_told(frame, line) for frame, line in task.iter_await_frames() if _is_own(frame)]
+    return own[-1] if own else f"{(_places(task) or ['in Trio'])[-1]} (task {task.name})"
+
+
 def describe_tasks() -> str:
     """One indented line for each task."""
     return "\n".join(f"  {describe_task(task)}" for task in walk_tasks())
 
 
 def _places(task: trio.lowlevel.Task) -> list[str]:
-    return [
-        f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_qualname}"
-        for frame, line in task.iter_await_frames()
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("trio", "outcome")
-    ]
+    return [_told(frame, line) for frame, line in task.iter_await_frames() if _package(frame) not in _TRIO]
+
+
+def _told(frame: FrameType, line: int) -> str:
+    return f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_qualname}"
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_own(frame: FrameType) -> bool:
+    """A library is Python's own, agentwire, or whatever is installed."""
+    package = _package(frame)
+    return (
+        package != "agentwire"
+        and package not in sys.stdlib_module_names
+        and _INSTALLED.isdisjoint(Path(frame.f_code.co_filename).parts)
+    )

@@ -175,14 +175,16 @@ def _other_messages(wire: Wire) -> int:
 
 def _answered_in_order(lane: Lane, *, spare: int) -> None:
     waiting: list[Entry] = []
-    unanswered = spare
+    unanswered = without_response = 0
     for entry in lane.order:
         if entry.who == "client":
             waiting.append(entry)
             unanswered += 1
+            without_response += 1
             continue
         unanswered -= _code(entry) != AGE
-        if unanswered < 0:
+        without_response -= entry.type != "error"
+        if unanswered + spare < 0 or without_response < 0:
             raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
         if entry.type == "error" or follows_steers(entry, waiting):
             continue

@@ -14,7 +14,7 @@ from agentwire.testing.invariants import (
     outputs_answer_calls,
     tenant_isolation,
 )
-from tests.testing.stories import Tale, called, output, said, saw, told
+from tests.testing.stories import Tale, called, create, output, said, saw, told
 
 RULES = (evicted_after_failure, history_equivalence, outputs_answer_calls, tenant_isolation)
 HELLO = said("hello", "assistant")
@@ -208,3 +208,12 @@ def test_a_thousand_turns_are_followed() -> None:
         tale.turn(f"resp_{number}", previous=f"resp_{number - 1}", input=str(number))
     with pytest.raises(InvariantBroken, match="as item 0"):
         history_equivalence(tale.say("local", saw("resp_1199", said("1199"))).told)
+
+
+def test_what_did_not_arrive_and_is_said_again_counts_once() -> None:
+    welcome = {"type": "agentwire:welcome", "session": {"token": "t", "received": 0}, "resumed": False}
+    tale = Tale().opens(None).say("server", welcome).say("client", create(input="one")).ends("network")
+    tale.opens(None, connection=1).say("client", {"type": "agentwire:hello"}, connection=1)
+    tale.say("server", {**welcome, "resumed": True}, connection=1)
+    tale.turn("resp_1", connection=1, input="one").turn("resp_2", connection=1, previous="resp_1", input="two")
+    check_all(tale.say("local", saw("resp_2", said("one"), HELLO, said("two"))).told, without=["legal_order"])

@@ -137,8 +137,8 @@ async def test_a_process_says_what_it_has() -> None:
 
 
 def test_messages_that_are_no_requests_may_be_answered_with_errors() -> None:
-    refusal = error("agentwire:response_not_running", 400)
-    asked = {"type": "agentwire:response.cancel", "response_id": "resp_1"}
+    refusal = error("unknown_event_type", 400)
+    asked = {"type": "session.update"}
     check_all(Tale().turn("resp_1").say("client", asked).say("server", refusal).told, without=["legal_order"])
     with pytest.raises(InvariantBroken, match="more answers than requests"):
         check_all(Tale().turn("resp_1").say("server", refusal).told, without=["legal_order"])

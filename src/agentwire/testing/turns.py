@@ -147,7 +147,10 @@ def _answered(wire: Wire, lane: Lane, created: Entry, waiting: list[Entry], resp
     steers = follows_steers(created, waiting)
     if steers:
         return Turn(wire, lane.name, None, steers, response)
-    place = next((place for place, request in enumerate(waiting) if answers(created, request)), None)
+    fitting = [place for place, request in enumerate(waiting) if answers(created, request)]
+    parent = Turn(wire, lane.name, response=response).parent
+    best = [place for place in fitting if waiting[place].event.get("previous_response_id") == parent]
+    place = next(iter(best or fitting), None)
     request = None if place is None else waiting.pop(place)
     return Turn(wire, lane.name, request, response=response)
 

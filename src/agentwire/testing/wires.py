@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-from agentwire.protocol.hello import REPLY, WELCOME
+from agentwire.protocol.hello import HELLO, REPLY, WELCOME
 from agentwire.testing.entry import Entry
 from agentwire.testing.exchanges import Lane, Response, lanes
 from agentwire.testing.journal import Happened, entries
@@ -115,9 +115,19 @@ class Wire:
             self.principal = entry.event.get("principal")
             self.partial = self.partial or _begins_later(entry.event)
 
-    def go_on(self, other: Wire) -> None:
-        """Another connection goes on with it: its entries come here from now on."""
+    def go_on(self, other: Wire, received: object) -> None:
+        """Another connection goes on with it: its entries come here from now on.
+
+        Args:
+            other: what was said on that connection so far.
+            received: how many of the client's messages had arrived, as the server says; the others are said again.
+        """
         self.left.append(self.connection)
+        if isinstance(received, int):
+            sent = [entry for entry in self.messages if entry.who == "client" and entry.type != HELLO]
+            lost = {id(entry) for entry in sent[received:]}
+            self.messages = [entry for entry in self.messages if id(entry) not in lost]
+            self._lanes = None
         self.connection, self.beside = other.connection, other.beside
         self._again = _Again(self.messages)
         for entry in other.messages:
@@ -233,10 +243,11 @@ def _is_turn(wire: Wire) -> bool:
 
 def _welcome(wire: Wire, entry: Entry, sessions: dict[str, Wire]) -> Wire:
     session = entry.event.get("session")
-    token = str(session.get("token", "")) if isinstance(session, Mapping) else ""
+    session = session if isinstance(session, Mapping) else {}
+    token = str(session.get("token", ""))
     known = sessions.get(token) if entry.event.get("resumed") else None
     if known is not None and known is not wire:
-        known.go_on(wire)
+        known.go_on(wire, session.get("received"))
         return known
     if token:
         sessions[token] = wire

@@ -42,6 +42,6 @@ async def test_a_place_is_the_innermost_line_of_ones_own() -> None:
     (own,) = (place for name, place in places.items() if "reads_here" in name)
     assert own.endswith(" in reads_here")
     assert own.startswith("test_tasks.py:")
-    assert places["the library's"].endswith("receive_some (task the library's)")
+    assert places["the library's"].endswith(" (task the library's)")
     for stream in (client, server):
         stream.reset()

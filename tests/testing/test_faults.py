@@ -22,6 +22,8 @@ from agentwire.testing.faults import Fault
         (Fault("slow", rate=1000, connection=None), "slow 1000 B/s server at once (every connection)"),
         (Fault("split", size=1), "split 1 B server at once (connection 0)"),
         (Fault("merge", size=9, seconds=0.5), "merge 9 B 0.5 s server at once (connection 0)"),
+        (Fault("duplicate"), "duplicate client before frame 0 (connection 0)"),
+        (Fault("duplicate", at_byte=9, seconds=5), "duplicate 5 s server at byte 9 (connection 0)"),
     ],
 )
 def test_a_fault_is_one_line(fault: Fault, line: str) -> None:

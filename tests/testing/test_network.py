@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -274,6 +276,57 @@ async def test_what_came_before_is_not_held_back(autojump_clock: object) -> None
     assert scope.cancelled_caught
     await server.send_all(b"fg")
     assert await client.receive_some() == b"cdefg"
+
+
+HEAD = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def test_a_handshake_may_arrive_twice(autojump_clock: object) -> None:
+    net = network(latency=0.5, faults=[Fault("duplicate", connection=None)])
+    async with await net.connect() as client:
+        await client.send_all(HEAD + client_frame(b"hi", b"abcd"))
+        first = Listener(await net.accept())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first.run)
+            second = await net.accept()
+            assert await second.receive_some() == HEAD
+            assert first.heard == HEAD + client_frame(b"hi", b"abcd")
+            nursery.cancel_scope.cancel(reason="that was it")
+        with trio.move_on_after(100) as silence:
+            await second.receive_some()
+        assert silence.cancelled_caught
+        await second.send_all(b"who is there?")
+        assert net.statistics().connections == 2
+        first.stream.reset()
+        second.reset()
+
+
+@pytest.mark.parametrize("place", [{"side": "client", "at_byte": 4}, {"side": "client", "at_time": 1}])
+async def test_so_may_all_that_came_before_a_place_and_it_may_end(
+    autojump_clock: object, place: dict[str, Any]
+) -> None:
+    net = network(faults=[Fault("duplicate", seconds=5, **place)])
+    client, server = net.pair()
+    await client.send_all(b"once")
+    await trio.sleep(1)
+    await client.send_all(b" more")
+    again = Listener(await net.accept())
+    await again.run()
+    assert again.heard == b"once"
+    assert again.ended == (5.0 if "at_byte" not in place else 4.0, "eof")
+    for stream in (client, server, again.stream):
+        stream.reset()
+
+
+async def test_a_slow_reader_holds_the_sender_back(autojump_clock: object) -> None:
+    client, server = network(capacity=100, faults=[Fault("slow", "server", rate=10)]).pair()
+    started = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Listener(client).run)
+        await server.send_all(bytes(300))
+        assert trio.current_time() - started >= 15
+        await server.aclose()
+    await client.aclose()
 
 
 @pytest.mark.parametrize(("middle", "sent"), [(False, 2), (True, 2.5)])

@@ -120,6 +120,18 @@ def test_what_else_a_run_may_end_with_can_be_said() -> None:
     assert isinstance(not_survived(make()).error, LookupError)
 
 
+def test_a_second_handshake_takes_nothing_away_and_is_given_up_by_the_server() -> None:
+    @survives(cut=[Fault("duplicate"), Fault("duplicate", seconds=3)], engine=WRITER)
+    async def test(rig: Rig) -> None:
+        mail = Mail()
+        async with rig.connect() as wire:
+            await write(wire, mail)
+        assert mail.sent == ["Ada"]
+        await rig.gone()
+
+    test()
+
+
 # What is not
 
 

@@ -16,7 +16,7 @@ __all__ = ["KINDS", "SIDES", "Fault", "Kind", "Side"]
 Side = Literal["client", "server"]
 """One of the two ends; of bytes and frames: who sends them."""
 
-Kind = Literal["cut", "reset", "half_close", "stall", "slow", "split", "merge"]
+Kind = Literal["cut", "reset", "half_close", "stall", "slow", "split", "merge", "duplicate"]
 """What a fault does (see `Fault`)."""
 
 SIDES: Final[tuple[Side, ...]] = get_args(Side)
@@ -48,6 +48,9 @@ class Fault:
         * ``slow``: from here on, ``rate`` bytes a second.
         * ``split``: from here on, whoever reads gets pieces of ``size`` bytes at most.
         * ``merge``: from here on, bytes are held back until there are ``size`` of them, or for ``seconds``.
+        * ``duplicate``: all that the client has sent so far arrives a second time, on a connection of its own, as if
+          somebody on the way had tried again; nothing follows there, and after ``seconds`` it is cut. Without a
+          position that is the handshake alone. It has to be there when the connection is opened.
 
     Attributes:
         kind: what happens.
@@ -81,6 +84,9 @@ class Fault:
             raise ValueError("a Fault has one position: at_byte, at_frame or at_time")
         if self.middle and self.at_frame is None:
             raise ValueError("Fault.middle goes with at_frame")
+        if self.kind == "duplicate" and (self.at_byte, self.at_frame, self.at_time) == (None, None, None):
+            object.__setattr__(self, "side", "client")
+            object.__setattr__(self, "at_frame", 0)
 
     def __str__(self) -> str:
         which = "every connection" if self.connection is None else f"connection {self.connection}"
@@ -89,7 +95,7 @@ class Fault:
     def _how(self) -> str:
         lasting = "" if math.isinf(self.seconds) else f" {self.seconds:g} s"
         match self.kind:
-            case "stall":
+            case "stall" | "duplicate":
                 return lasting
             case "slow":
                 return f" {self.rate:g} B/s"

@@ -6,7 +6,7 @@ All that is due happens in `Link.pump`, in the order of the clock, whoever calls
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
 
@@ -41,14 +41,26 @@ class Link:
         model: latency, bandwidth and capacity of each direction.
         trace: where it is recorded.
         faults: what will go wrong; those of other connections are left out.
+        duplicate: takes what the client has sent, where a fault wants that to arrive a second time.
     """
 
-    def __init__(self, index: int, *, model: LinkModel, trace: Trace, faults: Iterable[Fault] = ()) -> None:
+    def __init__(
+        self,
+        index: int,
+        *,
+        model: LinkModel,
+        trace: Trace,
+        faults: Iterable[Fault] = (),
+        duplicate: Callable[[Fault, bytes], None] | None = None,
+    ) -> None:
         self.index = index
         self.opened = trio.current_time()
         self.pipes: dict[Side, Pipe] = {
-            side: Pipe(model, trace.tap(index, side), partial(self._strike, side)) for side in SIDES
+            side: Pipe(model, trace.tap(index, side), partial(self._strike, side), self._reach) for side in SIDES
         }
+        self._duplicate = duplicate
+        self._said: bytearray | None = None
+        self._said_at: dict[Fault, int] = {}
         self._ends: dict[Side, _End] = {side: _End() for side in SIDES}
         self._trace = trace
         self._timed: list[tuple[float, int, Fault]] = []
@@ -61,6 +73,8 @@ class Link:
         """Let a fault happen at its position; at once if it has none, or has gone by."""
         if fault.connection not in (None, self.index):
             return
+        if fault.kind == "duplicate" and not self.pipes["client"].sent:
+            self._said = bytearray()
         now = trio.current_time()
         if fault.at_time is None and (fault.at_byte is not None or fault.at_frame is not None):
             self.pipes[fault.side].arm(fault, now)
@@ -90,6 +104,7 @@ class Link:
 
     def _time_comes(self, fault: Fault) -> None:
         self._trace.note(self._moment, self.index, fault.side, str(fault))
+        self._reach(fault)
         if fault.kind == "slow":
             self.pipes[fault.side].bandwidth = fault.rate
         else:
@@ -113,6 +128,8 @@ class Link:
         """A side sends; returns how many bytes there was room for."""
         before = self.next_time()
         sent = self.pipes[side].offer(data, trio.current_time())
+        if side == "client" and self._said is not None:
+            self._said += data[:sent]
         self.pump()
         if self.next_time() < before:
             self.wake()
@@ -135,6 +152,10 @@ class Link:
         return self._ends[side].receive_error
 
     # What happens
+
+    def _reach(self, fault: Fault) -> None:
+        """A fault is at its position."""
+        self._said_at[fault] = self.pipes["client"].sent
 
     def _strike(self, side: Side, what: Fault | End) -> None:
         """A fault, or what ``side`` said at its end, has arrived."""
@@ -163,6 +184,9 @@ class Link:
                 pipe.piece = fault.size
             case "merge":
                 pipe.merge_from_here(fault)
+            case "duplicate":
+                if self._duplicate is not None and self._said is not None:
+                    self._duplicate(fault, bytes(self._said[: self._said_at[fault]]))
 
     def _cut(self) -> None:
         for side, pipe in self.pipes.items():

@@ -72,9 +72,21 @@ class Network:
 
     def pair(self) -> tuple[MemoryStream, MemoryStream]:
         """A new connection, its client's end first; nobody has to accept it."""
-        link = Link(len(self.links), model=self._model, trace=self.trace, faults=self._faults)
+        return self._pair(self._faults)
+
+    def _pair(self, faults: Iterable[Fault]) -> tuple[MemoryStream, MemoryStream]:
+        link = Link(len(self.links), model=self._model, trace=self.trace, faults=faults, duplicate=self._open_duplicate)
         self.links.append(link)
         return MemoryStream(link, "client"), MemoryStream(link, "server")
+
+    def _open_duplicate(self, fault: Fault, said: bytes) -> None:
+        """A connection on which nobody is, but what a client has said on another one."""
+        client, server = self._pair(one for one in self._faults if one.kind != "duplicate")
+        client.disown()
+        self._send.send_nowait(server)
+        client.send_nowait(said)
+        if not math.isinf(fault.seconds):
+            client.link.arm(Fault("cut", "client", at_time=fault.seconds, connection=client.link.index))
 
     async def connect(self) -> MemoryStream:
         """Connect, as a client; takes a round trip. Cancelled on the way back, the server sees a client that leaves.

@@ -55,9 +55,16 @@ class Pipe:
         model: latency, bandwidth, capacity.
         tap: records what is sent, and finds the frames in it.
         strike: called for a fault or an end when it reaches the other side.
+        reach: called for a fault at its position, before that.
     """
 
-    def __init__(self, model: LinkModel, tap: Tap, strike: Callable[[Fault | End], None]) -> None:
+    def __init__(
+        self,
+        model: LinkModel,
+        tap: Tap,
+        strike: Callable[[Fault | End], None],
+        reach: Callable[[Fault], None] = lambda _: None,
+    ) -> None:
         self.readers = trio.lowlevel.ParkingLot()
         self.writers = trio.lowlevel.ParkingLot()
         self.sent = 0
@@ -69,6 +76,7 @@ class Pipe:
         self._model = model
         self._tap = tap
         self._strike = strike
+        self._reach = reach
         self._lost = False
         self._armed: list[_Armed] = []
         self._free = -math.inf
@@ -130,6 +138,7 @@ class Pipe:
 
     def _happens(self, fault: Fault, now: float) -> None:
         self._tap.note(now, str(fault))
+        self._reach(fault)
         if fault.kind == "slow":
             self.bandwidth = fault.rate
         else:

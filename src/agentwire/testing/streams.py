@@ -146,6 +146,10 @@ class MemoryStream(NetworkStream):
         """Close without a word, as a process that dies: the peer loses what it has not read."""
         self._close("reset")
 
+    def disown(self) -> None:
+        """Nobody will close it, and that is no leak."""
+        _open.discard(self)
+
     def _close(self, end: Literal["close", "reset"]) -> None:
         if not self._closed:
             self._closed = True

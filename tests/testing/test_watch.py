@@ -266,7 +266,7 @@ import trio
 
 import agentwire
 from agentwire.runtime.window import Window
-from agentwire.testing.pytest_plugin import wire_watch
+from agentwire.pytest_plugin import wire_watch
 
 
 async def hello(ask, out):

@@ -1,7 +1,7 @@
 """The test kit: a network with faults, virtual time, machines, invariants and leak checks, for Trio programs.
 
-Nothing here needs pytest or Hypothesis to be installed, but for `agentwire.testing.machine` and
-`agentwire.testing.pytest_plugin`, which are imported by name.
+Nothing here needs pytest or Hypothesis to be installed, but for the modules of machines and strategies, which are
+imported by name. pytest finds the fixtures by itself, see `agentwire.pytest_plugin`.
 """
 
 from __future__ import annotations

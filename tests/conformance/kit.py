@@ -111,7 +111,11 @@ async def before_companion(
         net = network(keep=False)
         await nursery.start(partial(serve, wrap(engine), host=None, listeners=[net.listener()], **usual))
         peer = peer_at("http://localhost/v1", profile, able=["tools", "steering", "patience"], dial=net.connect)
-        models: dict[str, Any] = {"model": "companion", "slow_model": "companion-slow", "failing_model": "companion-fails"}
+        models: dict[str, Any] = {
+            "model": "companion",
+            "slow_model": "companion-slow",
+            "failing_model": "companion-fails",
+        }
         yield attrs.evolve(peer, companion=companion, **models)
         nursery.cancel_scope.cancel(reason="the test is over")
 

@@ -28,7 +28,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use (options, files, addresses), 130 inter
 """
 
 NAME: Final = "agentwire"
-ABOUT: Final = "A runtime for the WebSocket mode of the Responses API: a server, a client, and a demonstration of both."
+ABOUT: Final = "A runtime for the WebSocket mode of the Responses API: a server, a client, and tests of both."
 
 # The first line of each is for the list of commands. They are here because commands are loaded when they are called.
 CHAT: Final = """\
@@ -38,6 +38,15 @@ agentwire chat [URL] [MESSAGE...]: with a message, it is answered once; without 
 Without a URL, a server of its own is started on this machine, with the built-in engine, which is no language model.
 
 Answers go to stdout, everything else to stderr. Ctrl-C cancels the answer; between answers, it ends the conversation.
+"""
+CONFORM: Final = """\
+Hold any server of the WebSocket mode to the rules, and show what it does otherwise.
+
+agentwire conform URL: numbered cases, each with the rule that it proves and where that comes from. The run finds out
+what it can by itself (models, tools, whether a key is asked for) and costs some hundred short turns of a model.
+
+stdout has a table by topic, and of each failure the rule and what went over the wire; --json and --html write reports.
+Exit code 0: no binding rule is broken. 1: one is, or the run ended early. 2: the server cannot be reached.
 """
 DEMO: Final = """\
 Watch an agent at work, its plug pulled, and what the wire saves.
@@ -80,6 +89,7 @@ app: Final = App(
 app.command("agentwire.cli.serve:serve", name="serve", help=SERVE)
 app.command("agentwire.cli.run:run", name="run", help=RUN)
 app.command("agentwire.cli.chat:chat", name="chat", help=CHAT)
+app.command("agentwire.cli.conform:conform", name="conform", help=CONFORM)
 app.command("agentwire.cli.demo:demo", name="demo", help=DEMO)
 app.command("agentwire.cli.version:version", name="version", help=VERSION)
 

@@ -6,7 +6,7 @@ their time, or could not connect, it has to hold a plain turn, or the run is ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,10 +19,12 @@ from agentwire.testing.conformance.reporting import row_of
 from agentwire.testing.conformance.runner import TIMEOUT, Result, run_case
 from agentwire.testing.report import Report, without_secrets
 
-__all__ = ["Campaign"]
+__all__ = ["HURRY", "Campaign"]
 
 PATIENCE: Final = 3
 """Cases in a row without an answer, before the server has to show that it lives."""
+HURRY: Final = 5.0
+"""Seconds that are enough for a case, once it is known that the server lets it wait."""
 
 
 @attrs.define(eq=False)
@@ -83,14 +85,22 @@ class Campaign:
     async def _lives(self, *, gone: bool) -> bool:
         """Whether a plain turn comes to an end, on a socket or over HTTP; if it was gone, whether it is back."""
         self._silent = 0
-        for ask in (self._open, self._get) if gone or not self.turns else (self._turn, self._post):
-            try:
-                with trio.fail_after(self.timeout):
-                    await ask()
-            except Exception:  # noqa: BLE001 - any of it means no
-                continue
+        on_socket, over_http = (self._open, self._get) if gone or not self.turns else (self._turn, self._post)
+        if await self._comes(on_socket):
             return True
-        return False
+        if not await self._comes(over_http):
+            return False
+        if not gone:  # only HTTP works, so that everything on a socket will be waited for in vain
+            self.timeout = min(self.timeout, HURRY)
+        return True
+
+    async def _comes(self, ask: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            with trio.fail_after(self.timeout):
+                await ask()
+        except Exception:  # noqa: BLE001 - any of it means no
+            return False
+        return True
 
     async def _open(self) -> None:
         async with self.peer.socket():

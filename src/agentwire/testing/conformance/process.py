@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 import trio
 
+from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.processes import signal_group
 
 __all__ = ["NotStarted", "ProcessUnderTest", "UnderTest", "start_server"]
@@ -210,7 +211,7 @@ async def start_server(
         filled = [_fill(word, places) for word in words]
         server = ProcessUnderTest(filled, _fill(url or "http://{host}:{port}/v1", places), host, port, env=env)
         server.ready = ready
-        async with trio.open_nursery() as nursery:
+        async with open_flat_nursery() as nursery:
             server._nursery = nursery
             try:
                 await server.start()

@@ -22,7 +22,14 @@ __all__ = ["NotReached", "Survey", "survey"]
 ANY_MODEL: Final = "default"
 """What is asked for where no model is named and none is listed."""
 
+QUICK: Final = "companion"
+SLOW: Final = "companion-slow"
+FAILING: Final = "companion-fails"
+"""Models of the companion, which a server in front of it may pass through."""
+
+_SLOW: Final = 2.0
 _REFUSING: Final = frozenset((401, 403))
+_ABSENT: Final = frozenset((404, 405, 501))
 _LISTED: Final = 5
 _TOOL: Final = {
     "type": "function",
@@ -44,11 +51,13 @@ class Survey:
         peer: the server, with what is known of it now.
         told: the same in sentences.
         answers: whether a plain turn came to its end.
+        silent: whether it was waited for in vain.
     """
 
     peer: Peer
     told: tuple[str, ...]
     answers: bool
+    silent: bool = False
 
 
 async def survey(peer: Peer, *, turns: bool = True, timeout: float = 20.0) -> Survey:  # noqa: ASYNC109 - a bound on the server
@@ -70,6 +79,8 @@ class _Surveyor:
     peer: Peer
     timeout: float
     told: list[str] = attrs.field(factory=list)
+    silent: bool = False
+    refusal: str = ""
 
     async def ask(self, *, turns: bool) -> Survey:
         listed = await self._reach()
@@ -82,9 +93,10 @@ class _Surveyor:
         if answers:
             await self._tools(upgraded=upgraded)
             await self._reasoning(upgraded=upgraded)
+            await self._through(upgraded=upgraded)
         if answers and upgraded and self.peer.slow_model is not None:
             await self._steering(self.peer.slow_model)
-        return Survey(self.peer, tuple(self.told), answers)
+        return Survey(self.peer, tuple(self.told), answers, self.silent)
 
     async def _reach(self) -> Any:
         """Ask for the list of models: what came, or why nothing did."""
@@ -121,7 +133,8 @@ class _Surveyor:
             if names and self.peer.model not in names:
                 self.told.append(f"it does not list the model {self.peer.model!r}, which is asked for all the same")
             return
-        chosen = names[0] if names else ANY_MODEL
+        own = self.peer.companion is not None and QUICK in names
+        chosen = QUICK if own else names[0] if names else ANY_MODEL
         self.peer = attrs.evolve(self.peer, model=chosen)
         if names:
             shown = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
@@ -139,6 +152,7 @@ class _Surveyor:
             return True
         if isinstance(found, Refused):
             self.told.append(f"it refuses a WebSocket with HTTP {found.status}")
+            self.refusal = f"a WebSocket with HTTP {found.status}" if found.status in _ABSENT else ""
         elif isinstance(found, trio.TooSlowError):
             self.told.append(f"it does not answer to the upgrade within {self.timeout:g} s")
         else:
@@ -152,7 +166,11 @@ class _Surveyor:
             way = "over a WebSocket" if upgraded else "over HTTP"
             self.told.append(f"it answers in {trio.current_time() - begun:.1f} s {way}")
             return True
+        if self.refusal and isinstance(found, Refused) and found.status in _ABSENT:
+            said = f"{self.peer.url} refuses {self.refusal}, and a POST with HTTP {found.status}"
+            raise NotReached(f"{said}; is the base URL right?")
         self.told.append(f"a plain turn does not come to its end: {_said(found)}")
+        self.silent = isinstance(found, trio.TooSlowError)
         return False
 
     async def _tools(self, *, upgraded: bool) -> None:
@@ -172,6 +190,22 @@ class _Surveyor:
         if _has(found, "reasoning", "summary"):
             self.told.append("its model shows a summary of its reasoning")
             self._able("reasoning")
+
+    async def _through(self, *, upgraded: bool) -> None:
+        """Whether the companion's models that are slow, or fail, can be had through the server."""
+        if self.peer.companion is None:
+            return
+        if self.peer.slow_model is None:
+            begun = trio.current_time()
+            found = await self._answer(upgraded=upgraded, model=SLOW)
+            if isinstance(found, dict) and trio.current_time() - begun > _SLOW:
+                self.peer = attrs.evolve(self.peer, slow_model=SLOW)
+        if self.peer.failing_model is None:
+            found = await self._answer(upgraded=upgraded, model=FAILING)
+            if isinstance(found, Exception) and not isinstance(found, trio.TooSlowError | Closed):
+                self.peer = attrs.evolve(self.peer, failing_model=FAILING)
+        named = [name for name in (self.peer.slow_model, self.peer.failing_model) if name is not None]
+        self.told.append(f"it has these models of the companion: {', '.join(named) or 'none that is slow or fails'}")
 
     async def _steering(self, slow: str) -> None:
         """Whether what runs can be steered."""
@@ -252,5 +286,5 @@ def _said(error: Any) -> str:
     if isinstance(error, Closed | AssertionError):
         return str(error)
     if isinstance(error, Refused):
-        return f"HTTP {error.status}: {error.body[:200].decode(errors='replace')}"
+        return f"HTTP {error.status}: {' '.join(error.body.decode(errors='replace').split())[:200]}"
     return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else f"{error!r}"[:200]

@@ -16,6 +16,9 @@ __all__ = ["TERMINALS", "CaseFailed", "Events", "Socket", "Turn", "about", "chec
 
 Event = dict[str, Any]
 
+MOST_EVENTS: Final = 100_000
+"""Events on one connection, after which nobody waits for more; no case needs nearly as many."""
+
 TERMINALS: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -158,6 +161,7 @@ class Socket:
         """The next event."""
         event = await self.ws.event()
         self.events.append(event)
+        check(len(self.events) < MOST_EVENTS, f"more than {MOST_EVENTS} events came on one connection")
         return event
 
     async def until(self, *kinds: str, lane: str | None = None) -> list[Event]:

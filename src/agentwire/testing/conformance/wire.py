@@ -183,6 +183,8 @@ class WebSocket:
     def _judge(self, reader: AnswerReader, key: bytes) -> None:
         answer = reader.answer
         assert answer is not None
+        if not answer.status:
+            raise RemoteProtocolError(f"the answer to the upgrade is not HTTP: {answer.body[:60]!r}")
         self._log.note(self._name, "<", f"HTTP {answer.status} {answer.body.decode(errors='replace')[:200]}")
         self.headers = dict(answer.headers)
         if reader.accepted is None:

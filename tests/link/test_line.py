@@ -364,6 +364,40 @@ async def test_connections_that_bring_nothing_are_ever_further_apart(autojump_cl
     assert max(pauses) > 2
 
 
+@pytest.mark.parametrize("closes", [True, False])
+async def test_connections_that_are_old_at_once_are_ever_further_apart(autojump_clock: MockClock, closes: bool) -> None:
+    times: list[float] = []
+
+    async def is_old(peer: Peer) -> None:
+        times.append(trio.current_time())
+        peer.say(error("websocket_connection_limit_reached"))
+        if closes:
+            await peer.wire.close(1001)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ConnectionEnded)):
+        async with lined(follows(is_old), resume_within=30) as (line, _):
+            while len(times) < 100:
+                await line.way()
+                await trio.sleep(0.001)
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert sum(pauses) <= 31
+    assert 5 < len(times) < 20
+    assert max(pauses) > 2
+
+
+async def test_connections_that_nobody_used_for_long_are_replaced_at_once(autojump_clock: MockClock) -> None:
+    async def is_idle(peer: Peer) -> None:
+        await trio.sleep(100)
+        await peer.wire.close(1001)
+
+    async with no_leaks(), lined(follows(is_idle), resume_within=30) as (line, _):
+        for _ in range(10):
+            await trio.sleep(200)
+            before = trio.current_time()
+            await line.way()
+            assert trio.current_time() == before
+
+
 # Telling
 
 

@@ -80,9 +80,14 @@ async def test_an_inbox_tells_its_error_after_the_last_frame() -> None:
 
 async def test_an_inbox_is_bounded_in_bytes() -> None:
     inbox = Inbox(10)
-    assert inbox.put(b"x" * 50)  # larger than the bound: passes alone
-    assert not inbox.put(b"y")
+    assert inbox.put(b"x" * 50)  # larger than the bound: takes no room from the others, which come with it
+    assert inbox.put(b"y" * 10)
+    assert not inbox.put(b"z")
+    assert not inbox.put(b"z" * 50), "one such frame at a time"
     assert await inbox.get() == b"x" * 50
+    assert not inbox.put(b"z")
+    assert inbox.put(b"z" * 50)
+    assert await inbox.get() == b"y" * 10
     assert inbox.put(b"y")
     inbox.close(drop=True)
     assert inbox.waiting_bytes == 0

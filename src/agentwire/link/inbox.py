@@ -22,7 +22,7 @@ class Inbox:
     """Frames of one request.
 
     Args:
-        limit: bytes that may wait; one frame larger than that passes alone.
+        limit: bytes that may wait, and beside them one frame that is larger than that.
         flow: of a connection that is read no faster than its requests are: then there is no limit.
     """
 
@@ -31,6 +31,7 @@ class Inbox:
         self._limit = limit
         self._flow = flow
         self._slow = False
+        self._oversize = 0  # bytes of the frame among those that wait which is larger than the limit
         self._frames: deque[bytes] = deque()
         self._streak = 0
         self._closed = False
@@ -47,13 +48,17 @@ class Inbox:
         if self._flow is None and not self.has_room(len(frame)):
             return False
         self._frames.append(frame)
+        if len(frame) > self._limit:
+            self._oversize = len(frame)
         self._count(len(frame))
         self._readers.unpark_all()
         return True
 
     def has_room(self, size: int) -> bool:
         """Whether so much more may wait."""
-        return not self.waiting_bytes or self.waiting_bytes + size <= self._limit
+        if size > self._limit:
+            return not self._oversize
+        return self.waiting_bytes - self._oversize + size <= self._limit
 
     async def room(self, size: int) -> None:
         """Wait until so much more may wait, or nothing more is taken."""
@@ -74,6 +79,7 @@ class Inbox:
         self._error = error
         if drop:
             self._frames.clear()
+            self._oversize = 0
             self._count(-self.waiting_bytes)
         if self._flow is not None:
             self._flow.change(running=-1, slow=-self._slow)
@@ -118,6 +124,8 @@ class Inbox:
         while self._frames and len(taken) < most and size < _TAKEN:
             taken.append(self._frames.popleft())
             size += len(taken[-1])
+            if len(taken[-1]) > self._limit:
+                self._oversize = 0
         self._count(-size)
         self._writers.unpark_all()
         return taken

@@ -191,7 +191,8 @@ class Line:
         attempt.error = ConnectionEnded(cause="closed on this side")
         try:
             with attempt.scope:
-                patience = self._search.patience(self._current)
+                brief = trio.current_time() < self._opened_at + self.limits.reconnect_longest
+                patience = self._search.patience(self._current, brief=brief)
                 attempt.error = await reopen(self._open_once, patience, limits=self.limits, sources=self._sources)
         finally:
             if attempt.error is not None:

@@ -17,7 +17,7 @@ import trio
 
 from agentwire.link.dialling import pauses
 from agentwire.link.way import Way
-from agentwire.protocol.errors import AgentwireError, LocalProtocolError
+from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.transport.complaints import wait_of
@@ -28,6 +28,7 @@ __all__ = ["Attempt", "Patience", "Search", "asked_pause", "is_fit", "is_fruitle
 
 _log = logging.getLogger("agentwire.link")
 
+_OLD_AT_ONCE: Final = "each connection was near its end as soon as it was open"
 _PASSING: Final = frozenset((408, 425, 429, 500, 502, 503, 504, 529))
 """HTTP statuses of a server that may well take the connection in a moment."""
 
@@ -95,6 +96,11 @@ def is_fruitless(way: Way) -> bool:
     return way.interrupted and way.statistics().events == 0
 
 
+def _is_unused(way: Way) -> bool:
+    """Whether no response has ended well on it, and none was lost."""
+    return not way.interrupted and all(lane.latest is None and lane.current is None for lane in way.lanes)
+
+
 @attrs.define(eq=False)
 class Search:
     """The search for a connection, over as many as it takes: one that brought nothing has been part of it.
@@ -111,18 +117,20 @@ class Search:
     fruitless: int = 0
     over: Way | None = None
 
-    def patience(self, way: Way | None) -> Patience:
+    def patience(self, way: Way | None, *, brief: bool = False) -> Patience:
         """How long to seek the one after this, now.
 
         Args:
             way: the latest one; None for the first, which is tried once. One that works is not replaced by force.
+            brief: whether it was of use for less time than the longest pause: one that nobody could use in that time
+                has brought nothing either.
         """
         now = trio.current_time()
         if way is None:
             return Patience(until=now, asked=now + self.within)
         if is_fit(way):
             return Patience(until=now)
-        self.fruitless = self.fruitless + 1 if is_fruitless(way) else 0
+        self.fruitless = self.fruitless + 1 if is_fruitless(way) or (brief and _is_unused(way)) else 0
         if way is self.over:
             self.since, self.fruitless = now, 0
         elif self.since is None or not self.fruitless:
@@ -130,7 +138,7 @@ class Search:
         return Patience(
             until=self.since + self.within,
             failures=max(0, self.fruitless - 1),
-            error=way.ended if self.fruitless else None,
+            error=(way.ended or ConnectionEnded(cause=_OLD_AT_ONCE)) if self.fruitless else None,
         )
 
     def give_up(self, way: Way | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +135,48 @@ async def test_cut_anywhere() -> None:
         )
     assert ran.returncode == 0, ran.stdout.decode()
     assert b" passed" in ran.stdout
+
+
+def _story(text: str) -> list[str]:
+    """The lines of a failure, whatever marks them as one, and however large the frames are."""
+    lines = [re.sub(r"\d+ B ", "", line.removeprefix("E").strip()) for line in text.splitlines()]
+    start = next(number for number, line in enumerate(lines) if "does not survive" in line)
+    lines[start] = lines[start].partition("NotSurvived: ")[2] or lines[start]
+    return [line for line in lines[start : lines.index(next(line for line in lines if "alone" in line)) + 1] if line]
+
+
+def _patched(text: str, patch: str) -> str:
+    """A text after a patch of it."""
+    for hunk in re.split(r"^@@.*\n", patch, flags=re.MULTILINE)[1:]:
+        before, after = ("".join(re.findall(rf"^[ {sign}](.*\n)", hunk, re.MULTILINE)) for sign in "-+")
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+async def test_testing_your_agent(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(EXAMPLES / "testing-your-agent", project, ignore=shutil.ignore_patterns("__pycache__"))
+
+    async def run_tests(ends: int) -> str:
+        with trio.fail_after(60):
+            ran = await trio.run_process(
+                [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:timeout"],
+                cwd=project,
+                env=environment(),
+                capture_stdout=True,
+                check=False,
+            )
+        assert ran.returncode == ends, ran.stdout.decode()
+        return ran.stdout.decode()
+
+    said = await run_tests(1)
+    assert "2 failed" in said
+    assert _story(said) == _story((project / "README.md").read_text(encoding="utf-8"))
+    assert re.search(r"cancelled at checkpoint \d+, test_refunds.py:26 in FakeBank.pay", said)
+    agent = project / "refunds.py"
+    agent.write_text(_patched(agent.read_text(encoding="utf-8"), (project / "fix.patch").read_text(encoding="utf-8")))
+    assert "2 passed" in await run_tests(0)
 
 
 def test_none_is_left_out() -> None:

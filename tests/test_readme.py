@@ -106,9 +106,11 @@ async def test_the_proof(tmp_path: Path) -> None:
     write(proof, PROOF)
     command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", proof)
     said = await run_program(*command, cwd=tmp_path)
-    assert int(re.search(r"(\d+) passed", said)[1]) > 20  # type: ignore[index]
-    write(proof, PROOF.replace("locked.remove(env)", "pass"))
-    with pytest.raises(AssertionError, match="failed"):
+    assert "1 passed" in said
+    careful = PROOF[PROOF.index("    try:") : PROOF.index("@survives")]
+    careless = '    await trio.sleep(60)\n    locked.remove(env)\n    return "done"\n\n'
+    write(proof, PROOF.replace(careful, careless))
+    with pytest.raises(AssertionError, match="test_nothing_stays_locked does not survive cut"):
         await run_program(*command, cwd=tmp_path)
 
 

@@ -208,7 +208,7 @@ def test_the_story_says_when_it_was_cancelled() -> None:
         assert not any(entry.type.startswith("cancelled at") for entry in rig.journal.entries)
 
     text = str(not_survived(write, check=check))
-    assert re.search(r"local       cancelled at test_injection.py:\d+ in .*write", text)
+    assert re.search(r"local +cancelled at test_injection.py:\d+ in .*write", text)
 
 
 def test_what_fails_by_itself_is_that_failure_alone() -> None:

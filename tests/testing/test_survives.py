@@ -158,7 +158,7 @@ def test_a_failure_is_told_with_its_fault_and_the_line_that_repeats_it(monkeypat
     assert "['Ada', 'Ada'] == ['Ada']" in text
     assert "test_survives.py:" in text
     assert re.search(r"#1 client --> frame 0 text \d+ B response.create", text)
-    assert re.search(r"tool call_\w+ done\n", text)
+    assert re.search(r"tool +send_mail\(.*\) done\n", text)
     assert text.endswith(f"{ENVIRONMENT}='{fault}' pytest 'tests/test_mail.py::test_one_mail'")
 
     monkeypatch.setenv(ENVIRONMENT, str(fault))

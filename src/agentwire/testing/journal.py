@@ -48,12 +48,12 @@ class Journal:
         self._entries.append(Entry(self._clock(), who, event))
 
     @contextmanager
-    def work(self, kind: str, name: str) -> Generator[None]:
+    def work(self, kind: str, name: str, *, what: str = "") -> Generator[None]:
         """The block is a piece of work, such as ``("tool", call_id)`` or ``("engine", response_id)``.
 
-        How it ended is noted: ``done``, ``cancelled`` or ``failed``.
+        How it ended is noted: ``done``, ``cancelled`` or ``failed``; and what it is, for a reader, if that is said.
         """
-        self.note("local", {"type": "work.started", "kind": kind, "name": name})
+        self.note("local", {"type": "work.started", "kind": kind, "name": name, **({"what": what} if what else {})})
         how = "failed"
         try:
             yield

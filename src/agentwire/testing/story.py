@@ -12,17 +12,19 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, Final
 
-from agentwire.testing.journal import Entry
+from agentwire.testing.entry import Entry
+from agentwire.testing.scan import Frame
 from agentwire.testing.stage import Played, Test
-from agentwire.testing.trace import Record
+from agentwire.testing.trace import Record, says
 
 __all__ = ["NotSurvived", "named", "own_steps", "story"]
 
 _BEFORE: Final = 14
-_AFTER: Final = 22
+_AFTER: Final = 26
 _OTHERS: Final = 5
 _ERROR_LINES: Final = 12
 _WIDTH: Final = 130
+_NAME: Final = 16
 
 
 class NotSurvived(AssertionError):
@@ -122,10 +124,11 @@ def story(played: Played) -> list[str]:
 def _lines(played: Played) -> Iterator[str]:
     rig = played.stage.rig
     happened = rig.journal.merged() if rig is not None else iter(played.stage.net.trace.records)
+    names: dict[str, str] = {}
     for _, alike in groupby(filter(_is_told, happened), key=_kind):
         group = list(alike)
-        line = _line(group[0])
-        yield (line if len(group) == 1 else f"{line}  (and {len(group) - 1} more like it)")[:_WIDTH]
+        last = group[-1]
+        yield (_line(last, names) if len(group) == 1 else _frames(group))[:_WIDTH]
 
 
 def _is_told(one: Record | Entry) -> bool:
@@ -134,18 +137,28 @@ def _is_told(one: Record | Entry) -> bool:
 
 
 def _kind(one: Record | Entry) -> Any:
-    """What may be told as one: pieces of a text, one after the other."""
-    line = _line(one)
-    return (line[12:30], "delta") if "_text.delta" in line or "arguments.delta" in line else id(one)
+    """Messages of one moment are told as one; all else by itself."""
+    if isinstance(one, Record) and isinstance(one.what, Frame) and says(one.what.payload):
+        return one.connection, one.side, one.time
+    return id(one)
 
 
-def _line(one: Record | Entry) -> str:
+def _frames(group: Sequence[Any]) -> str:
+    """Messages of one side, one right after the other."""
+    first, last = group[0], group[-1]
+    types = [says(record.what.payload).partition(" ")[0] for record in (first, last)]
+    frames = f"frames {first.what.index} to {last.what.index}"
+    return str(first).partition("frame ")[0] + f"{frames}  {' ... '.join(dict.fromkeys(types))}"
+
+
+def _line(one: Record | Entry, names: dict[str, str]) -> str:
     if isinstance(one, Record):
         return str(one)
     if not one.type.startswith("work."):
-        return f"{one.time:10.3f}     {one.who:<6}      {' '.join(map(str, one.event.values()))}"
-    kind, name, how = (one.event.get(part, "") for part in ("kind", "name", "how"))
-    return f"{one.time:10.3f}     work        {kind} {name} {how or 'started'}".rstrip()
+        return f"{one.time:10.3f}     {one.who:<6}     {' '.join(map(str, one.event.values()))}"
+    kind, name, how = (str(one.event.get(part, "")) for part in ("kind", "name", "how"))
+    what = names.setdefault(name, str(one.event.get("what", "")) or name[:_NAME])
+    return f"{one.time:10.3f}     {kind:<6}     {what} {how or 'begins'}"
 
 
 # Where it was raised

@@ -6,7 +6,7 @@ It looks on from outside, below whoever may run something twice, so that it need
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -77,12 +77,12 @@ async def _noted_run(self: Toolbox, name: str, arguments: str, *, call_id: str, 
     kind = "safe tool" if tool is not None and tool.rerun == "safe" else "tool"
     run = partial(_run, self, name, arguments, call_id=call_id, **how)
     for journal in _journals:
-        run = partial(_noted, journal, kind, call_id, run)
+        run = partial(_noted, run, journal.work(kind, call_id, what=f"{name}({arguments})"))
     return await run()
 
 
-async def _noted(journal: Journal, kind: str, name: str, run: Callable[[], Any]) -> Any:
-    with journal.work(kind, name):
+async def _noted(run: Callable[[], Any], work: AbstractContextManager[None]) -> Any:
+    with work:
         return await run()
 
 

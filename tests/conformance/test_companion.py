@@ -215,3 +215,36 @@ async def companion_taken(companion: Companion) -> AsyncGenerator[None]:
         async with open_companion(port=port):
             pass
     yield
+
+
+@DIALECTS
+async def test_schemas_bounds_and_words_to_be_repeated(dialect: str, autojump_clock: MockClock) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 7}}, "required": ["n"]}
+    for form, said in (
+        ({"type": "json_schema", "name": "x", "schema": schema}, '{"n": 7}'),
+        ({"type": "json_object"}, "{}"),
+        ({"type": "text"}, "one two three four five "),
+    ):
+        chat = {"response_format": {"type": form["type"], "json_schema": form}}
+        events = await asked_for(dialect, chat if dialect == "chat" else {"text": {"format": form}})
+        assert words(dialect, events) == said
+    bound = "max_tokens" if dialect == "chat" else "max_output_tokens"
+    events = await asked_for(dialect, {bound: 2}, "Repeat these words exactly: alpha beta gamma")
+    assert words(dialect, events) == "alpha beta "
+    assert '"length"' in json.dumps(events) or events[-1]["type"] == "response.incomplete"
+
+
+async def asked_for(dialect: str, more: dict[str, Any], text: str = "Hello.") -> list[Any]:
+    """The payloads for a request with more settings."""
+    async with opened() as (_, client):
+        sent = body(dialect, text, stream=True) | more
+        async with client.stream_sse(PATHS[dialect], json=sent) as stream:
+            return [json.loads(payload) async for payload in stream if payload != b"[DONE]"]
+
+
+async def test_a_function_in_a_namespace_is_called_by_both_names(autojump_clock: MockClock) -> None:
+    space = {"type": "namespace", "name": "space", "tools": tools("responses")}
+    async with opened() as (_, client):
+        sent = body("responses", "Hello.", tools=[space], tool_choice="required")
+        (called,) = json.loads((await client.request("POST", "/responses", json=sent)).body)["output"]
+        assert (called["namespace"], called["name"]) == ("space", "a")

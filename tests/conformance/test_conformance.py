@@ -19,12 +19,12 @@ LONG = 10_000
 
 
 def cases() -> list[ParameterSet]:
-    """Each case in each profile that it is about."""
+    """Each case in each profile that it is about, but for those that need more than a server (see `test_live`)."""
     return [
         pytest.param(one, profile, id=f"{name}-{profile}")
         for name, one in CASES.items()
         for profile in PROFILES
-        if profile in one.profiles & RULES[one.rules[0]].profiles
+        if profile in one.profiles & RULES[one.rules[0]].profiles and not {"companion", "process"} & set(one.needs)
     ]
 
 

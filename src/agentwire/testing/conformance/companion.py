@@ -13,8 +13,9 @@ from typing import Any, Final
 import attrs
 import trio
 
+from agentwire.testing.conformance.asked import Asked, read_chat, read_responses
 from agentwire.testing.conformance.plays import MODELS, Play
-from agentwire.testing.conformance.speech import Asked, answer_to, read_chat, read_responses, whole_answer
+from agentwire.testing.conformance.speech import answer_to, whole_answer
 from agentwire.testing.network import Network
 from agentwire.testing.replies import End, Pause, Reply
 from agentwire.testing.streams import MemoryStream

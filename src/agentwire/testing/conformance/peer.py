@@ -70,6 +70,7 @@ class Peer:
         profile: the dialect that is looked at.
         companion: the model server behind it, if that is the run's own.
         process: the server as a process, if the run has started it.
+        websocket: path and query of a WebSocket that knows nothing of responses, where only its framing is looked at.
         dial: how to connect; over TCP or TLS by the URL if left out.
         log: the evidence.
     """
@@ -86,6 +87,7 @@ class Peer:
     profile: Profile = attrs.field(default="openai", kw_only=True)
     companion: Companion | None = attrs.field(default=None, kw_only=True)
     process: UnderTest | None = attrs.field(default=None, kw_only=True)
+    websocket: str | None = attrs.field(default=None, kw_only=True)
     dial: Dial | None = attrs.field(default=None, kw_only=True)
     log: Log = attrs.field(factory=Log, kw_only=True)
 
@@ -108,6 +110,11 @@ class Peer:
         """Path and query of the responses resource."""
         return Address.parse(self.url).target
 
+    @property
+    def authority(self) -> str:
+        """What a request names as its host."""
+        return Address.parse(self.url).authority
+
     def limit(self, name: str, default: int) -> int:
         """A bound of this server, or the protocol's."""
         return self.limits.get(name, default)
@@ -118,7 +125,8 @@ class Peer:
         return [("Authorization", f"Bearer {key}")] if key else []
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[trio.abc.Stream]:
+    async def connected(self) -> AsyncGenerator[trio.abc.Stream]:
+        """A bare connection; cut off when the block is left."""
         address = Address.parse(self.url)
         stream: trio.abc.Stream = await (self.dial() if self.dial is not None else address.dial(limits=Limits()))
         try:
@@ -143,7 +151,7 @@ class Peer:
             key: another key than the usual one; empty for none.
             version: of the WebSocket protocol.
         """
-        async with self._connected() as stream:
+        async with self.connected() as stream:
             ws = WebSocket(stream, self.log)
             host = Address.parse(self.url).authority
             sent = [*self.headers(key), *headers]
@@ -160,7 +168,7 @@ class Peer:
         key: str | None = None,
     ) -> Reply:
         """One HTTP request, below the responses resource unless the path begins with ``/``; the whole answer."""
-        async with self._connected() as stream:
+        async with self.connected() as stream:
             return await exchange(stream, self._request(method, path, body, headers, key), self.log)
 
     @asynccontextmanager
@@ -168,7 +176,7 @@ class Peer:
         self, method: str, path: str = "", body: Mapping[str, Any] | None = None
     ) -> AsyncGenerator[Events]:
         """One HTTP request whose answer is an event stream; leaving the block drops the connection."""
-        async with self._connected() as stream:
+        async with self.connected() as stream:
             request = self._request(method, path, body, (), None)
             yield Events(await open_stream_reply(stream, request, self.log))
 

@@ -1,193 +1,28 @@
 """What the companion's model says to a request, in the words of chat completions and of the Responses API.
 
-It knows nothing of transports: a request is a JSON body, an answer is payloads of events, or one whole body.
+It knows nothing of transports: an answer is the payloads of a stream's events, or one whole body.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import count
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
 from agentwire.engines.builtin.filling import fill
-from agentwire.testing.conformance.plays import MODELS, Play
+from agentwire.testing.conformance.asked import Asked, Tool
 from agentwire.testing.replies import Pause
 
-__all__ = ["Asked", "Dialect", "Tool", "answer_to", "read_chat", "read_responses", "whole_answer"]
+__all__ = ["answer_to", "whole_answer"]
 
 Json: TypeAlias = dict[str, Any]
-Dialect: TypeAlias = Literal["chat", "responses"]
 
-_WORDS: Final = ("one ", "two ", "three ", "four ", "five ", "six ", "seven ", "eight ", "nine ", "ten ")
 _PIECE: Final = "x" * 16_384
 _CREATED: Final = 1_795_000_000
 _numbers: Final = count(1)
-
-
-@attrs.frozen
-class Tool:
-    """A tool that was offered: its kind, its name, and the schema of its arguments."""
-
-    kind: Literal["function", "custom"]
-    name: str
-    schema: Mapping[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class Asked:
-    """A request, whatever its dialect.
-
-    Attributes:
-        dialect: in which it came, and in which it is answered.
-        model: as it names it.
-        play: how it is answered.
-        tools: what it offers.
-        calls: the tools that are called.
-        schema: of the text, if it asks for one.
-        most: tokens that the answer may have.
-        tokens: a rough count of what was sent.
-        stream: whether the answer is events.
-        usage: whether these end with a usage, in chat completions.
-    """
-
-    dialect: Dialect
-    model: str
-    play: Play
-    tools: Sequence[Tool] = ()
-    calls: Sequence[Tool] = ()
-    schema: Mapping[str, Any] | None = None
-    most: int | None = None
-    tokens: int = 1
-    stream: bool = False
-    usage: bool = False
-
-    @property
-    def words(self) -> list[str]:
-        """What it says, in pieces."""
-        if self.calls:
-            return []
-        if self.schema is not None:
-            return [json.dumps(fill(self.schema))]
-        wanted = self.play.words if self.most is None else min(self.play.words, self.most)
-        return [_WORDS[number % len(_WORDS)] for number in range(wanted)]
-
-    @property
-    def said(self) -> int:
-        """A rough count of what it says, in tokens."""
-        return len(self.words) + 5 * len(self.calls) + self.play.flood // 4
-
-    @property
-    def cut_off(self) -> bool:
-        """Whether it could not say all that it wanted to."""
-        return not self.calls and self.schema is None and self.most is not None and self.most < self.play.words
-
-
-# Reading
-
-
-def read_chat(body: Json) -> Asked:
-    """A request for a chat completion."""
-    messages = [message for message in _list(body.get("messages")) if isinstance(message, dict)]
-    last = messages[-1] if messages else {}
-    tools = [_tool(tool.get(str(tool.get("type"))), tool.get("type")) for tool in _list(body.get("tools"))]
-    chosen = body.get("tool_choice")
-    schema = None
-    if isinstance(form := body.get("response_format"), dict) and form.get("type") == "json_schema":
-        schema = form.get("json_schema", {}).get("schema")
-    return _asked(
-        "chat",
-        body,
-        _text(last) if last.get("role") == "user" else "",
-        tools,
-        chosen.get(str(chosen.get("type")), chosen) | {"type": chosen.get("type")}
-        if isinstance(chosen, dict)
-        else chosen,
-        schema=schema,
-        most=body.get("max_completion_tokens", body.get("max_tokens")),
-        usage=bool((body.get("stream_options") or {}).get("include_usage")),
-    )
-
-
-def read_responses(body: Json) -> Asked:
-    """A request for a response."""
-    given = body.get("input", "")
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else [*_list(given)]
-    last = items[-1] if items and isinstance(items[-1], dict) else {}
-    tools = [_tool(tool, tool.get("type")) for tool in _list(body.get("tools")) if isinstance(tool, dict)]
-    form = (body.get("text") or {}).get("format") or {}
-    return _asked(
-        "responses",
-        body,
-        _text(last) if last.get("role") == "user" else "",
-        tools,
-        body.get("tool_choice"),
-        schema=form.get("schema") if form.get("type") == "json_schema" else None,
-        most=body.get("max_output_tokens"),
-    )
-
-
-def _asked(
-    dialect: Dialect,
-    body: Json,
-    text: str,
-    tools: Sequence[Tool | None],
-    choice: Any,
-    *,
-    schema: Any,
-    most: Any,
-    usage: bool = False,
-) -> Asked:
-    model = str(body.get("model"))
-    play = Play.read(text) or MODELS.get(model) or Play()
-    offered = [tool for tool in tools if tool is not None]
-    return Asked(
-        dialect=dialect,
-        model=model,
-        play=play,
-        tools=offered,
-        calls=_called(play, offered, choice, alone=body.get("parallel_tool_calls") is False),
-        schema=schema if isinstance(schema, dict) else None,
-        most=most if isinstance(most, int) else None,
-        tokens=len(json.dumps(body)) // 4 + 1,
-        stream=bool(body.get("stream")),
-        usage=usage,
-    )
-
-
-def _called(play: Play, tools: Sequence[Tool], choice: Any, *, alone: bool) -> Sequence[Tool]:
-    """What is called: as many as the play wants, or one if the request forces it."""
-    names = {tool.name for tool in tools}
-    forced = choice == "required"
-    if isinstance(choice, dict):
-        allowed = [choice, *_list(choice.get("tools"))]
-        named = {str(one.get("name") or (one.get("function") or {}).get("name")) for one in allowed}
-        names &= named
-        forced = choice.get("mode") != "auto"
-    may = [] if choice == "none" else [tool for tool in tools if tool.name in names]
-    wanted = max(play.calls, int(forced and bool(may)))
-    return [may[number % len(may)] for number in range(min(wanted, 1) if alone else wanted)] if may else []
-
-
-def _tool(said: Any, kind: Any) -> Tool | None:
-    if not isinstance(said, dict) or kind not in ("function", "custom"):
-        return None
-    return Tool(kind, str(said.get("name")), said.get("parameters") or {})
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(message: Json) -> str:
-    content = message.get("content", "")
-    parts = [{"text": content}] if isinstance(content, str) else _list(content)
-    return "".join(str(part.get("text", "")) for part in parts if isinstance(part, dict))
-
-
-# Answering
 
 
 class _Voice(Protocol):
@@ -370,6 +205,7 @@ class _Responses:
         return [
             {"id": f"fc_{self.number}_{at}", "type": "function_call" if tool.kind == "function" else "custom_tool_call"}
             | {"status": "completed", "call_id": f"call_{self.number}_{at}"}
+            | ({"namespace": tool.namespace} if tool.namespace is not None else {})
             | _called_with(tool)
             for at, tool in enumerate(self.asked.calls)
         ]

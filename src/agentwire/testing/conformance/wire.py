@@ -22,8 +22,10 @@ from agentwire.transport.refusal import AnswerReader
 
 __all__ = [
     "BINARY",
+    "CLOSE",
     "CONTINUATION",
     "PING",
+    "PONG",
     "TEXT",
     "Closed",
     "Frame",

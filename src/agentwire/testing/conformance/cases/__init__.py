@@ -24,6 +24,9 @@ from agentwire.testing.conformance.cases import (
     stored,
     tools,
     warmup,
+    ws_ends,
+    ws_frames,
+    ws_opening,
 )
 
 __all__ = [
@@ -48,4 +51,7 @@ __all__ = [
     "stored",
     "tools",
     "warmup",
+    "ws_ends",
+    "ws_frames",
+    "ws_opening",
 ]

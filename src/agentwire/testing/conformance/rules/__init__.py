@@ -22,6 +22,7 @@ from agentwire.testing.conformance.rules.steering import COMPACTION, STEERING
 from agentwire.testing.conformance.rules.telling import OBJECTS, ORDER
 from agentwire.testing.conformance.rules.tools import TOOLS
 from agentwire.testing.conformance.rules.transports import BACKGROUND, CLOSES, EVENT_STREAMS, HTTP, STORED
+from agentwire.testing.conformance.rules.websocket import WEBSOCKET
 
 __all__ = [
     "BOTH",
@@ -57,6 +58,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     CLOSES,
     UPSTREAM,
     SHUTDOWN,
+    WEBSOCKET,
 )
 """All rules, in the order of the page."""
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from agentwire.testing.conformance import CASES, NEEDS, RULES, TOPICS, Case, Rule, page
+from agentwire.testing.conformance import CASES, NEEDS, RULES, TOPICS, Case, Rule, page, pages
+from agentwire.testing.conformance.advice import ADVICE
 from agentwire.testing.conformance.registry import RETIRED
 from agentwire.testing.conformance.registry import case as register
 from agentwire.testing.conformance.rules import LEVELS, SOURCES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = pages.render()
 PROVEN = {rule for case in CASES.values() for rule in case.rules}
 
 
@@ -116,3 +118,27 @@ def test_a_check_names_a_rule_of_its_case(case: Case) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"AW-[A-Z]-\d+", node.value)
     }
     assert named <= set(case.rules)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_case_says_why_it_matters_and_what_to_do(case: Case) -> None:
+    advice = ADVICE[int(case.number.removeprefix("AWC-"))]
+    assert advice.why.endswith(".")
+    assert advice.mend.endswith(".")
+
+
+def test_advice_is_about_cases() -> None:
+    assert {f"AWC-{number:03}" for number in ADVICE} <= {case.number for case in CASES.values()}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_of_a_case_is_what_the_case_says(name: str) -> None:
+    made = PAGES[name]
+    committed = (ROOT / "docs" / "conformance" / name).read_text(encoding="utf-8")
+    assert committed == made, "run: python -m agentwire.testing.conformance.pages docs/conformance"
+
+
+def test_a_page_that_was_written_once_stays() -> None:
+    """Reports name numbers: whoever removes a case leaves its number, and says on its page what became of it."""
+    written = {path.stem for path in (ROOT / "docs" / "conformance").glob("AWC-*.md")}
+    assert written == {case.number for case in CASES.values()} | {f"AWC-{number:03}" for number in RETIRED}

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from agentwire.testing.conformance.registry import Case
+from agentwire.testing.conformance.advice import ADVICE
+from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, SOURCES, TOPICS, Profile
 from agentwire.testing.conformance.runner import Result
 from agentwire.testing.report import LEVELS, Level, Reference, Row
@@ -53,9 +54,16 @@ def row_of(result: Result, profile: Profile) -> Row:
         rules=references_of(case, profile),
         broken=(result.rule,) if result.rule else (),
         why=result.why,
+        advice=_advice(case),
         evidence=_shortened(result.evidence),
         seconds=round(result.seconds, 3),
     )
+
+
+def _advice(case: Case) -> str:
+    """What to do about a failure; nothing for a case that is not of this package."""
+    found = ADVICE.get(int(case.number.removeprefix("AWC-")))
+    return found.mend if found is not None and CASES.get(case.name) is case else ""
 
 
 def _shortened(lines: Sequence[str]) -> tuple[str, ...]:

@@ -73,6 +73,24 @@ tools that the message names, and needs nothing. Any name for the model is accep
 The first line on stdout says where it listens: listening ws=URL http=URL. SIGINT or SIGTERM lets running turns finish
 (see --limit drain=SECONDS); a second one stops at once. Both ways the exit code is 0.
 """
+TRACE: Final = """\
+Record what goes by between clients and a server, show a recording, and judge it.
+"""
+TRACE_RECORD: Final = """\
+Record everything that goes by in front of a server, in a file of JSON lines.
+
+agentwire trace record --to URL FILE: clients talk to the address on the first line of stdout, which is
+recording ws=URL http=URL, instead of the server's own. Keys are replaced by labels, such as (key 1); what people and
+models say is in the file, word for word. Compression is not asked for. SIGINT or SIGTERM ends the recording.
+"""
+TRACE_SHOW: Final = """\
+Show a recording: a line for each message, and one for each run of deltas.
+"""
+TRACE_CHECK: Final = """\
+Judge a recording by the invariants: exit code 0 if all of them hold, 1 if not.
+
+Each that is broken is told with what shows it. Connections that were lost, or left by their clients, may stop anywhere.
+"""
 VERSION: Final = """\
 Show what is installed, as a bug report needs it.
 """
@@ -91,6 +109,11 @@ app.command("agentwire.cli.run:run", name="run", help=RUN)
 app.command("agentwire.cli.chat:chat", name="chat", help=CHAT)
 app.command("agentwire.cli.conform:conform", name="conform", help=CONFORM)
 app.command("agentwire.cli.demo:demo", name="demo", help=DEMO)
+_trace: Final = App(name="trace", help=TRACE)
+_trace.command("agentwire.cli.trace:record", name="record", help=TRACE_RECORD)
+_trace.command("agentwire.cli.trace:show", name="show", help=TRACE_SHOW)
+_trace.command("agentwire.cli.trace:check", name="check", help=TRACE_CHECK)
+app.command(_trace)
 app.command("agentwire.cli.version:version", name="version", help=VERSION)
 
 

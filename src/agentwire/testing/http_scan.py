@@ -121,7 +121,7 @@ class HttpScanner:
             self._state, self._talk.state = "head", "no"
         rest = memoryview(data)
         while rest and self._state not in ("lost", "frames"):
-            rest = self._step(rest, found)
+            rest = self.step(rest, found)
         return found
 
     def finish(self) -> list[Head | Body]:
@@ -134,8 +134,16 @@ class HttpScanner:
             self._body.clear()
         return found
 
-    def _step(self, data: memoryview, found: list[Head | Body]) -> memoryview:
+    @property
+    def in_head(self) -> bool:
+        """What comes next belongs to a head."""
+        return self._state == "head"
+
+    def step(self, data: memoryview, found: list[Head | Body]) -> memoryview:
+        """Follow ``data`` to the end of one part, such as a head or a chunk; returns what comes after it."""
         match self._state:
+            case "lost" | "frames":
+                return data[:0]
             case "head":
                 return self._head(data, found)
             case "size" | "chunk end" | "trailers":

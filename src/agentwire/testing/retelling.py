@@ -48,7 +48,6 @@ def retell(trace: Trace) -> list[Entry]:
 @attrs.define(eq=False)
 class _Connection:
     number: int
-    websocket: bool = False
     over: bool = False
     parts: dict[str, bytes] = attrs.field(factory=dict)
     requests: dict[int, Head] = attrs.field(factory=dict)
@@ -70,7 +69,6 @@ class _Connection:
     # WebSockets
 
     def _frame(self, record: Record, frame: Frame) -> Iterator[Entry]:
-        self.websocket = True
         if frame.opcode in MESSAGE:
             whole = self.parts.pop(record.side, b"") + frame.payload
             if not frame.final:
@@ -86,7 +84,7 @@ class _Connection:
 
     def _word(self, record: Record, text: str) -> Iterator[Entry]:
         """A connection ends once: with the first that is heard of it."""
-        ends = text in ENDS and (text != "eof" or self.websocket)
+        ends = text in ENDS
         if not self.over and (ends or _LOSING.match(text)):
             self.over = True
             by = record.side if ends else "network"

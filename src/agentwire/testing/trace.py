@@ -143,6 +143,7 @@ class Trace:
         self._keep = keep
         self._room = most
         self._sink = sink
+        self._connections = 0
         self._taps: dict[tuple[int, Side], Tap] = {}
         self._frames: Counter[tuple[int, Side]] = Counter()
         self._bytes: Counter[tuple[int, Side]] = Counter()
@@ -228,6 +229,11 @@ class Trace:
         else:
             self._room -= size
             self.records.append(record)
+
+    def next_connection(self) -> int:
+        """The number of a new connection."""
+        self._connections += 1
+        return self._connections - 1
 
     def count(self, connection: int, side: Side, size: int) -> None:
         """So many bytes went by."""

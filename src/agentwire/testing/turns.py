@@ -89,12 +89,17 @@ def follows_steers(created: Entry, waiting: list[Entry]) -> list[Entry]:
     return steers if len(steers) == len(continuing) else []
 
 
-def answers(created: Entry, request: Entry) -> bool:
-    """Whether a response may be the one that was asked for, by what it repeats of the request."""
+def answers(created: Entry, request: Entry, waiting: Sequence[Entry] = ()) -> bool:
+    """Whether a response may be the one that was asked for, by what it repeats of the request.
+
+    A server may give a model another name; one that somebody else who waits has asked for tells the two apart.
+    """
     response = created.event.get("response")
     if request.type != CREATE or not isinstance(response, Mapping):
         return True  # a steer is answered by a response that it did not describe
-    members = ("previous_response_id", "instructions", "metadata", "model")
+    members = ["previous_response_id", "instructions", "metadata"]
+    if any(other.event.get("model") == response.get("model") for other in waiting):
+        members.append("model")
     return all(
         response[key] == request.event[key]
         for key in members
@@ -147,7 +152,7 @@ def _answered(wire: Wire, lane: Lane, created: Entry, waiting: list[Entry], resp
     steers = follows_steers(created, waiting)
     if steers:
         return Turn(wire, lane.name, None, steers, response)
-    fitting = [place for place, request in enumerate(waiting) if answers(created, request)]
+    fitting = [place for place, request in enumerate(waiting) if answers(created, request, waiting)]
     parent = Turn(wire, lane.name, response=response).parent
     best = [place for place in fitting if waiting[place].event.get("previous_response_id") == parent]
     place = next(iter(best or fitting), None)

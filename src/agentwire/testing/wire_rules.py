@@ -151,7 +151,8 @@ def lane_fifo(happened: Happened) -> None:
     """On a lane one response runs at a time, none without a request, and in the order of the requests.
 
     A request may be refused out of turn. Which request a response answers is told by what it repeats of it:
-    ``previous_response_id``, ``instructions``, ``metadata`` and ``model``, as far as both have them.
+    ``previous_response_id``, ``instructions``, ``metadata`` and ``model``, as far as both have them, and where the model
+    is one that was asked for.
 
     Source: OpenAI, WebSocket mode guide, multiplexing; field failure 36 (steers attributed by order).
     """
@@ -188,7 +189,7 @@ def _answered_in_order(lane: Lane, *, spare: int) -> None:
             raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
         if entry.type == "error" or follows_steers(entry, waiting):
             continue
-        while waiting and not answers(entry, waiting[0]):
+        while waiting and not answers(entry, waiting[0], waiting):
             waiting.pop(0)
         if not waiting:
             raise InvariantBroken("lane_fifo", "this answers none of the requests that wait", [*lane.requests, entry])

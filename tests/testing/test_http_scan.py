@@ -94,7 +94,13 @@ def test_a_refused_upgrade_leaves_http() -> None:
 
 @pytest.mark.parametrize(
     "rubbish",
-    [b"\x16\x03\x01", b"NONSENSE\r\n\r\n", b"A" * 70_000, b"", b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
+    [
+        b"\x16\x03\x01",
+        b"NONSENSE\r\n\r\n",
+        b"A" * 70_000,
+        b"",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
 )
 def test_rubbish_is_left_alone(rubbish: bytes) -> None:
     client, _ = both()

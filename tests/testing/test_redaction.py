@@ -31,7 +31,11 @@ def test_the_same_key_has_the_same_label_wherever_it_stands() -> None:
         ("api-key", SECRET, "(key 1)"),
         ("cookie", SECRET, "(cookie 1)"),
         ("agentwire-session", SECRET, "(session 1)"),
-        ("sec-websocket-protocol", f"realtime, openai-insecure-api-key.{SECRET}", "realtime, openai-insecure-api-key.(key 1)"),
+        (
+            "sec-websocket-protocol",
+            f"realtime, openai-insecure-api-key.{SECRET}",
+            "realtime, openai-insecure-api-key.(key 1)",
+        ),
         ("user-agent", "OpenAI/Python", "OpenAI/Python"),
     ],
 )
@@ -79,7 +83,9 @@ def test_what_is_no_secret_stays_to_the_byte(payload: bytes) -> None:
 async def test_no_secret_is_in_a_trace_or_its_file(tmp_path: Path) -> None:
     net = network()
     client, server = net.pair()
-    head = f"GET /v1/responses?api_key={SECRET} HTTP/1.1\r\nupgrade: websocket\r\nauthorization: Bearer {SECRET}\r\n\r\n"
+    head = (
+        f"GET /v1/responses?api_key={SECRET} HTTP/1.1\r\nupgrade: websocket\r\nauthorization: Bearer {SECRET}\r\n\r\n"
+    )
     await client.send_all(head.encode())
     await server.send_all(b"HTTP/1.1 101 Switching\r\n\r\n")
     token = json.dumps({"type": "agentwire:welcome", "session": {"token": SECRET}}).encode()

@@ -17,7 +17,9 @@ def traced(*said: Any) -> Trace:
     """Each a second after the other: events of the server, requests of the client, or (side, what)."""
     trace = Trace()
     for number, one in enumerate(said):
-        side, what = one if isinstance(one, tuple) else ("client" if one["type"] == "response.create" else "server", one)
+        side, what = (
+            one if isinstance(one, tuple) else ("client" if one["type"] == "response.create" else "server", one)
+        )
         if isinstance(what, dict):
             payload = json.dumps(what).encode()
             what = Frame(number, 1, True, len(payload), payload)

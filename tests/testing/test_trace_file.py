@@ -39,7 +39,9 @@ async def test_a_run_comes_back_as_it_was(autojump_clock: object, tmp_path: Path
     assert {"work.started", "work.ended", "model.saw", "connection.ended"} <= {kind for _, _, kind in told}
     check_all(loaded, cancelled_after=1)
     loaded.save(tmp_path / "again.trace", about={"test": "me"})
-    assert (tmp_path / "again.trace").read_text().splitlines()[1:] == (tmp_path / "run.trace").read_text().splitlines()[1:]
+    assert (tmp_path / "again.trace").read_text().splitlines()[1:] == (tmp_path / "run.trace").read_text().splitlines()[
+        1:
+    ]
 
 
 async def test_everything_there_is_can_be_kept(tmp_path: Path) -> None:

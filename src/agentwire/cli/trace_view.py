@@ -145,7 +145,8 @@ class _View:
             lane = line.lane or ""
             lane = lane if len(lane) <= self.lane_width else f"{lane[: self.lane_width - 1]}…"
             text.append(f"{clean(lane):{self.lane_width}} ", lane_style)
-        name = line.name if self.console.width >= _NARROW else line.name.removeprefix("response.")
+        narrow = self.console.is_terminal and self.console.width < _NARROW
+        name = line.name.removeprefix("response.") if narrow else line.name
         text.append(clean(name), _STYLES.get(line.kind, lane_style))
         if line.count > 1:
             text.append(f" x {line.count} in {line.time - line.since:.3f} s", "dim")

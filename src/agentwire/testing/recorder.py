@@ -22,7 +22,8 @@ import trio
 
 from agentwire.testing.faults import Side
 from agentwire.testing.http_scan import Body, Head, HttpScanner, Talk
-from agentwire.testing.trace import Record, Trace
+from agentwire.testing.trace import Trace
+from agentwire.transport.streams import Data, NetworkStream, SlicedByteStream
 
 __all__ = ["RecordedStream", "Recorder", "open_recorder", "recorded_connector", "recorded_listener"]
 
@@ -222,9 +223,12 @@ class HeadRewriter:
         self._host = host.encode()
         self._scanner = HttpScanner("client", Talk(), keep=0)
         self._head = bytearray()
+        self._is_lost = False
 
     def feed(self, data: bytes) -> bytes:
         """What the server is sent for this; a head is held back until it is whole."""
+        if self._is_lost:
+            return data
         sent = bytearray()
         rest = memoryview(data)
         while rest:
@@ -240,9 +244,9 @@ class HeadRewriter:
         self._head += data
         end = self._head.find(b"\r\n\r\n", max(0, before - 3))
         if end < 0:
-            if len(self._head) > _LONGEST_HEAD:
+            if len(self._head) > _LONGEST_HEAD or not 0x41 <= self._head[0] <= 0x5A:
+                self._is_lost = True
                 sent += self._head
-                self._head.clear()
             return data[:0]
         size = end + 4
         head = bytes(self._head[:size])
@@ -291,7 +295,7 @@ async def open_recorder(url: str, trace: Trace, *, host: str = "127.0.0.1", port
 # Within a process
 
 
-class RecordedStream(Stream):
+class RecordedStream(SlicedByteStream):
     """A connection whose bytes are recorded in both directions.
 
     Args:
@@ -301,50 +305,52 @@ class RecordedStream(Stream):
     """
 
     def __init__(self, stream: Stream, trace: Trace, side: Side) -> None:
+        super().__init__(stream, slice_bytes=PIECE, peer=getattr(stream, "peer", "unknown"))
         number = trace.next_connection()
-        self._stream = stream
         self._ours = trace.tap(number, side)
         self._theirs = trace.tap(number, "server" if side == "client" else "client")
-        self._record = Record(trio.current_time(), number, "client", "open")
-        self._ended = False
-        trace.add(self._record)
+        self._is_over = False
+        self._is_closed = False
+        trace.note(trio.current_time(), number, "client", "open")
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    def has_input(self) -> bool:
+        """Whether anything has come; see `NetworkStream.has_input`."""
+        return isinstance(self._stream, NetworkStream) and self._stream.has_input()
+
+    async def send_all(self, data: Data) -> None:
         """Send everything; it is recorded when it has been taken."""
-        await self._stream.send_all(data)
+        await super().send_all(data)
         self._ours.passed(trio.current_time(), bytes(data))
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until something may be taken."""
-        await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
         """Say that we send no more."""
         self._ours.note(trio.current_time(), "eof")
-        await self._stream.send_eof()
+        await super().send_eof()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes; empty at the end."""
         try:
-            data = await self._stream.receive_some(max_bytes)
+            data = await super().receive_some(max_bytes)
         except trio.BrokenResourceError:
             self._end("reset")
             raise
         if data:
-            self._theirs.passed(trio.current_time(), bytes(data))
+            self._theirs.passed(trio.current_time(), data)
         else:
             self._end("eof")
         return data
 
     def _end(self, how: str) -> None:
-        if not self._ended:
-            self._ended = True
+        if not self._is_over:
+            self._is_over = True
             self._theirs.note(trio.current_time(), how)
 
     async def aclose(self) -> None:
-        """Close it."""
-        self._ours.note(trio.current_time(), "close")
-        await self._stream.aclose()
+        """Close it; closing again does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._ours.note(trio.current_time(), "close")
+        await super().aclose()
 
 
 class _RecordedListener(trio.abc.Listener[RecordedStream]):

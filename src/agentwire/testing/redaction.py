@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import attrs
 
@@ -72,7 +72,7 @@ class Secrets:
             return target
         pairs = parse_qsl(query, keep_blank_values=True)
         shown = [(name, self.label("key", value) if name.lower() in _QUERY else value) for name, value in pairs]
-        return f"{path}?{urlencode(shown, safe='() ')}"
+        return f"{path}?{urlencode(shown, safe='() ', quote_via=quote)}"
 
     def message(self, payload: bytes) -> bytes:
         """A JSON message without the keys of MCP servers and the tokens of sessions; anything else as it is."""

@@ -151,8 +151,8 @@ def lane_fifo(happened: Happened) -> None:
     """On a lane one response runs at a time, none without a request, and in the order of the requests.
 
     A request may be refused out of turn. Which request a response answers is told by what it repeats of it:
-    ``previous_response_id``, ``instructions``, ``metadata`` and ``model``, as far as both have them, and where the model
-    is one that was asked for.
+    ``previous_response_id``, ``instructions`` and ``metadata``, as far as both have them, and ``model`` where it is one
+    that was asked for.
 
     Source: OpenAI, WebSocket mode guide, multiplexing; field failure 36 (steers attributed by order).
     """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentwire.testing import invariants
+from agentwire.testing.invariant_table import render
 from agentwire.testing.invariants import (
     InvariantBroken,
     bounded,
@@ -259,3 +261,8 @@ def test_no_event_can_be_lost_or_doubled_unnoticed() -> None:
     for spoilt in mutations(conversation(lane="a")):
         with pytest.raises(InvariantBroken):
             check_all(spoilt)
+
+
+def test_the_page_has_the_table() -> None:
+    page = Path(__file__).parents[2] / "docs" / "topics" / "invariants.md"
+    assert render() in page.read_text(encoding="utf-8"), "run: python -m agentwire.testing.invariant_table"

@@ -41,7 +41,7 @@ def history_equivalence(happened: Happened) -> None:
     every turn of the chain, in order. And wherever the same context was asked for with the same settings, the same
     number of input tokens was counted.
 
-    Source: OpenAI, WebSocket mode guide, and Open Responses (the context of a continuation); field failures 5, 6 and 7.
+    Source: Open Responses, the context of a continuation; router-for-me/CLIProxyAPI#5420 (a warm-up's tools lost).
     """
     told = entries(happened)
     found = _turns(happened)
@@ -109,7 +109,7 @@ def tenant_isolation(happened: Happened) -> None:
 
     Keys are told apart by the headers of handshakes and requests; a recording has labels for them.
 
-    Source: field failures 9 and 32 (connections and stores shared between tenants).
+    Source: BerriAI/litellm#39559 and pleaseai/shunt#39 (sockets and stores shared between tenants).
     """
     owners: dict[str, tuple[str | None, Entry]] = {}
     found = _turns(happened)
@@ -210,7 +210,7 @@ def _comes_before(turn: Turn, failed: Turn, places: Mapping[int, int]) -> bool:
 def outputs_answer_calls(happened: Happened) -> None:
     """A request is taken only if each tool output in it answers a call of its chain, and answers it once.
 
-    Source: OpenAI, function calling guide; Open Responses, failed continuations; field failure 8 (orphan outputs).
+    Source: Open Responses, failed continuations; Wei-Shaw/sub2api#2139 and openclaw/openclaw#4204 (orphan outputs).
     """
     found = _turns(happened)
     chains = Chains(found)

@@ -24,7 +24,7 @@ _DRAIN_CODES: Final = ("server_is_draining", "server_shutting_down", "server_shu
 def requests_answered(happened: Happened, *, complete: bool = True) -> None:
     """Every request has an answer: a response or an error.
 
-    Source: OpenAI, WebSocket mode guide; field failures 11 and 24 (a request that is never heard of again).
+    Source: OpenAI, WebSocket mode guide; openclaw/openclaw#44168 (requests never heard of again).
 
     Args:
         happened: what happened.
@@ -46,7 +46,7 @@ def honest_close(happened: Happened) -> None:
     1005, 1006 and 1015 never stand in a close frame, and a close frame without a code says nothing. Where the client
     has begun to close, the server gives back its code.
 
-    Source: RFC 6455, section 7.4; field failures 12, 33, 35 and 40 (ends that look like success).
+    Source: RFC 6455, section 7.4; brainlid/langchain#483 (closed with 1000 and not one event).
     """
     for wire in wires(happened):
         closing = wire.closing
@@ -81,7 +81,7 @@ def no_turn_lost_in_drain(happened: Happened) -> None:
     A drain begins with `Journal.drain_started`, with an announced end (``agentwire:goaway``), or, if neither is there,
     with the close frame of code 1012.
 
-    Source: field failure 33 (deploys that cut turns); agentwire's own drain.
+    Source: hivecommons/hive#5090 and mnfst/llm-gateway#2326 (deploys that cut turns).
     """
     told = entries(happened)
     started = next((entry for entry in told if entry.type == "drain.started"), None)
@@ -128,7 +128,7 @@ def nothing_leaked(happened: Happened) -> None:
 
     It judges the first and the last snapshot that `Journal.resources` has taken; with less than two it holds.
 
-    Source: field failures 19 and 30; Trio's promise that a nursery leaves no task behind.
+    Source: openonion/connectonion#548 (descriptors left open); structured concurrency.
     """
     taken = [entry for entry in entries(happened) if entry.type == "resources"]
     if len(taken) < 2:

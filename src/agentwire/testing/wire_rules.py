@@ -66,7 +66,7 @@ _ERROR_KEYS: Final = ("type", "code", "message", "param")
 def one_terminal(happened: Happened, *, complete: bool = True) -> None:
     """Every response has exactly one terminal event.
 
-    Source: Open Responses, streaming; field failures 11, 24 and 40 (sockets that stay open without an end).
+    Source: Open Responses, streaming; livekit/agents-js#1935 and maximhq/bifrost#2998 (sockets open without an end).
 
     Args:
         happened: what happened.
@@ -84,7 +84,7 @@ def nothing_after_terminal(happened: Happened) -> None:
 
     Nor does anything come of a response that was never created.
 
-    Source: Open Responses, streaming; field failure 1 (answers off by one).
+    Source: Open Responses, streaming; stippi/code-assistant#200 (every answer was the one before).
     """
     for wire in _from_the_start(happened):
         for lane in wire.lanes:
@@ -107,7 +107,7 @@ def _ends_with_terminal(response: Response) -> None:
 def contiguous_numbers(happened: Happened) -> None:
     """The events of a response are numbered from 0, without a gap.
 
-    Source: OpenAI, streaming and background guides (``starting_after``); field failure 41.
+    Source: OpenAI, background mode guide (``starting_after``); cloudflare/agents#1951 (events repeated).
     """
     for _, response in _responses(happened):
         expected = 0
@@ -126,7 +126,7 @@ def contiguous_numbers(happened: Happened) -> None:
 def echoes_lane(happened: Happened) -> None:
     """Every event has the ``stream_id`` of a request that was sent before it, or none where that had none.
 
-    Source: OpenAI, WebSocket mode guide, multiplexing; field failures 1 and 36.
+    Source: OpenAI, WebSocket mode guide, multiplexing; bolna-ai/bolna#1012 (events of another request).
     """
     for wire in _from_the_start(happened):
         asked: set[object] = set()
@@ -154,7 +154,7 @@ def lane_fifo(happened: Happened) -> None:
     ``previous_response_id``, ``instructions`` and ``metadata``, as far as both have them, and ``model`` where it is one
     that was asked for.
 
-    Source: OpenAI, WebSocket mode guide, multiplexing; field failure 36 (steers attributed by order).
+    Source: OpenAI, WebSocket mode guide, multiplexing; Soju06/codex-lb#2100 (successors mistaken for answers).
     """
     for wire in _from_the_start(happened):
         for lane in wire.lanes:
@@ -249,7 +249,7 @@ def exact_codes(happened: Happened) -> None:
 
     In an event stream over HTTP an error needs no status.
 
-    Source: OpenAI, WebSocket mode guide, errors; field failures 4 and 37 (codes renamed on the way).
+    Source: OpenAI, WebSocket mode guide, errors; Soju06/codex-lb#1529 (codes renamed on the way).
     """
     for wire in wires(happened):
         for entry in wire.messages:

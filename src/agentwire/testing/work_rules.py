@@ -22,7 +22,7 @@ __all__ = [
 def tool_once(happened: Happened) -> None:
     """No tool runs twice for one call id.
 
-    Source: field failures 8, 23 and 41 (side effects repeated by a replay).
+    Source: Soju06/codex-lb#586 and dyad-sh/dyad#2853 (side effects repeated by a replay).
     """
     started: dict[object, Entry] = {}
     for entry in _work(happened, "work.started"):
@@ -37,7 +37,7 @@ def tool_once(happened: Happened) -> None:
 def tools_awaited(happened: Happened) -> None:
     """All work that started has ended: done, failed, or cancelled and waited for.
 
-    Source: field failure 19 (tools that go on after a disconnect); Trio's nurseries.
+    Source: odysseus-dev/odysseus#5105 and google/adk-python#6769 (tools that go on after a cancel).
     """
     left = _running(entries(happened))
     if left:
@@ -50,7 +50,7 @@ def cancelled_within(happened: Happened, seconds: float) -> None:
     Work belongs to the connection on which its name, the id of a response or of a call, was said; work of which nothing
     was said belongs to every connection. What follows a blank in a name, such as the number of a step, is left aside.
 
-    Source: OpenAI, background mode guide (a dropped connection cancels); field failures 19 and 20.
+    Source: OpenAI, background mode guide (a dropped connection cancels); bman654/clodex#170 (the model went on).
 
     Args:
         happened: what happened.
@@ -97,7 +97,7 @@ def _names(wire: Wire) -> set[str]:
 def bounded(happened: Happened, limits: Mapping[str, int]) -> None:
     """Nothing that was measured, with `Journal.size`, is larger than its limit.
 
-    Source: field failures 26, 27 and 28 (queues without a bound).
+    Source: donovan-yohan/relay-ide#1249 (a queue of 15 GiB).
 
     Args:
         happened: what happened.

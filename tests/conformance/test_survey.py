@@ -72,8 +72,13 @@ async def test_models_of_the_companion_are_found_through_the_server(autojump_clo
 async def test_the_socket_alone_may_be_looked_at(autojump_clock: MockClock) -> None:
     async with in_memory("openai") as peer:
         found = await survey(unknown(peer), turns=False)
-    assert not found.answers
-    assert not any("answers" in sentence for sentence in found.told)
+        assert found.told == ("a WebSocket opens at /v1/responses",)
+        found = await survey(unknown(attrs.evolve(peer, url="ws://localhost/v1")), turns=False)
+        assert found.peer.websocket == "/v1/responses"
+        with pytest.raises(NotReached, match=r"opens no WebSocket .*/other/responses: .*404.*/other: .*404"):
+            await survey(unknown(attrs.evolve(peer, url="http://localhost/other")), turns=False)
+    with pytest.raises(NotReached, match="connection refused"):
+        await survey(Peer("ws://localhost", model="", dial=nobody), turns=False)
 
 
 async def nobody() -> MemoryStream:

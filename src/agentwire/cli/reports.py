@@ -224,7 +224,8 @@ def _row(row: Row, *, short: bool, full: bool) -> Iterator[Text]:
         )
     for line in lines:
         cut = line if full or len(line) <= LINE else f"{line[:LINE]}..."
-        yield Text(f"{_INDENT}  {clean(cut)}", style="dim")
+        folded = clean(cut).rstrip().replace("\n", f"\n{_INDENT}{' ' * 12}")
+        yield Text(f"{_INDENT}  {folded}", style="dim")
 
 
 def _rule(rule: Reference) -> str:

@@ -7,7 +7,9 @@ server up to three short turns of its model.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -65,7 +67,7 @@ async def survey(peer: Peer, *, turns: bool = True, timeout: float = 20.0) -> Su
 
     Args:
         peer: the server, with what its owner has said of it; an empty model is found out.
-        turns: whether to have its model answer; without, only the address is tried.
+        turns: whether to have its model answer; without, only a path is looked for on which a WebSocket opens.
         timeout: seconds for each question.
 
     Raises:
@@ -83,13 +85,13 @@ class _Surveyor:
     refusal: str = ""
 
     async def ask(self, *, turns: bool) -> Survey:
+        if not turns:
+            return await self._socket_alone()
         listed = await self._reach()
         await self._keys(listed)
         self._models(listed)
         upgraded = await self._upgrade()
-        answers = False
-        if turns:
-            answers = await self._turn(upgraded=upgraded)
+        answers = await self._turn(upgraded=upgraded)
         if answers:
             await self._tools(upgraded=upgraded)
             await self._reasoning(upgraded=upgraded)
@@ -97,6 +99,23 @@ class _Surveyor:
         if answers and upgraded and self.peer.slow_model is not None:
             await self._steering(self.peer.slow_model)
         return Survey(self.peer, tuple(self.told), answers, self.silent)
+
+    async def _socket_alone(self) -> Survey:
+        """Find the path on which a WebSocket opens: the URL's own, or that of the responses resource."""
+        parts = urlsplit(self.peer.url)
+        own = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        paths = [own, self.peer.resource] if parts.scheme in ("ws", "wss") else [self.peer.resource, own]
+        refused: list[str] = []
+        for path in dict.fromkeys(paths):
+            found = await self._try(partial(self._open, path))
+            if isinstance(found, ConnectFailed):
+                raise NotReached(str(found)) from found
+            if not (isinstance(found, Refused | trio.TooSlowError) or _ended_early(found)):
+                self.peer = attrs.evolve(self.peer, websocket=path)
+                self.told.append(f"a WebSocket opens at {path}" if found is None else f"at {path}: {_said(found)}")
+                return Survey(self.peer, tuple(self.told), answers=False)
+            refused.append(f"{path}: {_said(found)}")
+        raise NotReached(f"{self.peer.url} opens no WebSocket ({'; '.join(refused)})")
 
     async def _reach(self) -> Any:
         """Ask for the list of models: what came, or why nothing did."""
@@ -142,8 +161,8 @@ class _Surveyor:
         else:
             self.told.append(f"it lists no models, so {chosen!r} is asked for; --model names another one")
 
-    async def _open(self) -> None:
-        async with self.peer.socket():
+    async def _open(self, path: str | None = None) -> None:
+        async with self.peer.socket(target=path):
             pass
 
     async def _upgrade(self) -> bool:
@@ -252,6 +271,10 @@ class _Surveyor:
                 return await ask()
         except Exception as error:  # noqa: BLE001 - whatever a stranger's server does is an answer
             return error
+
+
+def _ended_early(found: Any) -> bool:
+    return isinstance(found, Closed | trio.BrokenResourceError)
 
 
 def _listed(found: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -14,6 +15,7 @@ from agentwire.testing.conformance.campaign import HURRY, Campaign
 from agentwire.testing.conformance.reporting import level_of, row_of
 from agentwire.testing.conformance.runner import Result
 from agentwire.testing.conformance.turns import about, check
+from agentwire.testing.conformance.wire import Closed
 from agentwire.transport.dial import ConnectFailed
 from tests.conformance.kit import in_memory
 
@@ -169,3 +171,23 @@ async def test_what_fails_in_a_block_breaks_its_rule() -> None:
     for model, rule in (("a", "AW-H-005"), ("b", "AW-H-006")):
         result = await run_case(Peer("http://localhost/v1", model=model), case(1, body))
         assert (result.rule, result.why) == (rule, f"it is {model}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("id"), "what it said lacks the member 'id'"),
+        (json.JSONDecodeError("no", "x", 0), "what it said is no JSON: no: line 1 column 1 (char 0)"),
+        (TypeError("it is None"), "what it said has another shape than it must have (TypeError: it is None)"),
+        (AssertionError(), "it is not so"),
+        (Closed(1006, "reset"), "the connection was closed with 1006 reset"),
+        (trio.BrokenResourceError("gone"), "the connection broke: gone"),
+        (ValueError("odd"), "ValueError: odd"),
+    ],
+)
+async def test_whatever_goes_wrong_is_told_to_a_person(error: Exception, said: str) -> None:
+    async def body(peer: Peer) -> None:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    assert (await run_case(Peer("http://localhost/v1", model="m"), case(1, body))).why == said

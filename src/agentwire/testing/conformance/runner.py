@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import partial
 from typing import Final, Literal
@@ -9,15 +10,16 @@ from typing import Final, Literal
 import attrs
 import trio
 
+from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.testing.conformance.peer import NEEDS, Peer
 from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, TOPICS
 from agentwire.testing.conformance.rules.model import Profile
 from agentwire.testing.conformance.turns import CaseFailed
-from agentwire.testing.conformance.wire import Log
+from agentwire.testing.conformance.wire import Closed, Log, Refused
 from agentwire.transport.dial import ConnectFailed
 
-__all__ = ["TIMEOUT", "Result", "run_case", "run_cases"]
+__all__ = ["TIMEOUT", "Result", "run_case", "run_cases", "told_of"]
 
 Verdict = Literal["passed", "failed", "not applicable"]
 
@@ -63,6 +65,22 @@ def not_applicable(peer: Peer, case: Case) -> str:
     return f"it needs {'; '.join(NEEDS[need] for need in missing)}" if missing else ""
 
 
+def told_of(error: Exception) -> str:
+    """What went wrong, for a person who has not the case's code."""
+    match error:
+        case KeyError():
+            return f"what it said lacks the member {error}"
+        case UnicodeDecodeError() | json.JSONDecodeError():
+            return f"what it said is no JSON: {error}"
+        case TypeError() | AttributeError() | LookupError():
+            return f"what it said has another shape than it must have ({type(error).__name__}: {error})"
+        case AssertionError() | Closed() | Refused() | RemoteProtocolError() | ConnectFailed():
+            return str(error) or "it is not so"
+        case trio.BrokenResourceError():
+            return f"the connection broke: {error}"
+    return f"{type(error).__name__}: {error}"
+
+
 async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Result:  # noqa: ASYNC109 - a bound on the server, not on the caller
     """Run one case. Whatever goes wrong in it is the server's failure; a cancellation goes on."""
     if why := not_applicable(peer, case):
@@ -80,8 +98,7 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
     except trio.TooSlowError:
         found = failed(f"no end within {timeout:g} s", late=True)
     except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything
-        said = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-        found = failed(said, rule=getattr(error, "rule", None), gone=isinstance(error, ConnectFailed))
+        found = failed(told_of(error), rule=getattr(error, "rule", None), gone=isinstance(error, ConnectFailed))
     else:
         found = Result(case, "passed")
     evidence = () if found.verdict == "passed" else tuple(peer.log.lines)

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from agentwire.testing.conformance.peer import Peer
+from agentwire.testing.conformance.runner import told_of
 from agentwire.testing.conformance.turns import Turn
 from agentwire.testing.conformance.wire import Closed, Log, Refused
 from agentwire.transport.dial import ConnectFailed
@@ -306,8 +307,6 @@ def _lacks(what: str, found: Any) -> str:
 def _said(error: Any) -> str:
     if isinstance(error, trio.TooSlowError):
         return "nothing came in time"
-    if isinstance(error, Closed | AssertionError):
-        return str(error)
     if isinstance(error, Refused):
         return f"HTTP {error.status}: {' '.join(error.body.decode(errors='replace').split())[:200]}"
-    return f"{type(error).__name__}: {error}" if isinstance(error, Exception) else f"{error!r}"[:200]
+    return told_of(error)[:300] if isinstance(error, Exception) else f"{error!r}"[:200]

@@ -19,6 +19,7 @@ _ORDER: Final[tuple[Verdict, ...]] = ("failed", "fell short", "differs", "passed
 _CODE: Final = re.compile(r"`([^`]+)`")
 _WAY: Final = re.compile(r"\s*\d[\d.:]*\s+\S+ ([<>])")
 _CONTROLS: Final = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"} | {0x7F: "\u2421"}
+_WHY: Final = 140
 _ABOUT: Final = {"server": "Conformance of a server", "client": "Conformance of a client"}
 
 
@@ -103,11 +104,17 @@ def _counts(tally: Tally, shown: Iterable[Verdict]) -> str:
 def _attention(report: Report) -> Iterator[str]:
     rows = report.having("failed")
     if rows:
-        yield "<h2>What failed</h2>\n<ul>"
-        yield from (
-            f'<li><a href="#{_text(row.number)}">{_text(row.number)}</a> {_marked(row.title)}</li>' for row in rows
-        )
+        yield '<h2>What failed</h2>\n<ul class="failed">'
+        yield from (f"<li>{_link(row)} {_marked(row.title)} <span>{_short(row.why)}</span></li>" for row in rows)
         yield "</ul>"
+
+
+def _link(row: Row) -> str:
+    return f'<a href="#{_text(row.number)}">{_text(row.number)}</a>'
+
+
+def _short(text: str) -> str:
+    return _text(text if len(text) <= _WHY else f"{text[:_WHY]}...")
 
 
 def _filter(tally: Tally) -> Iterator[str]:
@@ -161,6 +168,7 @@ def _rule(rule: Reference, *, broken: bool) -> str:
 
 
 def _line(line: str) -> str:
+    line = line.rstrip()
     way = _WAY.match(line)
     kind = "" if way is None else "out" if way[1] == ">" else "in"
     return f'<span class="{kind}">{_text(line)}</span>\n' if kind else f"{_text(line)}\n"

@@ -48,6 +48,26 @@ what it can by itself (models, tools, whether a key is asked for) and costs some
 stdout has a table by topic, and of each failure the rule and what went over the wire; --json and --html write reports.
 Exit code 0: no binding rule is broken. 1: one is, or the run ended early. 2: the server cannot be reached.
 """
+CONFORM_CLIENT: Final = """\
+Run any client against hostile servers, and see what it survives.
+
+agentwire conform-client [OPTIONS] -- PROGRAM [ARGUMENTS...]: for each scenario a server is started on this machine that
+does one thing wrong, and the program is run against it: it asks the model to do {task} with one tool, look_up(page),
+which fetches {tool_url}?page=N, prints the final text and exits with 0. The environment says the same: OPENAI_BASE_URL,
+OPENAI_API_KEY, AGENTWIRE_TASK, AGENTWIRE_TOOL_URL.
+
+The table and the failures go to stdout, everything about the run to stderr. Exit code 0: no rule that binds is broken,
+1: one is, 2: the program cannot be started.
+"""
+HOSTILE: Final = """\
+Be a server that does wrong things on cue.
+
+agentwire hostile DEED...: such as reset-midway, silence@3 (in the third turn) or refuse-500. Without a deed it keeps
+all rules. Its model calls look_up(page), one page after the other, or says what --say says.
+
+The first line on stdout says where it listens: listening ws=URL http=URL. stderr tells what it sees and does. SIGINT
+or SIGTERM ends it.
+"""
 DEMO: Final = """\
 Watch an agent at work, its plug pulled, and what the wire saves.
 
@@ -108,6 +128,8 @@ app.command("agentwire.cli.serve:serve", name="serve", help=SERVE)
 app.command("agentwire.cli.run:run", name="run", help=RUN)
 app.command("agentwire.cli.chat:chat", name="chat", help=CHAT)
 app.command("agentwire.cli.conform:conform", name="conform", help=CONFORM)
+app.command("agentwire.cli.conform_client:conform_client", name="conform-client", help=CONFORM_CLIENT)
+app.command("agentwire.cli.hostile:hostile", name="hostile", help=HOSTILE)
 app.command("agentwire.cli.demo:demo", name="demo", help=DEMO)
 _trace: Final = App(name="trace", help=TRACE)
 _trace.command("agentwire.cli.trace:record", name="record", help=TRACE_RECORD)

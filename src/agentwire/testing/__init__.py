@@ -13,6 +13,10 @@ from agentwire.testing.cuts import cut_points as cut_points
 from agentwire.testing.cuts import every_byte as every_byte
 from agentwire.testing.cuts import every_frame as every_frame
 from agentwire.testing.faults import Fault as Fault
+from agentwire.testing.hostile import HostileServer as HostileServer
+from agentwire.testing.hostile import ScriptedServer as ScriptedServer
+from agentwire.testing.hostile import hostile_server as hostile_server
+from agentwire.testing.hostile import scripted_server as scripted_server
 from agentwire.testing.injection import NotCancelled as NotCancelled
 from agentwire.testing.injection import cancel_everywhere as cancel_everywhere
 from agentwire.testing.invariants import InvariantBroken as InvariantBroken
@@ -39,6 +43,7 @@ from agentwire.testing.upstream import scripted_upstream as scripted_upstream
 __all__ = [
     "Fault",
     "Flood",
+    "HostileServer",
     "InvariantBroken",
     "Journal",
     "Leaked",
@@ -51,6 +56,7 @@ __all__ = [
     "Record",
     "Reply",
     "Rig",
+    "ScriptedServer",
     "ScriptedUpstream",
     "Trace",
     "cancel_everywhere",
@@ -58,10 +64,12 @@ __all__ = [
     "cut_points",
     "every_byte",
     "every_frame",
+    "hostile_server",
     "network",
     "no_leaks",
     "open_rig",
     "run",
+    "scripted_server",
     "scripted_upstream",
     "seeded_order",
     "survives",

@@ -66,12 +66,14 @@ class Clerk:
         pieces: events that its final text comes in.
         every: seconds between two of them.
         last_page: the last page of a task that names none.
+        same_ids: whether a page is always asked for with the same call id, however often that happens.
     """
 
     thinks: float = 0.0
     pieces: int = 4
     every: float = 0.0
     last_page: int = 2
+    same_ids: bool = False
 
     def __call__(self, scene: Scene) -> Reply:
         """What it says to this history."""
@@ -80,9 +82,12 @@ class Clerk:
         missing = [page for page in range(first, last + 1) if page not in found]
         pause = (Pause(self.thinks),) if self.thinks else ()
         if missing:
-            return Answer(*pause, *(Call(TOOL, {"page": page}) for page in missing[:at_once]))
+            return Answer(*pause, *(self._call(page) for page in missing[:at_once]))
         words = ", ".join(found[page] for page in range(first, last + 1))
         return Answer(*pause, Say(f"The words are: {words}.", self.pieces, self.every))
+
+    def _call(self, page: int) -> Call:
+        return Call(TOOL, {"page": page}, f"call_page_{page}" if self.same_ids else None)
 
     def _task(self, history: Iterable[Mapping[str, Any]]) -> tuple[int, int, int]:
         for item in history:

@@ -114,9 +114,11 @@ class Dialogue:
     def _misdo(self, plan: Plan, scene: Scene) -> Plan:
         for due in self.cues():
             if due.deed.turn is not None and due.due(scene.turn):
-                self.seen.deeds.append(due.deed.name)
-                self.seen.note(self.connection, "*", due.deed.name)
-                plan = due.deed.turn(plan, scene)
+                changed = due.deed.turn(plan, scene)
+                if changed is not plan:
+                    self.seen.deeds.append(due.deed.name)
+                    self.seen.note(self.connection, "*", due.deed.name)
+                plan = changed
         return plan
 
     def _refused(self, asked: SeenTurn, refusal: Refuse) -> Planned:

@@ -47,7 +47,8 @@ async def answer_http(http: HttpConnection, request: Request, dialogue: Dialogue
         dialogue.seen.note(dialogue.connection, ">", f"{planned.plan.status} {refusal.decode()}")
         await http.respond(planned.plan.status or 500, {**_JSON, **planned.plan.headers}, refusal)
         return
-    await _Answering(http, dialogue, planned, streams=bool(planned.asked.body.get("stream"))).play(planned.plan)
+    with dialogue.seen.answering():
+        await _Answering(http, dialogue, planned, streams=bool(planned.asked.body.get("stream"))).play(planned.plan)
 
 
 def _decoded(body: bytes) -> Mapping[str, Any]:

@@ -63,6 +63,7 @@ class _Connection:
         self._dialogue = dialogue
         self._nursery = nursery
         self._lanes: dict[str | None, trio.MemorySendChannel[Json]] = {}
+        self._stuck: set[str | None] = set()
         self._permits = trio.CapacityLimiter(_RUNNING)
 
     async def read(self) -> None:
@@ -103,6 +104,10 @@ class _Connection:
                 return Refuse(400, "websocket_stream_limit_reached", f"There are {_LANES} lanes.", "stream_id")
             self._lanes[lane], receive = trio.open_memory_channel[Json](_QUEUED)
             self._nursery.start_soon(self._run, lane, receive)
+        if lane in self._stuck:
+            what = "asked again on a lane whose last answer had no end"
+            self._dialogue.seen.reused.append(what)
+            self._dialogue.seen.note(self._socket.connection, "!", what)
         try:
             self._lanes[lane].send_nowait(body)
         except trio.WouldBlock:
@@ -121,7 +126,8 @@ class _Connection:
                 if isinstance(planned.plan, Refuse):
                     await self.play([Tell(error_event(planned.plan))], lane)
                 else:
-                    await self.play(planned.plan, lane, planned)
+                    with self._dialogue.seen.answering():
+                        await self.play(planned.plan, lane, planned)
 
     async def play(self, steps: Iterable[Step], lane: str | None, planned: Planned | None = None) -> None:
         """Do this, one after the other."""
@@ -140,4 +146,5 @@ class _Connection:
                 case Pause():
                     await trio.sleep(step.seconds)
                 case End():
+                    self._stuck.add(lane)
                     await self._socket.end(step)

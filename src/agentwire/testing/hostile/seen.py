@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import attrs
@@ -55,7 +56,7 @@ class SeenConnection:
     Attributes:
         number: of it, from 0.
         at: Trio's time at which it came.
-        kind: ``tcp`` until its first request is read.
+        kind: ``tcp`` until its first request is read; ``beside`` for what is not the API's.
         status: how its upgrade was answered; 0 if it was not, or is none.
         ended_at: Trio's time at which it ended; None while it is open.
         how: it ended, in words.
@@ -65,7 +66,7 @@ class SeenConnection:
 
     number: int
     at: float
-    kind: Literal["tcp", "websocket", "http"] = "tcp"
+    kind: Literal["tcp", "websocket", "http", "beside"] = "tcp"
     status: int = 0
     ended_at: float | None = None
     how: str = ""
@@ -88,15 +89,23 @@ class Seen:
         connections: in order.
         turns: in order; warm-ups are not among them.
         complaints: what clients sent that nobody may send.
+        reused: questions on lanes whose last answer had no end.
+        running: answers that are being given.
+        peak: most of them at once.
         lines: what went over the wire, the latest.
         deeds: names of what was done to them, in order.
+        listener: told each of these lines.
     """
 
     connections: list[SeenConnection] = attrs.field(factory=list)
     turns: list[SeenTurn] = attrs.field(factory=list)
     complaints: list[str] = attrs.field(factory=list)
+    reused: list[str] = attrs.field(factory=list)
+    running: int = 0
+    peak: int = 0
     lines: deque[str] = attrs.field(factory=lambda: deque(maxlen=_LINES))
     deeds: list[str] = attrs.field(factory=list)
+    listener: Callable[[str], None] | None = None
     _begun: float | None = None
 
     def connect(self) -> SeenConnection:
@@ -105,15 +114,32 @@ class Seen:
         self.connections.append(connection)
         return connection
 
+    @contextmanager
+    def answering(self) -> Generator[None]:
+        """The block is one answer."""
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            yield
+        finally:
+            self.running -= 1
+
     def complain(self, connection: SeenConnection, what: str) -> None:
         """A client sent rubbish."""
         self.complaints.append(what)
         self.note(connection, "!", what)
 
-    def note(self, connection: SeenConnection, sign: str, said: object) -> None:
+    def say(self, sign: str, said: object, *, where: str = "") -> None:
         """One line: ``<`` came, ``>`` went, ``*`` happened, ``!`` must not be."""
         text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
         text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
         now = trio.current_time()
         self._begun = now if self._begun is None else self._begun
-        self.lines.append(f"{now - self._begun:8.3f}  {connection.kind}{connection.number} {sign} {text}")
+        line = f"{now - self._begun:8.3f}  {where or 'local'} {sign} {text}"
+        self.lines.append(line)
+        if self.listener is not None:
+            self.listener(line)
+
+    def note(self, connection: SeenConnection, sign: str, said: object) -> None:
+        """One line about a connection."""
+        self.say(sign, said, where=f"{connection.kind}{connection.number}")

@@ -107,7 +107,7 @@ class ScriptedServer:
             await self._upgrade(http, connection, request)
             return
         if self._beside is not None and await self._beside(http, request):
-            connection.kind = "http"
+            connection.kind = "beside"
             return
         connection.kind = "http"
         self.seen.note(connection, "<", f"{request.method} {request.target}")

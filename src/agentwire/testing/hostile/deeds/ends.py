@@ -103,6 +103,15 @@ deed_of(
 )
 deed_of(
     Deed(
+        name="reset-after-call",
+        title="A tool call is complete, and the connection is reset before the response is",
+        reports=("Soju06/codex-lb#586", "dyad-sh/dyad#2853", "odysseus-dev/odysseus#5105"),
+        first=1,
+        turn=cut(End("reset"), at="output_item.done"),
+    )
+)
+deed_of(
+    Deed(
         name="half-open-idle",
         title="After a turn the connection is dead and nobody says so: the next message vanishes",
         reports=(*_VANISHED, "openai/codex#28579"),

@@ -31,7 +31,7 @@ def _huge(steps: list[Step]) -> list[Step]:
 
 def _deafened(plan: Plan, scene: Scene) -> Plan:
     scene.deafen()
-    return plan
+    return [*plan] if isinstance(plan, list) else plan
 
 
 def _broken(name: str, title: str, data: bytes, body: bytes, *reports: str) -> Deed:

@@ -39,7 +39,7 @@ class Deed:
         door: answers an upgrade.
         socket: changes a WebSocket that was just opened.
         opened: what is said on it at once.
-        turn: changes what a turn says.
+        turn: changes what a turn says; the same list means that there was nothing to be done.
     """
 
     name: str

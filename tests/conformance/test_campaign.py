@@ -14,7 +14,7 @@ from agentwire.testing.conformance import CASES, Case, CaseFailed, Peer, run_cas
 from agentwire.testing.conformance.campaign import HURRY, Campaign
 from agentwire.testing.conformance.reporting import level_of, row_of
 from agentwire.testing.conformance.runner import Result
-from agentwire.testing.conformance.turns import about, check
+from agentwire.testing.conformance.turns import NotShown, about, check
 from agentwire.testing.conformance.wire import Closed
 from agentwire.transport.dial import ConnectFailed
 from tests.conformance.kit import in_memory
@@ -191,3 +191,12 @@ async def test_whatever_goes_wrong_is_told_to_a_person(error: Exception, said: s
         raise error
 
     assert (await run_case(Peer("http://localhost/v1", model="m"), case(1, body))).why == said
+
+
+async def test_a_case_that_came_to_nothing_does_not_apply() -> None:
+    async def body(peer: Peer) -> None:
+        await trio.lowlevel.checkpoint()
+        raise NotShown("the model is too quick")
+
+    result = await run_case(Peer("http://localhost/v1", model="m"), case(1, body))
+    assert (result.verdict, result.why) == ("not applicable", "the model is too quick")

@@ -15,7 +15,7 @@ from agentwire.testing.conformance.peer import NEEDS, Peer
 from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, TOPICS
 from agentwire.testing.conformance.rules.model import Profile
-from agentwire.testing.conformance.turns import CaseFailed
+from agentwire.testing.conformance.turns import CaseFailed, NotShown
 from agentwire.testing.conformance.wire import Closed, Log, Refused
 from agentwire.transport.dial import ConnectFailed
 
@@ -97,6 +97,8 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
             raise CaseFailed("the process of the server ended")
     except trio.TooSlowError:
         found = failed(f"no end within {timeout:g} s", late=True)
+    except NotShown as nothing:
+        found = Result(case, "not applicable", str(nothing))
     except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything
         found = failed(told_of(error), rule=getattr(error, "rule", None), gone=isinstance(error, ConnectFailed))
     else:

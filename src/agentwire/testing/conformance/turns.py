@@ -12,7 +12,7 @@ import attrs
 from agentwire.testing.conformance.exchange import StreamReply
 from agentwire.testing.conformance.wire import WebSocket
 
-__all__ = ["TERMINALS", "CaseFailed", "Events", "Socket", "Turn", "about", "check"]
+__all__ = ["TERMINALS", "CaseFailed", "Events", "NotShown", "Socket", "Turn", "about", "check"]
 
 Event = dict[str, Any]
 
@@ -32,6 +32,10 @@ class CaseFailed(AssertionError):
     def __init__(self, otherwise: str, rule: str | None = None) -> None:
         super().__init__(otherwise)
         self.rule = rule
+
+
+class NotShown(Exception):
+    """The case came to nothing: the rule cannot be shown with what the model did; the text says why."""
 
 
 def check(holds: object, otherwise: str, rule: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import subprocess
@@ -19,10 +20,12 @@ import agentwire
 from agentwire.client import Client
 from agentwire.engines.script import Call, Text, Turn
 from agentwire.engines.scripted import scripted
-from agentwire.testing import Fault, Leaked, Network, NotSurvived, Rig, network, survives
+from agentwire.testing import Fault, InvariantBroken, Leaked, Network, NotSurvived, Rig, network, survives
 from agentwire.testing.stage import Hung
 from agentwire.testing.survives import ENVIRONMENT
 from agentwire.testing.watch import Broken, Violation
+from agentwire.transport.frames import client_frame, server_frame
+from tests.testing.conversations import answer, create
 
 WRITER = scripted([Turn(Text("Well."), Call("send_mail", {"to": "Ada"})), Turn(Text("done"))])
 
@@ -295,6 +298,11 @@ def test_kinds_may_be_faults_that_say_more() -> None:
     assert {re.match(r"reset|stall 40 s", what)[0] for what in met} == {"reset", "stall 40 s"}  # type: ignore[index]
 
 
+def test_a_handshake_is_doubled_once() -> None:
+    met = cuts_of(kinds=["duplicate"])
+    assert met == [f"duplicate client before frame 0 (connection {number})" for number in (0, 1)]
+
+
 def test_a_function_may_say_where() -> None:
     def last_frame(net: Network) -> Iterator[Fault]:
         assert len(net.links) == 2
@@ -335,6 +343,24 @@ def test_a_network_alone_for_a_server_and_a_client_of_ones_own() -> None:
     assert {b"", b"H", b"HE", b"HEL"} <= set(heard)
 
 
+def test_the_rules_hold_of_anybodys_server_of_the_mode() -> None:
+    def make(*events: dict[str, Any]) -> Callable[..., None]:
+        @survives(cut=[])
+        async def test(network: Network) -> None:
+            client, server = network.pair()
+            await client.send_all(client_frame(json.dumps(create()).encode(), b"abcd"))
+            for event in events:
+                await server.send_all(server_frame(json.dumps(event).encode()))
+            client.reset()
+            server.reset()
+
+        return test
+
+    make(*answer("resp_1"))()
+    with pytest.raises(InvariantBroken):
+        make(*answer("resp_1")[1:])()
+
+
 def test_its_server_and_a_client() -> None:
     @survives(cut=[])
     async def test(wire: Client, server: agentwire.Server) -> None:
@@ -347,9 +373,11 @@ def test_its_server_and_a_client() -> None:
 def test_a_seed_decides_all_that_is_drawn() -> None:
     drawn: list[float] = []
 
-    @survives(cut=[Fault("split"), Fault("merge")])
+    @survives(cut=[Fault("split"), Fault("merge", size=9, seconds=1)])
     async def test(rig: Rig) -> None:
         drawn.append(random.random())
+        async with rig.connect():
+            pass
 
     random.seed(5)
     test()
@@ -424,6 +452,12 @@ def test_one_over_http_has_no_frames() -> None:
     with pytest.raises(ValueError, match='say cut="every byte"'):
         make()()
     make(cut="every byte", step=500)()
+
+
+def test_a_place_that_there_is_not_is_no_proof() -> None:
+    with pytest.raises(ValueError, match="none of its 2 faults has happened"):
+        cuts_of(cut=[Fault("cut", at_frame=500), Fault("cut", at_time=7200)])
+    assert len(cuts_of(cut=[Fault("cut", at_frame=500), Fault("cut", at_frame=1)])) == 1
 
 
 def test_an_unknown_place_is_refused() -> None:

@@ -24,6 +24,7 @@ from agentwire.runtime.groups import open_flat_nursery, single
 from agentwire.runtime.policies import Policy
 from agentwire.testing.clock import run
 from agentwire.testing.faults import Fault
+from agentwire.testing.invariants import check_all
 from agentwire.testing.leaks import no_leaks
 from agentwire.testing.network import Network, network
 from agentwire.testing.rig import Rig, open_rig
@@ -111,6 +112,12 @@ class Played:
         return tuple(map(str, self.plan))
 
     @property
+    def happened(self) -> bool:
+        """Whether one of its faults has happened, or there was none to happen."""
+        faults = {str(fault) for fault in self.plan}
+        return not faults or any(record.what in faults for record in self.stage.net.trace.records)
+
+    @property
     def unreached(self) -> bool:
         """Whether it ended as it did because its client never had a connection."""
         rig = self.stage.rig
@@ -192,6 +199,10 @@ async def _open(stage: Stage, scene: Scene, names: AbstractSet[str]) -> AsyncGen
     given: dict[str, Any] = {"network": stage.net}
     if not names & {"rig", "server", "wire"}:
         yield given
+        if any(
+            side == "client" and event.get("type") == "response.create" for side, _, event in stage.net.trace.events()
+        ):
+            check_all(stage.net.trace)
         return
     rig_of = partial(open_rig, scene.make_engine(), net=stage.net, policy=scene.policy, seed=scene.seed)
     async with rig_of(**scene.options) as stage.rig:

@@ -156,10 +156,14 @@ class Trials:
             raise first.error.with_traceback(own_steps(first.error, test) or first.error.__traceback__)
         plans = self._chosen(list(self._plans(test, first.stage.net)))
         lost: list[Played] = []
+        happened = 0
         for plan in plans:
             played = play(test, self.scene, plan, arguments)
+            happened += played.happened
             if not self._survived(played):
                 lost.append(played)
+        if plans and not happened:
+            raise ValueError(f"{named(test)} has no such place: none of its {len(plans)} faults has happened")
         if lost:
             shortest = self._shrink(test, arguments, min(lost, key=_length))
             error = NotSurvived(test, shortest, lost, tried=len(plans), environment=ENVIRONMENT)
@@ -189,9 +193,11 @@ class Trials:
             raise ValueError(f'cut is "every frame", "every byte", or says where; not {self.cut!r}')
         for kind in self.kinds:
             how = Fault(kind) if isinstance(kind, str) else kind
-            for place in places:
+            for place in places if how.kind != "duplicate" else ():
                 where = {name: getattr(place, name) for name in ("side", "at_byte", "at_frame", "middle", "connection")}
                 yield attrs.evolve(how, **where)
+            if how.kind == "duplicate":  # which is of a handshake, and there is one
+                yield attrs.evolve(how, connection=connection)
 
     def _chosen(self, plans: list[tuple[Fault, ...]]) -> list[tuple[Fault, ...]]:
         wanted = os.environ.get(ENVIRONMENT)

@@ -92,6 +92,15 @@ async def test_a_response_is_read_beside_its_connection(autojump_clock: MockCloc
             assert events == whole[-len(events) :]
 
 
+async def test_who_has_it_all_is_told_that_this_is_the_end(autojump_clock: MockClock) -> None:
+    async with serving(scripted(lambda ask: Turn(Text("ab", pieces=2)))) as rig:
+        peer, session, response_id = await begin(rig)
+        last = (await peer.until())[-1]["sequence_number"]
+        reply = await ask(rig, get(session, response_id, f"stream=true&starting_after={last}"))
+        assert (reply.status, reply.body) == (200, b"data: [DONE]\n\n")
+        assert (await ask(rig, get(session, response_id, f"stream=true&starting_after={last + 1}"))).status == 404
+
+
 async def test_it_is_followed_while_its_connection_comes_and_goes(autojump_clock: MockClock) -> None:
     engine = scripted(lambda ask: Turn(Text("x" * 30, pieces=30, every=1)))
     async with serving(engine, limits=Limits(window_bytes=1000)) as rig:

@@ -27,6 +27,11 @@ class Onlooker:
         self._number = number
         self._alone = alone
 
+    def latest(self) -> bytes:
+        """The event in front of the next one; empty if there is none, or it is not kept."""
+        before = self._number - 1
+        return self._window.peek(before, 1)[0] if before >= 0 and self._window.has(before) else b""
+
     async def read(self, budget: int) -> list[bytes]:
         """The next events, about so many bytes; none after the last one. Cancelled, it has read nothing.
 

@@ -60,7 +60,7 @@ class SessionDoor:
 
     async def _send(self, connection: HttpConnection, onlooker: Onlooker) -> bool:
         """Send what there is and what comes; False if it stops without the response's end."""
-        last = b""
+        last = onlooker.latest()  # a client may have it all, and ask whether there is more
         try:
             while events := await onlooker.read(self._service.limits.slice_bytes):
                 await connection.send_chunk(sse_framing(events))

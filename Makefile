@@ -21,7 +21,7 @@ ARGS ?=
 SIDE_BY_SIDE := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test readme coverage lint format docs bench peers dev runtime lock clean
+.PHONY: help demo test readme coverage lint format docs bench mutants peers dev runtime lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ docs: dev ## build the documentation into docs/_build/html
 bench: dev ## measure the wire beside other servers
 	$(BIN)/python -m benchmarks.wire $(ARGS)
 
+mutants: dev ## change the code that decides how turns live, and see what the test kit finds (two hours)
+	@$(PYTHON) tools/venv.py build/mutants/venv requirements/mutants.txt
+	@PYTHONPATH=src:. build/mutants/venv/bin/python tools/mutants.py make
+	@PYTHONPATH=src:. $(BIN)/python tools/mutants.py run $(ARGS)
+	@PYTHONPATH=src:. $(BIN)/python tools/mutants.py report
+
 peers: ## set up the official SDKs and the small model that the tests talk to
 	@$(PYTHON) tests/peers/setup.py
 
@@ -70,6 +76,7 @@ runtime: ## set up .venv with what the library itself needs
 lock: ## resolve all pins again, to the newest versions (needs uv)
 	$(COMPILE) pyproject.toml --group build -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	$(COMPILE) tests/mutants/requirements.in -o requirements/mutants.txt
 	$(COMPILE) tests/peers/openai/requirements.in -o tests/peers/openai/requirements.txt
 	$(COMPILE) tests/peers/node/requirements.in -o tests/peers/node/requirements.txt
 	$(COMPILE) tests/peers/frameworks/requirements.in -o tests/peers/frameworks/requirements.txt

@@ -34,6 +34,8 @@ _IDLE_ROUNDS: Final = (
     10  # rounds of Trio's loop that `wait_all_tasks_blocked` and the like may need to see that it idles
 )
 
+_LOOKS: Final = 8  # rounds between two looks whether it idles, as long as it does not
+
 
 class Stuck(AssertionError):
     """What a rule waits for will never happen; the message says which tasks there are, and where they wait."""
@@ -166,7 +168,7 @@ class TrioMachine(RuleBasedStateMachine):
         """Let Trio run until a condition holds; raise what ended Trio before that."""
         deadline = trio.current_time() + self.patience
         idle = 0
-        for _ in range(self.ticks):
+        for tick in range(self.ticks):
             if reached():
                 return
             if self._guest_over is not None:
@@ -175,7 +177,8 @@ class TrioMachine(RuleBasedStateMachine):
             if idle > _IDLE_ROUNDS or trio.current_time() > deadline:
                 break
             self._guest_host.get(timeout=_HOST_TIMEOUT)()
-            idle = idle + 1 if _is_idle() else 0
+            if idle or not tick % _LOOKS:  # a look costs as much as a round
+                idle = idle + 1 if _is_idle() else 0
         raise Stuck(f"nothing more will happen at {trio.current_time():g} s; the tasks are:\n{describe_tasks()}")
 
     def _guest_raise(self) -> None:

@@ -516,3 +516,18 @@ async def test_the_client_may_say_more_than_it_owes(autojump_clock: MockClock) -
         await settled(it)
     said = [item.text for item in engine.asks[1].new_items if isinstance(item, Message)]
     assert said == ["one", "and two"]
+
+
+async def test_nothing_about_a_response_overtakes_its_last_events(autojump_clock: MockClock) -> None:
+    """The response has ended here, and a slow client does not know yet: it hears so first, and then of its steer."""
+    async with client(scripted(Turn(Text("one", pieces=3), Delay(1), Text("two", pieces=3))), budget=2) as it:
+        response_id = await begin(it)
+        await trio.sleep(2)
+        it.wire.say(steer(response_id))
+        it.wire.say(encode_json({"type": "response.inject", "response_id": response_id, "input": [1]}))
+        await wait_all_tasks_blocked()
+        it.wire.read()
+        await wait_all_tasks_blocked()
+    assert kinds(it.wire.events)[-3:] == ["completed", "steer.failed", "inject.failed"]
+    assert [event["sequence_number"] for event in it.wire.events] == list(range(len(it.wire.events)))
+    assert last(it.wire.events, "response.steer.failed")["error"]["code"] == "response_already_completed"

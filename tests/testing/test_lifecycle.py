@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis.stateful import invariant
 from agentwire.client import Client
 from agentwire.engines import builtin
 from agentwire.runtime.contracts import Engine
-from agentwire.testing.lifecycle import REPLAY, LifecycleMachine
+from agentwire.testing.lifecycle import LifecycleMachine
 
 FEW = hypothesis.settings(max_examples=40, stateful_step_count=20, deadline=None)
 MANY = hypothesis.settings(FEW, max_examples=400, database=None, derandomize=True)
@@ -88,21 +87,3 @@ def test_a_user_s_own_agent_holds() -> None:
     case = Deploys.TestCase("runTest")
     case.settings = hypothesis.settings(FEW, max_examples=25)
     case.runTest()
-
-
-def test_a_bug_that_only_a_disconnect_shows_is_found_shrunk_and_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = failure_of(DeploysCarelessly)
-    told = notes(found)
-    assert str(found).startswith("['staging'] is locked, and nobody works")
-    assert told.count("    state.") + told.count("\nstate.") <= 6, "the shortest way there"
-    assert "== brittle begins run 1: 'deploy to env=staging'" in told
-    line = re.search(rf"Play it again: {REPLAY}=(\S+) pytest (\S+)", told)
-    assert line is not None
-    monkeypatch.setenv(REPLAY, line[1])
-    for _ in range(20):
-        again = failure_of(DeploysCarelessly)
-        assert (str(again), timeline(again)) == (str(found), timeline(found))
-
-
-def timeline(error: BaseException) -> str:
-    return next(note for note in notes(error).split("\n\n") if note.startswith("What happened:"))

@@ -284,15 +284,23 @@ class Session:
         Raises:
             ReserveExhausted: the client has asked for more answers than it reads; cut it off.
         """
-        turn = self.turns.get(answer.ticket) if answer.ticket is not None else None
+        turn = self.turns.get(answer.ticket) if answer.ticket is not None else self._on_its_way(answer.event)
         if turn is None or not turn.makes:
             self._reply(answer)
             return
         waiting, limits = turn.window.statistics().waiting_bytes, self._service.limits
         if waiting > limits.window_bytes + limits.reply_bytes:
             raise ReserveExhausted(f"{waiting} bytes of a turn wait for a peer that asks for more of them")
-        members = dict(answer.event)
+        members = {name: value for name, value in answer.event.items() if name != "sequence_number"}
         turn.window.put_nowait(*event_parts(members.pop("type"), members))
+
+    def _on_its_way(self, event: Mapping[str, Any]) -> Turn | None:
+        """The turn of a response that has ended, while its last events wait to be read: nothing overtakes them."""
+        wanted = event.get("steer", {}).get("previous_response_id") or event.get("response_id")
+        for turn in self.turns.values():
+            if wanted is not None and turn.ticket.response_id == wanted:
+                return turn if turn.window.statistics().waiting_bytes or not turn.window.closed else None
+        return None
 
     def _reply(self, answer: Say) -> None:
         if self.token is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -88,14 +89,16 @@ class LifecycleBase(TrioMachine):
         self._start(serve)
         self._note("a server starts")
 
-    def _start(self, live: Callable[..., Any]) -> None:
-        """Start what goes on in the background, and wait until it has started."""
+    def _start(self, live: Callable[[Callable[[], None]], Awaitable[object]], within: float = math.inf) -> None:
+        """Start what goes on in the background, and wait until it is ready, for so long."""
+        ready = trio.Event()
+        self.spawn(live, ready.set)
 
-        async def start() -> None:
-            assert self._guest_nursery is not None
-            await self._guest_nursery.start(live)
+        async def wait() -> None:
+            with trio.move_on_after(within):
+                await ready.wait()
 
-        self.run_async(start)
+        self.run_async(wait)
 
     def _note(self, move: str) -> None:
         self.world.note(self.now, move)

@@ -41,7 +41,7 @@ class HolderMoves(LifecycleBase):
         self._after(then)
 
     def _do(self, holder: Holder, kind: Any, say: str) -> None:
-        if holder.client is None:
+        if holder.client is None or holder.leaving:
             return
         deed = Deed(self.world.next_number(), kind, say, disturbed=self.world.draining)
         self._note(f"{holder.name} begins {kind} {deed.number}: {say!r}")

@@ -62,6 +62,7 @@ class Holder:
         turn: the one that runs.
         latest: the conversation's latest response.
         error: why it could not connect.
+        leaving: whether it is being closed.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Holder:
     turn: Turn | None = None
     latest: str | None = None
     error: BaseException | None = None
+    leaving: bool = False
     _left: trio.Event = attrs.field(factory=trio.Event)
 
     @property
@@ -84,18 +86,17 @@ class Holder:
         """Whether something is being done with it."""
         return any(not deed.done for deed in self.deeds)
 
-    async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Open the client, and hold it until it is left."""
-        self._left = trio.Event()
+    async def live(self, ready: Callable[[], None]) -> None:
+        """Open the client, and hold it until it is left; ``ready`` is called once it is open, or cannot be."""
+        self._left, self.leaving, self.latest = trio.Event(), False, None
         options = {"key": self.key, "on_disconnect": self.policy, "connector": self._dial, **self.options}
         try:
             async with self.rig.connect(**options) as self.client:
-                task_status.started()
+                ready()
                 await self._left.wait()
         except (AgentwireError, OSError) as error:
             self.error = error
-            if self.client is None:
-                task_status.started()
+            ready()
         finally:
             self.client = None
 
@@ -107,6 +108,7 @@ class Holder:
     def leave(self) -> None:
         """Close the client."""
         self.disturb()
+        self.leaving = True
         self._left.set()
 
     def disturb(self) -> None:

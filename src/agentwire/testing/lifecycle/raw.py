@@ -84,7 +84,6 @@ class RawClient:
         self._leaving = False
         self._stream: MemoryStream | None = None
         self._letters, self._post = trio.open_memory_channel[bytes](_UNSENT)
-        self._reads_again = 0.0
 
     @property
     def stream(self) -> MemoryStream:
@@ -94,26 +93,25 @@ class RawClient:
 
     # What it does
 
-    async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Connect, and read until the connection ends; it has started once the server has answered."""
+    async def live(self, ready: Callable[[], None]) -> None:
+        """Connect, and read until the connection ends; ``ready`` is called once it can be used, or will not be."""
         self._letters, self._post = trio.open_memory_channel[bytes](_UNSENT)
         self._leaving = False
         try:
             self._stream = await self._net.connect()
         except OSError:
             self._ended(1006)
-            task_status.started()
+            ready()
             return
         self.links.append(self._stream.link.index)
         try:
-            code = await self._live(task_status)
+            code = await self._live(ready)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             code = 1006
         finally:
             await trio.aclose_forcefully(self._stream)
         self._ended(code)
-        with suppress(RuntimeError):  # it had started
-            task_status.started()
+        ready()
 
     def say(self, message: Json) -> None:
         """Send a message, or, while there is no connection, keep it for a session that goes on."""
@@ -134,19 +132,15 @@ class RawClient:
         self._leaving = True
         self.stream.reset()
 
-    def pause_reading(self, seconds: float) -> None:
-        """Read nothing for so long."""
-        self._reads_again = trio.current_time() + seconds
-
     # How
 
-    async def _live(self, task_status: trio.TaskStatus[None]) -> int:
+    async def _live(self, ready: Callable[[], None]) -> int:
         refused = await self._shake_hands()
         if refused is not None:
             return refused
         async with open_flat_nursery() as nursery:
             nursery.start_soon(self._write)
-            code = await self._read(task_status)
+            code = await self._read(ready)
             nursery.cancel_scope.cancel(reason="the connection has ended")
         return code
 
@@ -178,34 +172,32 @@ class RawClient:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.stream.send_all(frame)
 
-    async def _read(self, task_status: trio.TaskStatus[None]) -> int:
+    async def _read(self, ready: Callable[[], None]) -> int:
         if self.progress is None:
-            self._begin(task_status)
+            self._begin(ready)
         else:
             self._letters.send_nowait(client_frame(encode_hello(self.progress.hello()), _MASK))
         data = self._rest
         while True:
             for found in self._parser.feed(data):
                 if isinstance(found, bytes):
-                    self._take(json.loads(found), found, task_status)
+                    self._take(json.loads(found), found, ready)
                 elif found.opcode == _PING:
                     self._letters.send_nowait(_control(_PONG, found.payload))
                 elif found.opcode == _CLOSE:
                     return await self._answer_close(found)
-            if trio.current_time() < self._reads_again:
-                await trio.sleep_until(self._reads_again)
             data = bytes(await self.stream.receive_some(_RECEIVE))
             if not data:
                 return 1006
 
-    def _begin(self, task_status: trio.TaskStatus[None]) -> None:
+    def _begin(self, ready: Callable[[], None]) -> None:
         self.closed = None
-        task_status.started()
+        ready()
 
-    def _take(self, event: dict[str, Any], frame: bytes, task_status: trio.TaskStatus[None]) -> None:
+    def _take(self, event: dict[str, Any], frame: bytes, ready: Callable[[], None]) -> None:
         if event.get("type") == WELCOME and self.progress is not None:
             self._welcome(frame)
-            self._begin(task_status)
+            self._begin(ready)
             return
         if self.progress is not None:
             self.progress.take(frame)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal, get_args
 
-import trio
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from agentwire.testing.faults import Fault
 from agentwire.testing.lifecycle.base import PAUSES, LifecycleBase, tasks
 from agentwire.testing.lifecycle.talker import ABOUT, About, Talker
 from agentwire.testing.lifecycle.world import TALKERS
@@ -35,12 +35,7 @@ class TalkerMoves(LifecycleBase):
         return talker
 
     def _connect(self, talker: Talker) -> None:
-        async def connect() -> None:
-            assert self._guest_nursery is not None
-            with trio.move_on_after(self.limits.handshake):
-                await self._guest_nursery.start(partial(self.world.connect, talker))
-
-        self.run_async(connect)
+        self._start(partial(self.world.connect, talker), self.limits.handshake)
 
     @precondition(lambda self: self.talkers)
     @rule(client=CLIENTS, lane=LANES, about=st.sampled_from(ABOUT), say=tasks(), store=st.booleans(),
@@ -172,7 +167,7 @@ class TalkerMoves(LifecycleBase):
         """It reads nothing for a while."""
         talker = self._connected(client)
         self._note(f"{talker.name} reads nothing for {seconds:g} s")
-        talker.raw.pause_reading(seconds)
+        self.world.net.arm(Fault("stall", "server", seconds=seconds, connection=talker.raw.links[-1]))
 
 
 def _has_response(talker: Talker) -> bool:

@@ -14,12 +14,14 @@ from agentwire.runtime.contracts import Ask, Engine, Finish, Out
 from agentwire.runtime.policies import Cancel, Resume
 from agentwire.server import Keys
 from agentwire.stores import MemoryStore
+from agentwire.testing.faults import Fault
 from agentwire.testing.lifecycle.oracle import Lane, Oracle, Unexpected
 from agentwire.testing.lifecycle.own import Holder
 from agentwire.testing.lifecycle.raw import RawClient
 from agentwire.testing.lifecycle.talker import About, Talker
 from agentwire.testing.network import Network
 from agentwire.testing.rig import Rig, open_rig
+from agentwire.testing.streams import open_memory_streams
 
 __all__ = ["HOLDERS", "KEYS", "TALKERS", "Witness", "World"]
 
@@ -119,12 +121,12 @@ class World:
     # The server
 
     async def live(
-        self, engine: Engine, tools: Sequence[Any], options: dict[str, Any], *, task_status: trio.TaskStatus[None]
+        self, engine: Engine, tools: Sequence[Any], options: dict[str, Any], ready: Callable[[], None]
     ) -> None:
-        """Serve until `leave`."""
+        """Serve until `leave`; ``ready`` is called once it listens."""
         options = {"tools": tools, "keys": KEYS, "store": MemoryStore(self.limits), **options}
         async with open_rig(Witness(engine, self), net=self.net, limits=self.limits, **options) as self._rig:
-            task_status.started()
+            ready()
             await self._over.wait()
 
     def leave(self) -> None:
@@ -144,6 +146,8 @@ class World:
     async def kill(self, gap: float) -> None:
         """The server dies, and another one is started so long after."""
         self.disturb()
+        for number in sorted({stream.link.index for stream in open_memory_streams() if stream.link in self.net.links}):
+            self.net.arm(Fault("reset", "server", connection=number))  # as the system does for a process that dies
         await self.rig.stop()
         await trio.sleep(gap)
         await self.rig.start()
@@ -200,10 +204,10 @@ class World:
             case _:
                 return None
 
-    async def connect(self, talker: Talker, *, task_status: trio.TaskStatus[None]) -> None:
+    async def connect(self, talker: Talker, ready: Callable[[], None]) -> None:
         """Connect a client on the plain wire, until its connection ends."""
         raw, drained = talker.raw, self.drained_at
-        await raw.live(task_status=task_status)
+        await raw.live(ready)
         closed = raw.closed
         assert closed is not None
         self.judge(lambda: self._check_close(talker, drained))

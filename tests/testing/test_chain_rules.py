@@ -197,6 +197,24 @@ def test_a_successor_has_seen_what_was_steered() -> None:
         history_equivalence(tale.say("local", saw("resp_2", said("one"), HELLO)).told)
 
 
+def test_a_successor_has_not_seen_a_steer_that_was_handed_back() -> None:
+    given = [{"previous_response_id": "resp_1", "input": text} for text in ("stop", "too late")]
+    back = {"type": "response.steer.failed", "sequence_number": 0, "error": {}, "steer": given[1]}
+    steers = [{"type": "response.steer", **steer} for steer in given]
+    first, last = told("resp_2")
+    begun = {**first, "response": {**first["response"], "previous_response_id": "resp_1"}}
+    tale = Tale().turn("resp_1", input="one", events=told("resp_1", end="incomplete"))
+    tale.say("client", *steers).say("server", back, begun, last)
+    history_equivalence(tale.say("local", saw("resp_2", said("one"), HELLO, said("stop"))).told)
+
+
+def test_a_warm_up_is_counted_without_the_model() -> None:
+    tale = Tale().turn("resp_1", input="one", events=told("resp_1", tokens=9))
+    warm = told("resp_2", tokens=4)
+    tale.say("client", create(input="one", generate=False), connection=1).say("server", *warm, connection=1)
+    history_equivalence(tale.told)
+
+
 def test_chains_that_lead_in_a_circle_are_no_trouble() -> None:
     tale = Tale().turn("resp_1", previous="resp_2").turn("resp_2", previous="resp_1")
     history_equivalence(tale.say("local", saw("resp_1", said())).told)

@@ -133,8 +133,11 @@ def _posted(wire: Wire) -> list[Turn]:
 def _of_lane(wire: Wire, lane: Lane) -> Iterator[Turn]:
     waiting: list[Entry] = []
     begun = iter(lane.responses)
+    handed_back = _handed_back(lane)
     for entry in lane.order:
-        if entry.who == "client":
+        if entry.who == "client" and (back := _steer(entry.event)) in handed_back:
+            handed_back.remove(back)
+        elif entry.who == "client":
             waiting.append(entry)
         elif entry.type == "error":
             if len(waiting) == 1:
@@ -146,6 +149,19 @@ def _of_lane(wire: Wire, lane: Lane) -> Iterator[Turn]:
     for request in waiting:
         if request.type == CREATE:
             yield Turn(wire, lane.name, request)
+
+
+def _handed_back(lane: Lane) -> list[object]:
+    """The steers that nobody takes up."""
+    told = [*lane.strays, *(entry for response in lane.responses for entry in response.events)]
+    return [_steer(entry.event["steer"]) for entry in told if entry.type == "response.steer.failed"]
+
+
+def _steer(event: Mapping[str, Any]) -> object:
+    """By whom and what a steer tells; None for any other request."""
+    if event.get("type") not in (None, "response.steer"):
+        return None
+    return [event.get("previous_response_id"), event.get("input")]
 
 
 def _answered(wire: Wire, lane: Lane, created: Entry, waiting: list[Entry], response: Response) -> Turn:

@@ -19,6 +19,9 @@ class HolderMoves(LifecycleBase):
 
     def _holder(self, name: str) -> Holder:
         holder = self.world.holder(self.holders[HOLDERS.index(name) % len(self.holders)])
+        if holder.client is not None and holder.client.ended is not None:
+            holder.leave()
+            self.settle()
         if holder.client is None and not holder.busy:
             holder.error = None
             self._start(holder.live)
@@ -43,7 +46,9 @@ class HolderMoves(LifecycleBase):
     def _do(self, holder: Holder, kind: Any, say: str) -> None:
         if holder.client is None or holder.leaving:
             return
-        deed = Deed(self.world.next_number(), kind, say, disturbed=self.world.draining)
+        deed = Deed(
+            self.world.next_number(), kind, say, disturbed=self.world.draining or holder.client.ended is not None
+        )
         self._note(f"{holder.name} begins {kind} {deed.number}: {say!r}")
         holder.deeds.append(deed)
         self.spawn(holder.do, deed, self.agent)

@@ -474,3 +474,10 @@ def test_the_documentation_shows_every_event_and_rule() -> None:
 
 def test_events_may_come_straight_from_json() -> None:
     check(json.loads(json.dumps(whole([CALL]))))
+
+
+@pytest.mark.parametrize("status", [None, [], {}, 7, ["in_progress"]])
+def test_a_status_that_is_no_text_is_a_broken_rule(status: object) -> None:
+    begun = {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "status": status}}
+    with pytest.raises(GrammarError, match="response with status"):
+        Checker().feed(begun)

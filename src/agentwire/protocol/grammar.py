@@ -162,7 +162,7 @@ class _Stream:
     def _lifecycle(self, kind: str, event: Mapping[str, Any]) -> None:
         response = _object(event, "response")
         identity, status = _text(response, "id"), response.get("status")
-        if status not in STATUS[kind]:
+        if not isinstance(status, str) or status not in STATUS[kind]:
             raise GrammarError("status", f"{kind} has a response with status {shorten(status)}")
         if self.response_id not in (None, identity):
             raise GrammarError("identity", f"the response was {self.response_id} and is now {shorten(identity)}")

@@ -15,7 +15,7 @@ from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.exchanges import Response
 from agentwire.testing.journal import Happened, entries
 from agentwire.testing.retelling import HTTP_REQUEST, HTTP_RESPONSE
-from agentwire.testing.turns import Chains, Item, Turn, normal, turns
+from agentwire.testing.turns import Chains, Item, Turn, turns
 from agentwire.testing.wires import Wire, wires
 
 __all__ = ["evicted_after_failure", "history_equivalence", "outputs_answer_calls", "tenant_isolation"]
@@ -43,23 +43,20 @@ def history_equivalence(happened: Happened) -> None:
 
     Source: Open Responses, the context of a continuation; router-for-me/CLIProxyAPI#5420 (a warm-up's tools lost).
     """
-    told = entries(happened)
-    found = _turns(happened)
-    chains = Chains(found)
-    by_id = {turn.id: turn for turn in found}
-    for entry in told:
+    chains = Chains.of(happened)
+    for entry in entries(happened):
         if entry.type == "model.saw" and not entry.event.get("step"):
-            turn = by_id.get(entry.event.get("response_id"))
+            turn = chains.get(entry.event.get("response_id"))
             if turn is not None:
                 _shown(chains, turn, entry)
-    _counted(chains, found)
+    _counted(chains)
 
 
 def _shown(chains: Chains, turn: Turn, entry: Entry) -> None:
     expected = chains.context(turn)
     if expected is None:
         return
-    shown = [normal(item) for item in entry.event["items"]]
+    shown = chains.shown(entry.event["items"])
     if shown == expected:
         return
     place = next(
@@ -77,18 +74,17 @@ def _at(items: Sequence[Item], place: int) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
-def _counted(chains: Chains, found: Sequence[Turn]) -> None:
-    known: dict[str, tuple[int, Entry]] = {}
-    for turn in found:
+def _counted(chains: Chains) -> None:
+    known: dict[tuple[bytes, str], tuple[int, Entry]] = {}
+    for turn in chains.turns:
         tokens = _input_tokens(turn)
         if tokens is None or turn.request is None or turn.end is None:
             continue
-        context = chains.context(turn)
+        context = chains.digest(turn)
         if context is None:
             continue
-        settings = {name: turn.request.event.get(name) for name in _SETTINGS}
-        key = json.dumps([context, settings], sort_keys=True, default=str)
-        count, first = known.setdefault(key, (tokens, turn.end))
+        settings = json.dumps({name: turn.request.event.get(name) for name in _SETTINGS}, sort_keys=True, default=str)
+        count, first = known.setdefault((context, settings), (tokens, turn.end))
         if count != tokens:
             message = f"the same context was counted as {count} and as {tokens} input tokens"
             raise InvariantBroken("history_equivalence", message, [first, turn.end])
@@ -112,7 +108,7 @@ def tenant_isolation(happened: Happened) -> None:
     Source: BerriAI/litellm#39559 and pleaseai/shunt#39 (sockets and stores shared between tenants).
     """
     owners: dict[str, tuple[str | None, Entry]] = {}
-    found = _turns(happened)
+    found = Chains.of(happened).turns
     for turn in found:
         if turn.id is not None and turn.response is not None:
             first = turn.response.events[0]
@@ -212,19 +208,21 @@ def outputs_answer_calls(happened: Happened) -> None:
 
     Source: Open Responses, failed continuations; Wei-Shaw/sub2api#2139 and openclaw/openclaw#4204 (orphan outputs).
     """
-    found = _turns(happened)
-    chains = Chains(found)
-    for turn in found:
+    chains = Chains.of(happened)
+    for turn in chains.turns:
         if turn.response is not None and turn.request is not None:
             _answers_calls(chains, turn, turn.request, turn.response)
 
 
 def _answers_calls(chains: Chains, turn: Turn, request: Entry, response: Response) -> None:
+    given = request.event.get("input")
+    if not isinstance(given, list) or not any(_is_output(item) for item in given):
+        return
     context = chains.context(turn)
     if context is None:
         return
-    open_: set[object] = set()
-    answered: set[object] = set()
+    open_: set[str] = set()
+    answered: set[str] = set()
     for kind, call_id in _calls(context):
         if not kind.endswith("_output"):
             open_.add(call_id)
@@ -235,12 +233,12 @@ def _answers_calls(chains: Chains, turn: Turn, request: Entry, response: Respons
             answered.add(call_id)
 
 
-def _calls(items: Sequence[Item]) -> Iterator[tuple[str, object]]:
+def _is_output(item: object) -> bool:
+    return isinstance(item, Mapping) and str(item.get("type")).endswith("_output")
+
+
+def _calls(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
     for item in items:
-        kind = str(item.get("type"))
-        if "call_id" in item and kind.endswith(("_call", "_call_output")):
-            yield kind, item["call_id"]
-
-
-def _turns(happened: Happened) -> list[Turn]:
-    return [turn for wire in wires(happened) for turn in turns(wire)]
+        kind, call_id = str(item.get("type")), item.get("call_id")
+        if isinstance(call_id, str) and kind.endswith(("_call", "_call_output")):
+            yield kind, call_id

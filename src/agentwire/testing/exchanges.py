@@ -105,7 +105,7 @@ def lanes(happened: Iterable[Entry]) -> list[Lane]:
             continue
         name = entry.event.get("stream_id")
         if entry.type == _STEER:
-            name = places.get(entry.event.get("previous_response_id"))
+            name = places.get(_hashable(entry.event.get("previous_response_id")))
         lane = found.setdefault(name if isinstance(name, str) else None, Lane(name))
         if entry.who == "server":
             if entry.type == "response.created":
@@ -125,4 +125,9 @@ def _answers_cancel(entry: Entry) -> bool:
 
 def _id(entry: Entry) -> object:
     response = entry.event.get("response")
-    return response.get("id") if isinstance(response, Mapping) else None
+    return _hashable(response.get("id")) if isinstance(response, Mapping) else None
+
+
+def _hashable(given: object) -> object:
+    """An id; what is none is as good as its text."""
+    return given if given is None or isinstance(given, str) else repr(given)

@@ -92,8 +92,9 @@ def _join(before: Line, line: Line) -> None:
     before.count += 1
     before.size = (before.size or 0) + (line.size or 0)
     before.payloads += line.payloads
-    pieces = [str((decode(payload) or {}).get("delta", "")) for payload in before.payloads]
-    before.says = _quote("".join(pieces))
+    if before.count <= _QUOTED:  # what comes later is not shown
+        pieces = [str((decode(payload) or {}).get("delta", "")) for payload in before.payloads]
+        before.says = _quote("".join(pieces))
 
 
 def _lines(record: Record, parts: dict[tuple[int, str], list[Frame]]) -> Iterator[Line]:

@@ -5,6 +5,8 @@ What cannot be told for sure, such as which of two waiting requests was refused,
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +17,9 @@ from agentwire.protocol.codec import decode_item, encode_item
 from agentwire.protocol.errors import AgentwireError
 from agentwire.testing.entry import Entry
 from agentwire.testing.exchanges import Lane, Response
+from agentwire.testing.journal import Happened
 from agentwire.testing.retelling import CREATE
-from agentwire.testing.wires import Wire
+from agentwire.testing.wires import Story, Wire
 
 __all__ = ["Chains", "Turn", "answers", "follows_steers", "normal", "turns"]
 
@@ -68,7 +71,8 @@ class Turn:
             return None
         body = self.end.event.get("response")
         output = body.get("output") if isinstance(body, Mapping) else None
-        return output if isinstance(output, list) else None
+        whole = isinstance(output, list) and all(isinstance(item, Mapping) for item in output)
+        return output if whole else None
 
     def _member(self, name: str) -> Any:
         body = self.response.events[0].event.get("response") if self.response is not None else None
@@ -177,35 +181,111 @@ def _answered(wire: Wire, lane: Lane, created: Entry, waiting: list[Entry], resp
 
 
 class Chains:
-    """What each response of these turns continues.
+    """What each response of a record continues; made by `Chains.of`, once for a story.
 
-    Args:
-        told: the turns of all conversations.
+    Attributes:
+        turns: the turns of all conversations.
     """
 
-    def __init__(self, told: Iterable[Turn]) -> None:
-        self._turns = {turn.id: turn for turn in told if turn.id is not None}
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self.turns = turns
+        self._by_id = {turn.id: turn for turn in turns if turn.id is not None}
+        self._given: dict[int, list[Item] | None] = {}
+        self._made: dict[int, list[Item] | None] = {}
+        self._digests: dict[int, Any] = {}
+        self._normal: dict[int, tuple[object, Item]] = {}
+
+    @classmethod
+    def of(cls, happened: Happened) -> Chains:
+        """Those of a record."""
+        story = Story.of(happened)
+        if not isinstance(story.memo, Chains):
+            story.memo = cls([turn for wire in story.wires for turn in turns(wire)])
+        return story.memo
+
+    def get(self, response_id: object) -> Turn | None:
+        """The turn that made this response."""
+        return self._by_id.get(response_id) if isinstance(response_id, str) else None
 
     def line(self, turn: Turn) -> list[Turn] | None:
         """The turns that lead to this one, oldest first, itself included; None if one of them is not in the record."""
-        line = [turn]
+        line, known = [turn], {id(turn)}
         while (parent := line[-1].parent) is not None:
-            before = self._turns.get(parent)
-            if before is None or before in line:
+            before = self._by_id.get(parent)
+            if before is None or id(before) in known:
                 return None
             line.append(before)
+            known.add(id(before))
         return line[::-1]
 
     def context(self, turn: Turn) -> list[Item] | None:
         """The items that the model has to be shown, as `normal` gives them; None where the record does not say."""
         items: list[Item] = []
         for one in self.line(turn) or ():
-            given = _input(one)
-            output = [] if one is turn else one.output
-            if given is None or output is None:
+            given, made = self._given_of(one), [] if one is turn else self._made_of(one)
+            if given is None or made is None:
                 return None
-            items += [*given, *map(normal, output)]
+            items += [*given, *made]
         return items or None
+
+    def digest(self, turn: Turn) -> bytes | None:
+        """The same for the same context, and for no other."""
+        given = self._given_of(turn)
+        before = self._digest_before(turn)
+        if given is None or before is None:
+            return None
+        before.update(_spelt(given))
+        found: bytes = before.digest()
+        return found
+
+    def _digest_before(self, turn: Turn) -> Any:
+        """The digest of the context and the output of the turn that this one continues; it may be added to."""
+        climbed: dict[int, Turn] = {}
+        one = turn
+        while one.parent is not None and id(one) not in self._digests:
+            before = self._by_id.get(one.parent)
+            if before is None or id(before) in climbed:
+                return None
+            climbed[id(before)] = one = before
+        digest: Any = hashlib.sha256()
+        for one in reversed(climbed.values()):
+            if id(one) not in self._digests:
+                self._digests[id(one)] = self._digest_after(one, digest)
+            digest = self._digests[id(one)]
+        return None if digest is None else digest.copy()
+
+    def _digest_after(self, turn: Turn, before: Any) -> Any:
+        given, made = self._given_of(turn), self._made_of(turn)
+        if before is None or given is None or made is None:
+            return None
+        digest = before.copy()
+        digest.update(_spelt([*given, *made]))
+        return digest
+
+    def shown(self, items: Iterable[Item | protocol.Item]) -> list[Item]:
+        """Items that a model was shown, as `normal` gives them; the same object is read once."""
+        found = []
+        for item in items:
+            known = self._normal.get(id(item))
+            if known is None:
+                known = self._normal[id(item)] = (item, normal(item))
+            found.append(known[1])
+        return found
+
+    def _given_of(self, turn: Turn) -> list[Item] | None:
+        if id(turn) not in self._given:
+            self._given[id(turn)] = _input(turn)
+        return self._given[id(turn)]
+
+    def _made_of(self, turn: Turn) -> list[Item] | None:
+        if id(turn) not in self._made:
+            output = turn.output
+            self._made[id(turn)] = None if output is None else [normal(item) for item in output]
+        return self._made[id(turn)]
+
+
+def _spelt(items: Sequence[Item]) -> bytes:
+    return "".join(json.dumps(item, sort_keys=True, default=str) + "\n" for item in items).encode()
 
 
 def _input(turn: Turn) -> list[Item] | None:

@@ -134,7 +134,7 @@ def echoes_lane(happened: Happened) -> None:
         for entry in wire.messages:
             lane = entry.event.get("stream_id")
             if entry.who == "client":
-                asked.add(lane)
+                asked.add(lane if isinstance(lane, str) else None)
                 continue
             if "stream_id" in entry.event and not isinstance(lane, str):
                 raise InvariantBroken("echoes_lane", "stream_id is a string or absent", [entry])
@@ -235,7 +235,7 @@ def deltas_match_done(happened: Happened) -> None:
             stem, _, kind = entry.type.rpartition(".")
             if f"{stem}.done" not in DONE_TEXT:
                 continue
-            where = (stem, *(entry.event.get(f"{part}_index") for part in ("output", "content", "summary")))
+            where = (stem, *(str(entry.event.get(f"{part}_index")) for part in ("output", "content", "summary")))
             if kind == "delta":
                 written[where] = written.get(where, "") + str(entry.event.get("delta"))
             else:

@@ -174,10 +174,12 @@ class Story:
 
     Attributes:
         entries: what happened.
+        memo: what else was found out about it, by whoever did.
     """
 
     def __init__(self, happened: Happened) -> None:
         self.entries: tuple[Entry, ...] = entries(happened)
+        self.memo: object = None
 
     @classmethod
     def of(cls, happened: Happened) -> Story:

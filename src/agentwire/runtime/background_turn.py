@@ -20,6 +20,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Stored
+from agentwire.runtime.showing import Shown
 from agentwire.runtime.telling import event_parts
 from agentwire.runtime.turn import Ending, Turn
 
@@ -85,6 +86,7 @@ class BackgroundTurn(Turn):
         created_at = self._service.sources.timestamp()
         queued = Response.begin(request, id=id_, created_at=created_at, status="queued")
         running = attrs.evolve(queued, status="in_progress")
+        self._shown = Shown(queued)
         self._runs = self._take_permit()
         await self._record(running if self._runs else queued)
         self.response = queued

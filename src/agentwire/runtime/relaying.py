@@ -14,7 +14,7 @@ from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.grammar import GrammarError, ItemChecker
 from agentwire.protocol.items import Item
 from agentwire.protocol.order import ITEM_EVENTS, index_name
-from agentwire.runtime.making import around_delta
+from agentwire.runtime.parts import around_delta
 from agentwire.runtime.window import Pieces
 
 __all__ = ["OpenItem", "unnumbered"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 import trio
@@ -19,10 +19,11 @@ from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.items import Item, McpCall, client_call
 from agentwire.runtime.making import OpenCall, Output
+from agentwire.runtime.parts import event_head
 from agentwire.runtime.relaying import OpenItem
 from agentwire.runtime.window import Window
 
-__all__ = ["Teller", "event_parts", "plain"]
+__all__ = ["Due", "Teller", "event_parts", "plain"]
 
 
 def event_parts(
@@ -30,15 +31,20 @@ def event_parts(
 ) -> tuple[bytes, bytes]:
     """An event as the two parts that `Window.put` joins with its number."""
     body = encode(members)[1:-1]
-    return b'{"type":"%b","sequence_number":' % kind.encode(), b"," + body if body else b""
+    return event_head(kind), b"," + body if body else b""
 
 
-class _Due(NamedTuple):
+_ADDED: Final = event_head("response.output_item.added")
+_DONE: Final = event_head("response.output_item.done")
+_ITEM: Final = b',"output_index":%d,"item":%b'
+
+
+class Due(NamedTuple):
     """An event that is yet to be written, and what follows from it."""
 
     head: bytes
     tail: bytes
-    then: Callable[[], None] | None
+    then: Callable[[], None] | None = None
 
 
 def plain(raw: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -77,7 +83,7 @@ class Teller:
         self._sources = sources
         self._max_bytes = max_bytes
         self._overflow = overflow
-        self._due: deque[_Due] = deque()
+        self._due: deque[Due] = deque()
         self._call: OpenCall | None = None
         self._relay: OpenItem | None = None
         self._unanswered: dict[int, McpCall] = {}
@@ -86,22 +92,24 @@ class Teller:
         self._closed = False
 
     def _say(self, kind: str, members: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
-        self._due.append(_Due(*event_parts(kind, members), then))
+        self._due.append(Due(*event_parts(kind, members), then))
 
     def _say_plain(self, kind: str, members: dict[str, Any]) -> None:
         """The same for members that are plain JSON already."""
-        self._due.append(_Due(*event_parts(kind, members, encode_plain), None))
+        self._due.append(Due(*event_parts(kind, members, encode_plain)))
 
     def _add(self, index: int, item: Item | Mapping[str, Any]) -> None:
-        self._say("response.output_item.added", {"output_index": index, "item": item})
+        self._add_shown(index, encode_json(item))
 
-    def _finish(self, index: int, item: Item) -> None:
+    def _add_shown(self, index: int, shown: bytes) -> None:
+        """The same for an item of which there is the JSON."""
+        self._due.append(Due(_ADDED, _ITEM % (index, shown)))
+
+    def _finish(self, index: int, item: Item, shown: bytes = b"") -> None:
+        """An item is final; ``shown`` is its JSON, if there is one already."""
         self._owed = self._owed or client_call(item) is not None
-        self._say(
-            "response.output_item.done",
-            {"output_index": index, "item": item},
-            partial(self._output.fill, index, item),
-        )
+        shown = shown or encode_json(item)
+        self._due.append(Due(_DONE, _ITEM % (index, shown), partial(self._output.fill, index, item, shown)))
 
     async def _flush(self) -> None:
         """Write what is due, as far as there is room; cancelled, the rest stays due."""

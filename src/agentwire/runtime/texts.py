@@ -16,18 +16,9 @@ from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.ids import Sources
 from agentwire.runtime.contracts import Phase
-from agentwire.runtime.making import (
-    LOGGED,
-    REASONING,
-    REFUSAL,
-    SUMMARY,
-    TEXT,
-    OpenPart,
-    OpenText,
-    Output,
-    PartKind,
-)
-from agentwire.runtime.telling import Teller, plain
+from agentwire.runtime.making import Output
+from agentwire.runtime.parts import LOGGED, REASONING, REFUSAL, SUMMARY, TEXT, OpenPart, OpenText, PartKind
+from agentwire.runtime.telling import Due, Teller, plain
 from agentwire.runtime.window import Pieces, Window
 
 __all__ = ["TextOut"]
@@ -101,7 +92,7 @@ class TextOut(Teller):
 
     async def annotation(self, raw: Mapping[str, Any]) -> None:
         """Something said about the open text; see `Out`. Cancelled while it waits, it may have been said."""
-        if self._part is None or self._part.kind.text_event != TEXT.text_event:
+        if self._part is None or not self._part.is_text:
             raise LocalProtocolError("annotation() without open text: call text() first")
         annotation = plain(raw, "an annotation")
         await self._room()
@@ -181,15 +172,16 @@ class TextOut(Teller):
             self._close_item("completed")
             text = self._open_text(kind.item)
         self._part = part = text.begin(kind)
-        self._say(f"{kind.part_event}.added", {**part.where, "part": kind.make("")})
+        self._due.append(Due(*part.begin()))
         return part
 
     def _open_text(self, kind: str) -> OpenText:
-        id_ = self._sources.new_id("msg" if kind == "message" else "rs")
-        self._text = text = OpenText(kind, id_, self._output.open())
+        phase = None
         if kind == "message":
-            text.phase, self._phase = self._phase, None
-        self._add(text.index, text.item("in_progress"))
+            phase, self._phase = self._phase, None
+        id_ = self._sources.new_id("msg" if kind == "message" else "rs")
+        self._text = text = OpenText(kind, id_, self._output.open(), phase)
+        self._add_shown(text.index, text.shown("in_progress"))
         return text
 
     def _close_part(self) -> None:
@@ -197,17 +189,17 @@ class TextOut(Teller):
         if part is None:
             return
         assert self._text is not None
-        kind, final = part.kind, part.final()
-        self._text.add(final)
-        self._say(f"{kind.text_event}.done", part.done_members())
-        self._say(f"{kind.part_event}.done", {**part.where, "part": final})
+        final, shown, text_done, done = part.end()
+        self._text.add(final, shown)
+        self._due.append(Due(*text_done))
+        self._due.append(Due(*done))
 
     def _close_item(self, status: str) -> None:
         """End what is open of a message or of a reasoning item."""
         self._close_part()
         text, self._text = self._text, None
         if text is not None:
-            self._finish(text.index, text.item(status))
+            self._finish(text.index, text.item(status), text.shown(status))
 
     # Making way
 

@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from agentwire.protocol.codec import encode_json
 from agentwire.protocol.desk import Desk, Outcome, Ticket
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.request import CreateRequest
@@ -29,7 +28,9 @@ from agentwire.runtime.counting import count_tokens, items_tokens
 from agentwire.runtime.equipment import Equipment
 from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
+from agentwire.runtime.parts import event_head
 from agentwire.runtime.service import Service
+from agentwire.runtime.showing import Shown
 from agentwire.runtime.step import Step, told_faults
 from agentwire.runtime.telling import event_parts
 from agentwire.runtime.window import Window
@@ -41,6 +42,8 @@ log = logging.getLogger("agentwire.turn")
 T = TypeVar("T")
 
 STEERED: Final = "steered"
+_CREATED: Final = event_head("response.created")
+_IN_PROGRESS: Final = event_head("response.in_progress")
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +103,7 @@ class Turn:
         self._parent: Node | None = None
         self._context = Context(service, window, self._output)
         self._equipment: Equipment  # once its request has been read
+        self._shown: Shown  # once there is a response
         self._used = 0
         self._step: Step | None = None
         self._aside: trio.CancelScope | None = None
@@ -165,15 +169,13 @@ class Turn:
         self.ticket.response_id = id_
         created_at = self._service.sources.timestamp()
         self.response = response = Response.begin(request, id=id_, created_at=created_at)
-        shown = b',"response":' + encode_json(response)
-        created, in_progress = (
-            b'{"type":"response.%b","sequence_number":' % kind for kind in (b"created", b"in_progress")
-        )
+        self._shown = Shown(response)
+        shown = b',"response":' + self._shown.text(response)
         if len(shown) <= self._service.limits.slice_bytes:
-            self.window.put_together((created, shown), (in_progress, shown))
+            self.window.put_together((_CREATED, shown), (_IN_PROGRESS, shown))
         else:
-            await self.window.put(created, shown)
-            await self.window.put(in_progress, shown)
+            await self.window.put(_CREATED, shown)
+            await self.window.put(_IN_PROGRESS, shown)
         return response
 
     # Working
@@ -323,7 +325,7 @@ class Turn:
         """The desk knows first, then the store, then the client."""
         self._ends = True
         final = self.response = self._final(response, ending)
-        shown = encode_json(final)
+        shown = self._shown.text(final, self._output.shown())
         node = None
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
@@ -334,8 +336,8 @@ class Turn:
         self._desk.settle(self.ticket, ending.outcome, node)
         if ending.outcome is Outcome.FAILED and ending.error is not None:
             self._put_error(ending.error)
-        kind = b"failed" if ending.error is not None else final.status.encode()
-        await self.window.put(b'{"type":"response.%b","sequence_number":' % kind, b',"response":' + shown)
+        kind = "failed" if ending.error is not None else final.status
+        await self.window.put(event_head(f"response.{kind}"), b',"response":' + shown)
         self._conclude(ending.error)
 
     async def _keep(self, node: Node | None, final: Response, shown: bytes) -> None:

@@ -167,8 +167,8 @@ class _Counting:
         self._count()
         await self._out.annotation(raw)
 
-    async def begin_message(self, *, phase: Phase | None = None) -> None:
-        await self._out.begin_message(phase=phase)
+    async def begin_message(self, *, phase: Phase | None = None, id_: str | None = None) -> None:
+        await self._out.begin_message(phase=phase, id_=id_)
 
     async def refusal(self, piece: str) -> None:
         self._count(piece)

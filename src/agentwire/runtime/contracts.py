@@ -166,8 +166,13 @@ class Out(Protocol):
     async def annotation(self, raw: Mapping[str, Any]) -> None:
         """Something said about the text that is being written, such as a ``url_citation``."""
 
-    async def begin_message(self, *, phase: Phase | None = None) -> None:
-        """What follows as text is another message; it says in which phase of the work it stands."""
+    async def begin_message(self, *, phase: Phase | None = None, id_: str | None = None) -> None:
+        """What follows as text is another message.
+
+        Args:
+            phase: in which phase of the work it stands.
+            id_: its id, which no other item may have; one is made if it is left out.
+        """
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal."""
@@ -222,7 +227,8 @@ class Out(Protocol):
         """Begin an item of any type whose events you write yourself, with `event`, and end with `close_item`.
 
         For what happens in stages, such as a search, and for what another server tells. Nothing else is written until
-        it is closed; what cannot be in a legal stream is refused with `LocalProtocolError`.
+        it is closed; what cannot be in a legal stream is refused with `LocalProtocolError`. A message that is being
+        written, and has been given this id, goes on as such an item from where it stands.
         """
 
     async def event(self, kind: str, members: Mapping[str, Any]) -> None:

@@ -324,6 +324,11 @@ class TurnOut(TextOut):
             TypeError: there is something in it that has no JSON.
         """
         raw = plain(raw, "an item")
+        unfolded = self._unfold(raw)
+        if unfolded is not None:
+            self._relay = unfolded
+            await self._flush()
+            return
         raw = {**raw, "id": raw.get("id") or self._sources.new_id(id_prefix(raw["type"])), "status": "in_progress"}
         await self._room()
         if may_be_call(raw["type"]):

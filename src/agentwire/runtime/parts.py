@@ -6,10 +6,10 @@ that lie ready around the text, and the text itself becomes JSON once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from agentwire.protocol.codec import encode_json, encode_plain
+from agentwire.protocol.codec import encode_json, encode_plain, to_wire
 from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
 from agentwire.protocol.items import Item, Message, Reasoning
 from agentwire.runtime.window import Pieces
@@ -54,6 +54,8 @@ class PartKind:
         has_logprobs: whether the text's own events have a member for them.
 
     Attributes:
+        part_event: see above.
+        text_event: see above.
         added: its four events up to their numbers.
         delta: likewise.
         text_done: likewise.
@@ -63,8 +65,8 @@ class PartKind:
     """
 
     __slots__ = (
-        "added", "around_text", "delta", "done", "index_name", "item", "logprobs_tail", "make", "text_done",
-        "text_member",
+        "added", "around_text", "delta", "done", "index_name", "item", "logprobs_tail", "make", "part_event",
+        "text_done", "text_event", "text_member",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +81,8 @@ class PartKind:
         has_logprobs: bool = False,
     ) -> None:
         self.item = item
+        self.part_event = part_event
+        self.text_event = text_event
         self.index_name = index_name
         self.make = make
         self.text_member = text_member
@@ -110,21 +114,28 @@ SUMMARY: Final = PartKind(
 
 
 class OpenPart(Pieces):
-    """One part of a message or of a reasoning item while its text comes in."""
+    """One part of a message or of a reasoning item while its text comes in.
 
-    __slots__ = ("annotations", "kind", "logprobs", "where")
+    Attributes:
+        kind: of what kind it is.
+        where: what each of its events says of where it belongs.
+        annotations: what was said of its text.
+        logprobs: of its tokens.
+        final: it with all that was said, once it has ended.
+        shown: the JSON of that.
+    """
+
+    __slots__ = ("_place", "annotations", "final", "kind", "logprobs", "shown", "where")
 
     def __init__(self, kind: PartKind, item_id: str, output_index: int, index: int) -> None:
         self.kind = kind
         self.annotations: list[Any] = []
         self.logprobs: list[Any] = []
+        self.final: Part | None = None
+        self.shown = b""
         self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
-        super().__init__(kind.delta, b',%b,"delta":' % encode_plain(self.where)[1:-1], kind.logprobs_tail)
-
-    @property
-    def place(self) -> bytes:
-        """What each of its events says of where it belongs."""
-        return self.middle.removesuffix(b',"delta":')
+        self._place = b"," + encode_json(self.where)[1:-1]
+        super().__init__(kind.delta, self._place + b',"delta":', kind.logprobs_tail)
 
     @property
     def is_text(self) -> bool:
@@ -134,19 +145,32 @@ class OpenPart(Pieces):
     def begin(self) -> Parts:
         """The event that begins it."""
         before, after = self.kind.around_text
-        return self.kind.added, b'%b,"part":%b""%b' % (self.place, before, after)
+        return self.kind.added, b'%b,"part":%b""%b' % (self._place, before, after)
 
-    def end(self) -> tuple[Part, bytes, Parts, Parts]:
-        """It with all that was said: the part, its JSON, and the events that end its text and itself."""
-        kind, place, said = self.kind, self.place, "".join(self.pieces)
-        part, text = kind.make(said), encode_plain(said)
+    def end(self) -> tuple[Parts, Parts]:
+        """It has all its text: the events that end that and the part."""
+        kind, place, said = self.kind, self._place, "".join(self.pieces)
+        self.final, text = kind.make(said), encode_plain(said)
         before, after = kind.around_text
-        shown, logprobs = before + text + after, kind.logprobs_tail
+        self.shown, logprobs = before + text + after, kind.logprobs_tail
         if self.annotations or self.logprobs:
-            part = OutputText(said, tuple(self.annotations), tuple(self.logprobs))
-            shown, logprobs = encode_json(part), b',"logprobs":%b' % encode_json(self.logprobs)
-        text_done = kind.text_done, b'%b,"%b":%b%b' % (place, kind.text_member.encode(), text, logprobs)
-        return part, shown, text_done, (kind.done, b'%b,"part":%b' % (place, shown))
+            self.final = OutputText(said, tuple(self.annotations), tuple(self.logprobs))
+            self.shown, logprobs = encode_json(self.final), b',"logprobs":%b' % encode_json(self.logprobs)
+        text_done = b'%b,"%b":%b%b' % (place, kind.text_member.encode(), text, logprobs)
+        return (kind.text_done, text_done), (kind.done, b'%b,"part":%b' % (place, self.shown))
+
+    def told(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What was told of it, as few events: what each is, and its members."""
+        kind, said = self.kind, "".join(self.pieces)
+        yield f"{kind.part_event}.added", {**self.where, "part": to_wire(kind.make(""))}
+        if said:
+            yield f"{kind.text_event}.delta", {**self.where, "delta": said}
+        for number, annotation in enumerate(self.annotations):
+            more = {"annotation_index": number, "annotation": annotation}
+            yield f"{kind.text_event}.annotation.added", {**self.where, **more}
+        if self.final is not None:
+            yield f"{kind.text_event}.done", {**self.where, kind.text_member: said}
+            yield f"{kind.part_event}.done", {**self.where, "part": to_wire(self.final)}
 
 
 class OpenText:
@@ -159,47 +183,46 @@ class OpenText:
         phase: of a message.
 
     Attributes:
+        parts: those that have ended.
         encrypted_content: of reasoning.
     """
 
-    __slots__ = ("_parts", "_phase", "_shown", "_summaries", "encrypted_content", "id", "index", "kind")
+    __slots__ = ("_phase", "encrypted_content", "id", "index", "kind", "parts")
 
     def __init__(self, kind: str, id_: str, index: int, phase: str | None = None) -> None:
         self.kind = kind
         self.id = id_
         self.index = index
+        self.parts: list[OpenPart] = []
         self.encrypted_content: str | None = None
         self._phase = phase
-        self._parts: list[Part] = []
-        self._summaries: list[SummaryText] = []
-        self._shown: list[bytes] = []
 
     def begin(self, kind: PartKind) -> OpenPart:
         """Its next part."""
-        return OpenPart(kind, self.id, self.index, len(self._summaries if kind is SUMMARY else self._parts))
-
-    def add(self, part: Part, shown: bytes) -> None:
-        """A part of it is final, and has this JSON."""
-        if isinstance(part, SummaryText):
-            self._summaries.append(part)
-        else:
-            self._parts.append(part)
-            self._shown.append(shown)
+        before = [part for part in self.parts if part.kind.index_name == kind.index_name]
+        return OpenPart(kind, self.id, self.index, len(before))
 
     def item(self, status: str) -> Item:
         """The item as it is now."""
+        parts = [part.final for part in self.parts if part.final is not None]
         if self.kind == "message":
-            return Message("assistant", tuple(self._parts), self.id, status, self._phase)
-        content = tuple(part for part in self._parts if isinstance(part, ReasoningText))
-        return Reasoning(tuple(self._summaries), content or None, self.encrypted_content, id=self.id, status=status)
+            return Message("assistant", tuple(parts), self.id, status, self._phase)
+        summary = tuple(part for part in parts if isinstance(part, SummaryText))
+        content = tuple(part for part in parts if isinstance(part, ReasoningText))
+        return Reasoning(summary, content or None, self.encrypted_content, id=self.id, status=status)
 
     def shown(self, status: str) -> bytes:
-        """Its JSON as it is now."""
+        """The JSON of that."""
         if self.kind != "message":
             return encode_json(self.item(status))
         phase = b"" if self._phase is None else b',"phase":%b' % encode_json(self._phase)
-        content, id_ = b",".join(self._shown), encode_json(self.id)
-        return _MESSAGE % (content, id_, status.encode(), phase)
+        content = b",".join([part.shown for part in self.parts])
+        return _MESSAGE % (content, encode_json(self.id), status.encode(), phase)
+
+    def begun(self) -> dict[str, Any]:
+        """A message as it was when it began."""
+        begun: dict[str, Any] = to_wire(Message("assistant", (), self.id, "in_progress", self._phase))
+        return begun
 
 
 _MESSAGE: Final = b'{"type":"message","role":"assistant","content":[%b],"id":%b,"status":"%b"%b}'

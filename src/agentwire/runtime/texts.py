@@ -18,6 +18,7 @@ from agentwire.protocol.ids import Sources
 from agentwire.runtime.contracts import Phase
 from agentwire.runtime.making import Output
 from agentwire.runtime.parts import LOGGED, REASONING, REFUSAL, SUMMARY, TEXT, OpenPart, OpenText, PartKind
+from agentwire.runtime.relaying import OpenItem
 from agentwire.runtime.telling import Due, Teller, plain
 from agentwire.runtime.window import Pieces, Window
 
@@ -31,7 +32,7 @@ class TextOut(Teller):
         logprobs: whether the client wants to see them.
     """
 
-    __slots__ = ("_part", "_phase", "_text", "_text_kind")
+    __slots__ = ("_given_id", "_part", "_phase", "_text", "_text_kind")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class TextOut(Teller):
         super().__init__(window, output, sources, max_bytes=max_bytes, overflow=overflow)
         self._text_kind = LOGGED if logprobs else TEXT
         self._phase: Phase | None = None
+        self._given_id: str | None = None
         self._text: OpenText | None = None
         self._part: OpenPart | None = None
 
@@ -105,11 +107,11 @@ class TextOut(Teller):
         )
         await self._flush()
 
-    async def begin_message(self, *, phase: Phase | None = None) -> None:
+    async def begin_message(self, *, phase: Phase | None = None, id_: str | None = None) -> None:
         """What follows as text is another message; see `Out`."""
         self._check_open()
         self._close_item("completed")
-        self._phase = phase
+        self._phase, self._given_id = phase, id_
         await self._flush()
         self._reach_boundary()
 
@@ -176,10 +178,11 @@ class TextOut(Teller):
         return part
 
     def _open_text(self, kind: str) -> OpenText:
-        phase = None
+        phase = id_ = None
         if kind == "message":
-            phase, self._phase = self._phase, None
-        id_ = self._sources.new_id("msg" if kind == "message" else "rs")
+            phase, id_ = self._phase, self._given_id
+            self._phase = self._given_id = None
+        id_ = id_ or self._sources.new_id("msg" if kind == "message" else "rs")
         self._text = text = OpenText(kind, id_, self._output.open(), phase)
         self._add_shown(text.index, text.shown("in_progress"))
         return text
@@ -189,10 +192,8 @@ class TextOut(Teller):
         if part is None:
             return
         assert self._text is not None
-        final, shown, text_done, done = part.end()
-        self._text.add(final, shown)
-        self._due.append(Due(*text_done))
-        self._due.append(Due(*done))
+        self._due += [Due(*event) for event in part.end()]
+        self._text.parts.append(part)
 
     def _close_item(self, status: str) -> None:
         """End what is open of a message or of a reasoning item."""
@@ -200,6 +201,18 @@ class TextOut(Teller):
         text, self._text = self._text, None
         if text is not None:
             self._finish(text.index, text.item(status), text.shown(status))
+
+    def _unfold(self, raw: Mapping[str, Any]) -> OpenItem | None:
+        """The open message, if this is it, as an item whose events the engine writes from now on."""
+        text, part = self._text, self._part
+        if text is None or text.id != raw.get("id") or text.kind != raw["type"]:
+            return None
+        self._text = self._part = None
+        item = OpenItem(text.index, text.begun())
+        for each in (*text.parts, *([part] if part is not None else [])):
+            for kind, members in each.told():
+                item.event(kind, members)
+        return item
 
     # Making way
 

@@ -28,6 +28,7 @@ from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.transcript import History, Memo
 from agentwire.runtime.contracts import Ask, Phase
+from agentwire.runtime.parts import TEXT, OpenPart
 from agentwire.runtime.relaying import OpenItem
 
 __all__ = ["RecordingOut", "ask_for"]
@@ -100,6 +101,7 @@ class RecordingOut:
     _parts: list[tuple[str, str]] = attrs.Factory(list)
     _open: tuple[str, str, bool, str | None] | None = None
     _phase: Phase | None = None
+    _given_id: str | None = None
     _relay: OpenItem | None = None
     _annotations: list[Any] = attrs.Factory(list)
     _written: list[str] = attrs.Factory(list)
@@ -152,11 +154,11 @@ class RecordingOut:
         self.events.append(("annotation", str(raw["type"])))
         self._annotations.append(dict(raw))
 
-    async def begin_message(self, *, phase: Phase | None = None) -> None:
+    async def begin_message(self, *, phase: Phase | None = None, id_: str | None = None) -> None:
         """What follows as text is another message."""
         await self._enter()
         self._finish()
-        self._phase = phase
+        self._phase, self._given_id = phase, id_
 
     async def refusal(self, piece: str) -> None:
         """A piece of a refusal."""
@@ -242,8 +244,18 @@ class RecordingOut:
     async def open_item(self, raw: Mapping[str, Any]) -> None:
         """Begin an item whose events the engine writes."""
         await self._enter()
+        said: list[str] = []
+        if self._given_id is not None and self._given_id == raw.get("id"):
+            said, self._given_id = [piece for _, piece in self._parts], None
+            self._parts.clear()
         self._finish()
-        self._relay = OpenItem(len(self.items), {"id": self.sources.new_id("item"), **raw, "status": "in_progress"})
+        raw = {"id": self.sources.new_id("item"), **raw, "status": "in_progress"}
+        self._relay = OpenItem(len(self.items), raw)
+        if said:
+            part = OpenPart(TEXT, raw["id"], len(self.items), 0)
+            part.pieces += said
+            for kind, members in part.told():
+                self._relay.event(kind, members)
 
     async def event(self, kind: str, members: Mapping[str, Any]) -> None:
         """An event of that item."""
@@ -313,12 +325,11 @@ class RecordingOut:
             self.items.append(_thought(whole, self.sources))
 
     def _message(self, whole: Mapping[str, str]) -> Message:
-        annotations, phase = tuple(self._annotations), self._phase
-        self._annotations, self._phase = [], None
+        annotations, phase, id_ = tuple(self._annotations), self._phase, self._given_id or self.sources.new_id("msg")
+        self._annotations, self._phase, self._given_id = [], None, None
         content: list[Part] = [
             OutputText(text, annotations) if kind == "text" else Refusal(text) for kind, text in whole.items()
         ]
-        id_ = self.sources.new_id("msg")
         return Message("assistant", tuple(content), id=id_, status="completed", phase=phase)
 
 

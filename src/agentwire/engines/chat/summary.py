@@ -52,7 +52,7 @@ class Notes:
     async def annotation(self, raw: Mapping[str, Any]) -> None:
         """Nobody will read it."""
 
-    async def begin_message(self, *, phase: Phase | None = None) -> None:
+    async def begin_message(self, *, phase: Phase | None = None, id_: str | None = None) -> None:
         """All text is one summary."""
 
     async def seal_reasoning(self, encrypted_content: str) -> None:

@@ -121,13 +121,14 @@ class HeardItem:
     Attributes:
         kind: its type.
         raw: what is known of it.
+        out: where it goes.
     """
 
     def __init__(self, out: Out, raw: Mapping[str, Any], *, id_: str, hidden: Iterable[str] = ()) -> None:
         self.kind = str(raw["type"])
         self.raw = dict(raw)
         self.id = id_
-        self._out = out
+        self.out = out
         self._hidden = frozenset(hidden)
         self._threads: list[Thread] = []
         self._theirs: dict[tuple[str | None, int], Thread] = {}
@@ -137,7 +138,7 @@ class HeardItem:
         shown = {name: value for name, value in self.raw.items() if name not in self._hidden}
         empty: dict[str, Any] = {name: [] for name in _LISTS.values() if isinstance(shown.get(name), list)}
         role = {"role": self.raw["role"]} if self.kind == "message" and "role" in self.raw else {}
-        await self._out.open_item({**shown, **empty, **_BEGINS_EMPTY.get(self.kind, {}), **role, "id": self.id})
+        await self.out.open_item({**shown, **empty, **_BEGINS_EMPTY.get(self.kind, {}), **role, "id": self.id})
 
     def flowing(self, kind: str, event: Event) -> Thread | None:
         """The thread that this delta goes on with, if it has begun."""
@@ -196,7 +197,7 @@ class HeardItem:
         ):
             known = raw.get("status") not in (None, "in_progress")
             whole["status"] = status or (raw["status"] if known else "completed")
-        await self._out.close_item({name: value for name, value in whole.items() if name not in self._hidden})
+        await self.out.close_item({name: value for name, value in whole.items() if name not in self._hidden})
         return whole
 
     # Threads
@@ -261,19 +262,19 @@ class HeardItem:
             members = {key: value for key, value in event.items() if key not in _NUMBERING}
             if thread.flow.index is not None:
                 members[thread.flow.index] = thread.index
-            await self._out.event(kind, {**members, **self._told(thread, kind, part, event)})
+            await self.out.event(kind, {**members, **self._told(thread, kind, part, event)})
         thread.state = thread.flow.moves[thread.state][name]
 
     async def _piece(self, thread: Thread, kind: str, event: Event) -> None:
         logprobs = event.get("logprobs") or ()
         index = thread.index if thread.flow.index is not None else None
         if not logprobs and event.keys() <= _PLAIN_DELTA | {"logprobs"}:
-            await self._out.delta(kind, event["delta"], index=index)
+            await self.out.delta(kind, event["delta"], index=index)
         else:
             members = {key: value for key, value in event.items() if key not in _NUMBERING}
             if thread.flow.index is not None:
                 members[thread.flow.index] = thread.index
-            await self._out.event(kind, members)
+            await self.out.event(kind, members)
         thread.pieces.append(event["delta"])
         thread.logprobs += logprobs
 

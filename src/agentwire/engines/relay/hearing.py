@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from agentwire.engines.faults import event_fault
-from agentwire.engines.relay.events import read_delta, read_event
+from agentwire.engines.relay.events import PlainDelta, read_delta, read_event
 from agentwire.engines.relay.healing import HeardItem, Thread
 from agentwire.engines.relay.matching import CALLS, Heard, Matcher, item_of
 from agentwire.engines.relay.owned import OwnCall
+from agentwire.engines.relay.plain import Added, Begun, PlainMessage, read_plain
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
 from agentwire.protocol.irregular import read_error, read_usage
@@ -89,6 +90,7 @@ class Relay:
         self._call_ids: set[str] = set()
         self._open: Heard | None = None
         self._cut: Heard | None = None
+        self._plain: PlainMessage | None = None  # the one that is open, if it is one
         # Where the latest piece of text went: what goes there again is not looked at any further.
         self._place: tuple[str, str | None, int | None, int | None] | None = None
         self._thread: Thread | None = None
@@ -121,19 +123,64 @@ class Relay:
             RemoteProtocolError: it cannot be part of any response.
         """
         delta = read_delta(payload)
-        if delta is not None and self._thread is not None:
-            index = delta.content_index if delta.summary_index is None else delta.summary_index
-            if (delta.type, delta.item_id, delta.output_index, index) == self._place:
-                await self._out.delta(delta.type, delta.delta, index=self._thread_index)
-                self._thread.pieces.append(delta.delta)
-                return
+        if delta is not None and await self._take_piece(delta):
+            return
         if self.response is not None:
             return
         self._place = self._thread = None
         try:
-            await self._take(read_event(payload), len(payload))
+            if delta is not None or not await self._take_plain(payload):
+                await self._take(read_event(payload), len(payload))
         except (LocalProtocolError, RequestError) as error:
             raise RemoteProtocolError(f"its response cannot be told: {error}") from error
+
+    async def _take_piece(self, delta: PlainDelta) -> bool:
+        """A piece of text that goes where the one before it went, or into a plain message; False if it does not."""
+        if self._thread is not None:
+            index = delta.content_index if delta.summary_index is None else delta.summary_index
+            if (delta.type, delta.item_id, delta.output_index, index) == self._place:
+                await self._out.delta(delta.type, delta.delta, index=self._thread_index)
+                self._thread.pieces.append(delta.delta)
+                return True
+        elif self._plain is not None and self._plain.takes(delta):
+            await self._out.text(delta.delta)
+            self._plain.pieces.append(delta.delta)
+            return True
+        return False
+
+    async def _take_plain(self, payload: bytes) -> bool:
+        """An event of a message that comes as it should, or of a response that begins; False if it is another."""
+        event = read_plain(payload)
+        if event is None:
+            return False
+        if isinstance(event, Begun):
+            self.response_id = event.response.id
+            return True
+        if isinstance(event, Added):
+            return self._add_plain(event)
+        plain = self._plain
+        if plain is None or not await plain.hear(event):
+            return False
+        if plain.whole is not None:
+            self._end_plain(plain, plain.whole)
+        return True
+
+    def _add_plain(self, event: Added) -> bool:
+        id_, waits = event.item.id, self._open or self._cut or any(not heard.over for heard in self._items)
+        if waits or not PlainMessage.begins(event) or not self._is_new(id_):
+            return False
+        self._plain = plain = PlainMessage(self._out, event)
+        self._ids.add(id_)
+        self._open = self._items.begin(plain.raw, {"output_index": event.output_index})
+        self._open.item = plain
+        return True
+
+    def _end_plain(self, plain: PlainMessage, whole: Mapping[str, Any]) -> None:
+        assert self._open is not None
+        self._open.is_done = self._open.over = True
+        self._open = self._plain = None
+        if self._keep is not None:
+            self._keep(plain.id, whole, call_id=None)
 
     def finish(self) -> Finish:
         """The stream is over.
@@ -282,19 +329,25 @@ class Relay:
     def _id_for(self, heard: Heard) -> str:
         """The upstream's own id, unless it has used it for something else."""
         id_ = heard.raw.get("id")
-        if not isinstance(id_, str) or not id_ or id_ in self._ids or (self._taken is not None and self._taken(id_)):
+        if not isinstance(id_, str) or not self._is_new(id_):
             id_ = self._new_id(id_prefix(heard.kind))
         self._ids.add(id_)
         return id_
 
+    def _is_new(self, id_: str) -> bool:
+        return bool(id_) and id_ not in self._ids and (self._taken is None or not self._taken(id_))
+
     async def _play(self, heard: Heard) -> None:
+        if isinstance(heard.item, PlainMessage):
+            self._plain = None
+            heard.item = await heard.item.heal(self._hide)
         assert heard.item is not None
         while heard.waiting:
             event = heard.waiting.pop(0)
             await heard.item.take(event["type"], event)
 
     async def _close(self, heard: Heard, *, status: str | None = None) -> None:
-        assert heard.item is not None
+        assert isinstance(heard.item, HeardItem | OwnCall)
         whole = await heard.item.end(heard.final, status=status)
         heard.over = heard.is_done = True
         self._open = self._cut = None

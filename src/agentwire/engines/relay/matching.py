@@ -13,6 +13,7 @@ import attrs
 
 from agentwire.engines.relay.healing import HeardItem
 from agentwire.engines.relay.owned import OwnCall
+from agentwire.engines.relay.plain import PlainMessage
 from agentwire.protocol.checks import shorten
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.order import FLOWS, ITEM_EVENTS
@@ -52,7 +53,7 @@ class Heard:
     ids: set[str]
     raw: dict[str, Any]
     waiting: list[Mapping[str, Any]] = attrs.field(factory=list)
-    item: HeardItem | OwnCall | None = None
+    item: HeardItem | OwnCall | PlainMessage | None = None
     final: Mapping[str, Any] | None = None
     is_done: bool = False
     over: bool = False

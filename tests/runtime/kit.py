@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import trio
@@ -134,6 +134,10 @@ class MemoryWire:
             return await self._messages.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise self._end from None
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        while True:
+            take(await self.receive())
 
     async def send_many(self, source: ByteSource) -> None:
         self._source = source

@@ -108,12 +108,12 @@ class Connection:
         """Read until the end: why it ended, and the close code to answer with, if an answer is owed."""
         try:
             if self._negotiation is not None:
-                frame = await self._receive()
+                frame = await self.wire.receive()
+                self._note()
                 if not self._negotiation.take_first(self, frame):
                     self.session.receive(frame)
                 self._tell()
-            while True:
-                self.session.receive(await self._receive())
+            await self.wire.receive_each(self._take)
         except ConnectionEnded as end:
             if self._ending is None:
                 self.kind_of_end = "lost" if end.received is None else "closed by the client"
@@ -127,13 +127,15 @@ class Connection:
             self.kind_of_end = "never reads"
             return str(error), None
 
-    async def _receive(self) -> bytes:
-        """The client's next message; none any more once the session goes on elsewhere."""
-        frame = await self.wire.receive()
+    def _take(self, frame: bytes) -> None:
+        self._note()
+        self.session.receive(frame)
+
+    def _note(self) -> None:
+        """The client has sent a message; it may send none any more once the session goes on elsewhere."""
         if self.session.wire is not self.wire:
             raise ConnectionEnded(cause="the session goes on on another connection")
         self.heard = trio.current_time()
-        return frame
 
     # What is beside the session
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 import attrs
 
@@ -419,6 +419,16 @@ class Wire(Protocol):
 
         Raises:
             ConnectionEnded: no more will come, and a goodbye that was under way from here has gone out.
+        """
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """Hand every message to ``take``, in order and at once, in whatever task it comes to light; never returns.
+
+        Args:
+            take: may not wait; what it raises is raised here, and ends it.
+
+        Raises:
+            ConnectionEnded: as `receive`.
         """
 
     async def send_many(self, source: ByteSource) -> None:

@@ -7,8 +7,9 @@ that its reader never waits behind a stuck peer. How it is written out is `agent
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 import attrs
 import trio
@@ -29,7 +30,7 @@ INVALID_HANDSHAKE: Final = "the handshake is not valid"
 
 _CHUNK = 65536
 _BAD_GATEWAY = 1014  # a close code that the library takes for a fault
-_INBOX = 64  # messages taken between two turns of the task that reads them
+_INBOX = 64  # messages taken between two turns of other tasks
 
 
 @attrs.frozen
@@ -90,6 +91,7 @@ class FilterStream(Outgoing, trio.abc.Stream):
         self._said_goodbye = trio.Event()
         self._over = trio.Event()
         self._inbox: deque[bytes] = deque()
+        self._hand_over: Callable[[bytes], None] | None = None  # takes messages instead of the inbox
         self._through = bytearray()
         self._library_idle = trio.Event()
         self._arrived = trio.Event()
@@ -210,6 +212,11 @@ class FilterStream(Outgoing, trio.abc.Stream):
                     self._pass_control(found.raw, found.opcode, found.payload)
                     continue
                 self._messages_in += 1
+                if self._hand_over is not None:
+                    self._hand_over(found)
+                    if self._messages_in % _INBOX == 0:
+                        await trio.lowlevel.checkpoint()
+                    continue
                 self._inbox.append(found)
                 self._arrived.set()
                 if len(self._inbox) >= _INBOX:
@@ -242,6 +249,28 @@ class FilterStream(Outgoing, trio.abc.Stream):
         await self._have()
         return self._inbox.popleft()
 
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """Hand every message to ``take`` as soon as it is here; see `Wire.receive_each`."""
+        failed: list[Exception] = []
+
+        def hand_over(message: bytes) -> None:
+            try:
+                take(message)
+            except Exception as error:  # noqa: BLE001 - raised by who wants the messages
+                failed.append(error)
+                self._hand_over = None
+                self._arrived.set()
+
+        try:
+            while not failed:
+                while self._inbox:
+                    take(self._inbox.popleft())
+                self._hand_over = hand_over
+                await self._have(failed)
+        finally:
+            self._hand_over = None
+        raise failed[0]
+
     async def receive_ready(self) -> list[bytes]:
         """The messages that are here, or the next one; raises as `receive`."""
         await self._have()
@@ -249,8 +278,8 @@ class FilterStream(Outgoing, trio.abc.Stream):
         self._inbox.clear()
         return ready
 
-    async def _have(self) -> None:
-        while not self._inbox:
+    async def _have(self, failed: Sequence[Exception] = ()) -> None:
+        while not (self._inbox or failed):
             self._taken.set()
             if self.ended is not None or (self.received is not None and self.sent is None):
                 raise self.story()  # where we said goodbye first, our frame may still be on its way out

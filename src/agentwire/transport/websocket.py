@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 import trio
@@ -105,6 +105,10 @@ class WebSocketWire:
     async def receive(self) -> bytes:
         """The next message; raises `ConnectionEnded` at the end and `RemoteProtocolError` for the peer's faults."""
         return await self._filter.receive()
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """Hand over every message as soon as it is here; see `Wire.receive_each`."""
+        await self._filter.receive_each(take)
 
     async def receive_ready(self) -> list[bytes]:
         """The messages that are here, or the next one; raises as `receive`."""

@@ -7,6 +7,7 @@ two different conversations.
 
 from __future__ import annotations
 
+import re
 from typing import Final, Protocol
 
 from agentwire.protocol.errors import RemoteProtocolError
@@ -17,6 +18,8 @@ _LINE_END: Final = b"\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = 16  # of a chunk's size
 _MARGIN: Final = 2
+_USUAL_LINE: Final = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+"""A chunk's first line that has nothing but its size."""
 
 
 class Body(Protocol):
@@ -108,7 +111,7 @@ class ChunkedBody:
         """See `Body`."""
         if self._partial:
             data, self._partial = self._partial + data, b""
-        position, pieces = 0, []
+        position, pieces = self._whole_chunks(data)
         try:
             while position < len(data) and not self.complete:
                 if self._left:
@@ -120,6 +123,19 @@ class ChunkedBody:
             self.fault = fault
         self.excess = self.complete and position < len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _whole_chunks(self, data: bytes) -> tuple[int, list[bytes]]:
+        """The chunks that are here from their first byte to their last, which most are; and where to go on."""
+        position, pieces = 0, []
+        if not (self._left or self._trailing):
+            while (line := _USUAL_LINE.match(data, position)) is not None:
+                start = line.end()
+                end = start + int(line[1], 16)
+                if data[end : end + _MARGIN] != _LINE_END or end == start:
+                    break
+                pieces.append(data[start:end])
+                position = end + _MARGIN
+        return position, pieces
 
     def _chunk(self, data: bytes, position: int) -> tuple[bytes, int]:
         """Go on with a chunk; returns what is here of its data, and where to go on."""

@@ -48,7 +48,6 @@ class Caller:
     Attributes:
         deadline: until when what is awaited has to come.
         exchanges: how many requests went out.
-        settled: whether the answer is known to have been read but for its formal end.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Caller:
     ) -> None:
         self.deadline = math.inf
         self.exchanges = 0
-        self.settled = False
         self._stream = stream
         self._server = server
         self._watchdog = watchdog
@@ -130,7 +128,7 @@ class Caller:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self.exchanges += 1
-        self._answered = self._fit = self.settled = False
+        self._answered = self._fit = False
         self._body = EndlessBody()  # until the head says otherwise
         data = memoryview(head + body)
         try:

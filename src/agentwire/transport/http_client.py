@@ -8,8 +8,9 @@ on a server's way from a model to its clients this is run for every token.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -101,15 +102,17 @@ class HttpClient:
             ConnectionEnded: there is no connection, or it ended before the answer did, or the answer was late.
             RemoteProtocolError: the answer is no HTTP, or larger than ``limits.body_bytes``.
         """
-        async with self._exchange(method, path, json, headers) as (caller, head):
+        caller, head = await self._exchange(method, path, json, headers)
+        try:
             body = bytearray()
             await caller.read_into(body, self._limits.body_bytes)
             if len(body) > self._limits.body_bytes:
                 raise RemoteProtocolError(f"{self._server} answered with more than {self._limits.body_bytes} bytes")
             return HttpReply(head.status, head.headers, bytes(body))
+        finally:
+            await self._pool.give_back(caller)  # noqa: ASYNC102 - it waits for nothing
 
-    @asynccontextmanager
-    async def stream_sse(
+    def stream_sse(
         self,
         path: str,
         *,
@@ -118,7 +121,7 @@ class HttpClient:
         method: str = "POST",
         repeat: bool = False,
         leaving: Callable[[], None] | None = None,
-    ) -> AsyncGenerator[SseStream]:
+    ) -> AbstractAsyncContextManager[SseStream]:
         """Send a request whose answer is an event stream. Leaving the block before its end closes the connection.
 
         Args:
@@ -136,18 +139,22 @@ class HttpClient:
             RemoteProtocolError: as `request` does, and if the answer is no event stream.
         """
         accepted = {"accept": _EVENT_STREAM, **(headers or {})}
-        first_by = trio.current_time() + self._limits.upstream_first_event
-        async with self._exchange(method, path, json, accepted, repeat=repeat, leaving=leaving) as (caller, head):
-            kind = head.headers.get("content-type", _EVENT_STREAM)
-            if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
-                raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
-            stream = SseStream(caller, head, self._limits, first_by)
-            try:
-                yield stream
-            finally:
-                caller.settled = stream.done
+        return _Streaming(self, partial(self._exchange, method, path, json, accepted, repeat=repeat, leaving=leaving))
 
-    @asynccontextmanager
+    async def _open_stream(
+        self, exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]]
+    ) -> tuple[Caller, SseStream]:
+        first_by = trio.current_time() + self._limits.upstream_first_event
+        caller, head = await exchange()
+        kind = head.headers.get("content-type", _EVENT_STREAM)
+        if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
+            await self._pool.give_back(caller)
+            raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
+        return caller, SseStream(caller, head, self._limits, first_by)
+
+    async def _close_stream(self, caller: Caller, stream: SseStream) -> None:
+        await self._pool.give_back(caller, settle=stream.done)
+
     async def _exchange(
         self,
         method: str,
@@ -157,8 +164,8 @@ class HttpClient:
         *,
         repeat: bool = False,
         leaving: Callable[[], None] | None = None,
-    ) -> AsyncGenerator[tuple[Caller, ResponseHead]]:
-        """A response whose head says success, and whose body is still to be read."""
+    ) -> tuple[Caller, ResponseHead]:
+        """A response whose head says success, and whose body is still to be read; give its connection back."""
         request, body = self._request(method, path, json, headers)
         caller, head = await self._send(method, request, body, repeat=repeat, leaving=leaving)
         try:
@@ -166,9 +173,10 @@ class HttpClient:
                 raise await self._failure(caller, head)
             if (coding := head.headers.get("content-encoding", "identity")) != "identity":
                 raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
-            yield caller, head
-        finally:
-            await self._pool.give_back(caller, settle=caller.settled)  # noqa: ASYNC102 - it waits for nothing
+        except BaseException:
+            await self._pool.give_back(caller)  # noqa: ASYNC102, ASYNC120 - it waits for nothing
+            raise
+        return caller, head
 
     def _request(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> tuple[bytes, bytes]:
         """A request's head and body."""
@@ -213,6 +221,23 @@ class HttpClient:
         with suppress(AgentwireError):
             await caller.read_into(body, self._limits.reply_bytes)
         return HttpStatusError(head.status, bytes(body[: self._limits.reply_bytes]), head.headers)
+
+
+class _Streaming(AbstractAsyncContextManager[SseStream]):
+    """The block of `HttpClient.stream_sse`; a class, as a server's every turn has one."""
+
+    __slots__ = ("_caller", "_client", "_exchange", "_stream")
+
+    def __init__(self, client: HttpClient, exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]]) -> None:
+        self._client = client
+        self._exchange = exchange
+
+    async def __aenter__(self) -> SseStream:
+        self._caller, self._stream = await self._client._open_stream(self._exchange)
+        return self._stream
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client._close_stream(self._caller, self._stream)  # noqa: ASYNC102 - it waits for nothing
 
 
 @asynccontextmanager

@@ -42,6 +42,9 @@ class SseParser:
         Raises:
             RemoteProtocolError: an event is larger than ``max_event``.
         """
+        if self._is_between and (usual := self._usual_events(chunk)):
+            self._started = True
+            return usual
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
@@ -61,6 +64,30 @@ class SseParser:
             self._check(len(self._partial))
         self._after_cr = last.endswith(b"\r")
         return self._take(lines)
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether a new event begins with the next byte."""
+        return not (self._partial or self._data or self._name or self._after_cr)
+
+    def _usual_events(self, chunk: bytes) -> list[bytes] | None:
+        """The payloads, if these are whole events as nearly all servers write them; None otherwise."""
+        if not chunk.endswith(b"\n\n") or b"\r" in chunk or len(chunk) > self._max_event:
+            return None
+        payloads: list[bytes] = []
+        payload = b""
+        for line in chunk.split(b"\n"):
+            if line.startswith(b"data: ") and not payload:
+                payload = line[6:]
+                if not payload or (self.named and b'"type"' not in payload):
+                    return None
+            elif not line:
+                if payload:
+                    payloads.append(payload)
+                    payload = b""
+            elif payload or not line.startswith(b"event:"):
+                return None
+        return payloads
 
     def _take(self, lines: list[bytes]) -> list[bytes]:
         payloads: list[bytes] = []

@@ -171,7 +171,8 @@ class Out(Protocol):
 
         Args:
             phase: in which phase of the work it stands.
-            id_: its id, which no other item may have; one is made if it is left out.
+            id_: its id, which no other item may have, and it begins at once. Without, it begins with its text, and an
+                id is made.
         """
 
     async def refusal(self, piece: str) -> None:

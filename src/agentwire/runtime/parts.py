@@ -197,6 +197,11 @@ class OpenText:
         self.encrypted_content: str | None = None
         self._phase = phase
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a message of which no part has ended, and has to have one."""
+        return self.kind == "message" and not self.parts
+
     def begin(self, kind: PartKind) -> OpenPart:
         """Its next part."""
         before = [part for part in self.parts if part.kind.index_name == kind.index_name]

@@ -32,7 +32,7 @@ class TextOut(Teller):
         logprobs: whether the client wants to see them.
     """
 
-    __slots__ = ("_given_id", "_part", "_phase", "_text", "_text_kind")
+    __slots__ = ("_part", "_phase", "_text", "_text_kind")
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class TextOut(Teller):
         super().__init__(window, output, sources, max_bytes=max_bytes, overflow=overflow)
         self._text_kind = LOGGED if logprobs else TEXT
         self._phase: Phase | None = None
-        self._given_id: str | None = None
         self._text: OpenText | None = None
         self._part: OpenPart | None = None
 
@@ -108,10 +107,14 @@ class TextOut(Teller):
         await self._flush()
 
     async def begin_message(self, *, phase: Phase | None = None, id_: str | None = None) -> None:
-        """What follows as text is another message; see `Out`."""
+        """What follows as text is another message; see `Out`. One with an id begins at once."""
         self._check_open()
+        if id_ is not None and self._interrupt is not None:
+            await self._give_way()
         self._close_item("completed")
-        self._phase, self._given_id = phase, id_
+        self._phase = phase
+        if id_ is not None:
+            self._open_text("message", id_)
         await self._flush()
         self._reach_boundary()
 
@@ -177,11 +180,10 @@ class TextOut(Teller):
         self._due.append(Due(*part.begin()))
         return part
 
-    def _open_text(self, kind: str) -> OpenText:
-        phase = id_ = None
+    def _open_text(self, kind: str, id_: str | None = None) -> OpenText:
+        phase = None
         if kind == "message":
-            phase, id_ = self._phase, self._given_id
-            self._phase = self._given_id = None
+            phase, self._phase = self._phase, None
         id_ = id_ or self._sources.new_id("msg" if kind == "message" else "rs")
         self._text = text = OpenText(kind, id_, self._output.open(), phase)
         self._add_shown(text.index, text.shown("in_progress"))
@@ -197,6 +199,8 @@ class TextOut(Teller):
 
     def _close_item(self, status: str) -> None:
         """End what is open of a message or of a reasoning item."""
+        if self._text is not None and self._text.is_bare and status == "completed" and self._part is None:
+            self._open_part(self._text_kind)
         self._close_part()
         text, self._text = self._text, None
         if text is not None:

@@ -59,6 +59,7 @@ def brought(event: Json) -> Mischief:
     return lambda events, at: events.insert(at, dict(event))
 
 
+TEXT = "response.output_text"
 PLACE: Json = {"item_id": "msg_theirs", "output_index": 0, "content_index": 0}
 NOTE: Json = {"type": "url_citation", "url": "http://a", "title": "A", "start_index": 0, "end_index": 1}
 MISCHIEF: dict[str, Mischief] = {
@@ -88,7 +89,7 @@ MISCHIEF: dict[str, Mischief] = {
     "lost": lost,
     "swapped": swapped,
     "aside": brought({"type": "codex.rate_limits", "rate_limits": {}}),
-    "a note": brought({**PLACE, "type": "response.output_text.annotation.added", "annotation_index": 0, "annotation": NOTE}),
+    "a note": brought({**PLACE, "type": f"{TEXT}.annotation.added", "annotation_index": 0, "annotation": NOTE}),
     "a refusal": brought({**PLACE, "content_index": 1, "type": "response.refusal.delta", "delta": "No."}),
     "an error": brought({"type": "error", "error": {"code": "server_error", "message": "Oh."}}),
     "an item beside it": brought(call_events("read", "{}", index=7)[0]),
@@ -104,9 +105,10 @@ def whole() -> list[Json]:
 
 
 def seen_of(events: list[Event]) -> list[Any]:
-    """What of it may not differ: everything but made-up ids and times."""
+    """What of it may not differ: everything but ids that are made up, and how the text of a cut message ends."""
     final = events[-1].get("response", {})
-    shown = [(event["type"], event.get("output_index"), event.get("delta")) for event in events]
+    ends = (f"{TEXT}.done", "response.content_part.done") if final.get("status") == "failed" else ()
+    shown = [(e["type"], e.get("output_index"), e.get("delta")) for e in events if e["type"] not in ends]
     output = [{**item, "id": ""} for item in final.get("output", ())]
     return [shown, output, final.get("status"), final.get("error")]
 

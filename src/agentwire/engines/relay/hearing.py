@@ -157,7 +157,7 @@ class Relay:
             self.response_id = event.response.id
             return True
         if isinstance(event, Added):
-            return self._add_plain(event)
+            return await self._add_plain(event)
         plain = self._plain
         if plain is None or not await plain.hear(event):
             return False
@@ -165,7 +165,7 @@ class Relay:
             self._end_plain(plain, plain.whole)
         return True
 
-    def _add_plain(self, event: Added) -> bool:
+    async def _add_plain(self, event: Added) -> bool:
         id_, waits = event.item.id, self._open or self._cut or any(not heard.over for heard in self._items)
         if waits or not PlainMessage.begins(event) or not self._is_new(id_):
             return False
@@ -173,6 +173,7 @@ class Relay:
         self._ids.add(id_)
         self._open = self._items.begin(plain.raw, {"output_index": event.output_index})
         self._open.item = plain
+        await plain.begin()
         return True
 
     def _end_plain(self, plain: PlainMessage, whole: Mapping[str, Any]) -> None:

@@ -110,31 +110,36 @@ def read_plain(payload: bytes) -> Begun | Added | _OfMessage | None:
 
 
 class PlainMessage:
-    """Such a message while it is told; what it is told of goes on in the order of these states.
+    """Such a message while it is told.
 
     Args:
         out: where it goes.
-        added: the event that began it. The client hears of it together with its text.
+        added: the event that begins it.
 
     Attributes:
         id: its id, the upstream's and the client's.
         raw: it as it began.
         pieces: its text so far.
-        is_open: whether a piece may come.
+        is_open: whether a piece of it may come.
         whole: it as it ended; None until then.
     """
 
-    __slots__ = ("_held", "_out", "id", "index", "is_begun", "is_open", "pieces", "raw", "whole")
+    __slots__ = ("_has_part", "_held", "_out", "id", "index", "is_open", "pieces", "raw", "whole")
 
     def __init__(self, out: Out, added: Added) -> None:
         self.id = added.item.id
         self.index = added.output_index
         self.raw: dict[str, Any] = msgspec.to_builtins(added.item)
         self.pieces: list[str] = []
-        self.is_begun = self.is_open = False
+        self.is_open = False
         self.whole: dict[str, Any] | None = None
         self._out = out
+        self._has_part = False
         self._held: list[_TextDone | _PartDone] = []
+
+    async def begin(self) -> None:
+        """Tell the client that it begins."""
+        await self._out.begin_message(phase=self.raw.get("phase"), id_=self.id)
 
     @staticmethod
     def begins(added: Added) -> bool:
@@ -155,7 +160,7 @@ class PlainMessage:
         if event.item_id != self.id or event.content_index:
             return False
         if isinstance(event, _PartAdded):
-            return await self._begin(event.part)
+            return await self._begin_part(event.part)
         said = "".join(self.pieces)
         if isinstance(event, _TextDone):
             fits = self.is_open and event.text == said and not event.logprobs
@@ -166,11 +171,10 @@ class PlainMessage:
             self._held.append(event)
         return fits
 
-    async def _begin(self, part: _Text) -> bool:
-        if self.is_begun or not part.says(""):
+    async def _begin_part(self, part: _Text) -> bool:
+        if self._has_part or not part.says(""):
             return False
-        self.is_begun = self.is_open = True
-        await self._out.begin_message(phase=self.raw.get("phase"), id_=self.id)
+        self._has_part = self.is_open = True
         await self._out.text("")
         return True
 
@@ -187,15 +191,12 @@ class PlainMessage:
 
     async def heal(self, hidden: Collection[str]) -> HeardItem:
         """It is no plain one: the same, as what goes on with whatever comes."""
-        item = HeardItem(self._out, self.raw, id_=self.id, hidden=hidden)
-        if not self.is_begun:
-            await item.begin()
-            return item
         place = {"item_id": self.id, "output_index": self.index, "content_index": 0}
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        item.out = HeardNotes()  # the client knows all this
+        item = HeardItem(HeardNotes(), self.raw, id_=self.id, hidden=hidden)  # the client knows all this
         await item.begin()
-        await item.take("response.content_part.added", {**place, "part": part})
+        if self._has_part:
+            await item.take("response.content_part.added", {**place, "part": part})
         if self.pieces:
             await item.take(DELTA, {**place, "delta": "".join(self.pieces)})
         item.out = self._out

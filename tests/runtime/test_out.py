@@ -285,6 +285,37 @@ async def test_messages_have_phases() -> None:
         assert [item.get("phase") for item in items] == ["commentary", None, "final_answer", None]
 
 
+async def test_a_message_with_a_given_id_begins_at_once_and_is_never_without_a_part() -> None:
+    desk = Desk()
+    await desk.out.begin_message(id_="msg_theirs", phase="commentary")
+    desk.read()
+    assert [event["item"]["id"] for event in desk.events if "item" in event] == ["msg_theirs"]
+    await desk.out.begin_message(id_="msg_next")
+    await desk.out.text("hello")
+    first, second = [event["item"] for event in await desk.finish() if event["type"] == "response.output_item.done"]
+    assert (first["id"], first["phase"], [part["text"] for part in first["content"]]) == (
+        "msg_theirs",
+        "commentary",
+        [""],
+    )
+    assert (second["id"], second["content"][0]["text"]) == ("msg_next", "hello")
+
+
+async def test_an_open_message_goes_on_as_an_item_of_the_engines_own() -> None:
+    desk = Desk()
+    await desk.out.begin_message(id_="msg_theirs")
+    await desk.out.text("hel")
+    await desk.out.annotation({"type": "file_path", "file_id": "f", "index": 0})
+    await desk.out.refusal("no")
+    await desk.out.open_item({"type": "message", "id": "msg_theirs"})
+    with pytest.raises(LocalProtocolError, match="cannot come"):
+        await desk.out.event("response.output_text.done", {"content_index": 0, "text": "hel"})
+    await desk.out.close(complete=False)
+    *_, done = await desk.finish(complete=False)
+    assert [part["type"] for part in done["item"]["content"]] == ["output_text", "refusal"]
+    assert done["item"]["status"] == "incomplete"
+
+
 async def test_sealed_reasoning_has_its_content_in_its_final_form_alone() -> None:
     desk = Desk()
     await desk.out.summary("so")
@@ -524,6 +555,12 @@ async def test_a_full_response_takes_nothing_more_even_from_one_that_does_not_st
     desk.end("incomplete")
 
 
+async def unfold(out: TurnOut) -> None:
+    """The open message, whatever is in it, becomes an item whose events the engine writes."""
+    if out._text is not None and out._text.kind == "message":
+        await out.open_item({"type": "message", "id": out._text.id})
+
+
 OPERATIONS: dict[str, Callable[[TurnOut], Awaitable[None]]] = {
     "text": lambda out: out.text("piece of text"),
     "refusal": lambda out: out.refusal("no"),
@@ -532,6 +569,8 @@ OPERATIONS: dict[str, Callable[[TurnOut], Awaitable[None]]] = {
     "logged": lambda out: out.text("logged", logprobs=LOGPROBS),
     "annotation": lambda out: out.annotation({"type": "file_path", "file_id": "f", "index": 0}),
     "message": lambda out: out.begin_message(phase="commentary"),
+    "named message": lambda out: out.begin_message(id_=f"msg_{out._output.size}"),
+    "unfold": unfold,
     "seal": lambda out: out.seal_reasoning("opaque"),
     "compaction": lambda out: out.item({"type": "compaction", "encrypted_content": "opaque"}),
     "namespaced": lambda out: out.call("theirs", {"a": 1}, namespace="space"),

@@ -98,6 +98,69 @@ async def test_a_full_inbox_stops_the_reading(autojump_clock: object) -> None:
     assert through == [frame(9)]
 
 
+async def test_whoever_wants_every_message_is_handed_them_where_they_come_to_light(autojump_clock: object) -> None:
+    filtered, peer, _ = opened()
+    taken: list[bytes] = []
+    await peer.send_all(b"".join(frame(1, b"%d" % number) for number in range(70)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(library, filtered)
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def each() -> None:
+            with pytest.raises(ConnectionEnded):
+                await filtered.receive_each(taken.append)
+
+        nursery.start_soon(each)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(frame(1, b"one") + frame(9) + frame(1, b"two"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken == [*(b"%d" % number for number in range(70)), b"one", b"two"]
+        assert filtered.statistics().inbox == 0
+        filtered.fail("over")
+        await filtered.aclose()
+
+
+async def test_what_the_taker_raises_is_raised_where_it_was_asked_for(autojump_clock: object) -> None:
+    filtered, peer, _ = opened()
+    taken: list[bytes] = []
+
+    def take(message: bytes) -> None:
+        taken.append(message)
+        if message == b"bad":
+            raise ValueError("not this one")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(library, filtered)
+
+        async def each() -> None:
+            with pytest.raises(ValueError, match="not this one"):
+                await filtered.receive_each(take)
+            assert await filtered.receive() == b"next"
+            await filtered.aclose()
+
+        nursery.start_soon(each)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(frame(1, b"good") + frame(1, b"bad") + frame(1, b"next"))
+    assert taken == [b"good", b"bad"]
+
+
+async def test_a_flood_of_messages_lets_others_have_their_turn(autojump_clock: object) -> None:
+    filtered, peer, _ = opened()
+    taken: list[bytes] = []
+    most = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(library, filtered)
+        nursery.start_soon(filtered.receive_each, taken.append)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(frame(1, b"x") * 1000)
+        while len(taken) < 1000:
+            before = len(taken)
+            await trio.lowlevel.checkpoint()
+            most = max(most, len(taken) - before)
+        nursery.cancel_scope.cancel(reason="test")
+    assert 0 < most <= 128
+
+
 async def test_a_violation_comes_after_the_messages_before_it_and_stays(autojump_clock: object) -> None:
     filtered, peer, _ = opened()
     async with trio.open_nursery() as nursery:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 import pytest
@@ -28,6 +28,7 @@ from agentwire.runtime.window import Window
 from agentwire.stores import MemoryStore
 from agentwire.transport import outgoing
 from agentwire.transport.outgoing import Outgoing
+from agentwire.transport.websocket import WebSocketWire
 
 __all__ = ["BUGS", "Bug"]
 
@@ -229,13 +230,14 @@ def window_without_bound(patch: Patch) -> None:
 @bug("case:lanes_run_at_the_same_time", "case:a_silent_model_holds_up_no_other_lane")
 def reader_that_waits(patch: Patch) -> None:
     """The next message is read when the turns of the ones before are done."""
-    receive = Connection._receive
 
-    async def wrong(connection: Connection) -> bytes:
-        await connection.session.idle()
-        return await receive(connection)
+    async def wrong(wire: WebSocketWire, take: Callable[[bytes], None]) -> NoReturn:
+        connection: Connection = getattr(take, "__self__")  # noqa: B009 - a function has none
+        while True:
+            await connection.session.idle()
+            take(await wire.receive())
 
-    patch.setattr(Connection, "_receive", wrong)
+    patch.setattr(WebSocketWire, "receive_each", wrong)
 
 
 @bug("cut:cancel", "case:a_client_that_vanishes_ends_the_models_work")

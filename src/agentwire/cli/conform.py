@@ -200,7 +200,7 @@ class _Command:
         async with AsyncExitStack() as stack:
             peer = await self._open(stack, progress)
             try:
-                survey_of = await survey(peer, turns=self._turns, timeout=min(self.options.timeout, 30.0))
+                survey_of = await survey(peer, turns=self._turns, timeout=self.options.timeout)
             except NotReached as error:
                 raise UserError(f"{error}{KEY_HINT if 'API key' in str(error) else ''}") from error
             self.found = survey_of.told

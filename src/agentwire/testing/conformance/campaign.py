@@ -23,7 +23,7 @@ __all__ = ["HURRY", "Campaign"]
 
 PATIENCE: Final = 3
 """Cases in a row without an answer, before the server has to show that it lives."""
-HURRY: Final = 5.0
+HURRY: Final = 2.0
 """Seconds that are enough for a case, once it is known that the server lets it wait."""
 
 

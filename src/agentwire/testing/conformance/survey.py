@@ -30,6 +30,7 @@ SLOW: Final = "companion-slow"
 FAILING: Final = "companion-fails"
 """Models of the companion, which a server in front of it may pass through."""
 
+_SOON: Final = 30.0
 _SLOW: Final = 2.0
 _REFUSING: Final = frozenset((401, 403))
 _ABSENT: Final = frozenset((404, 405, 501))
@@ -63,13 +64,13 @@ class Survey:
     silent: bool = False
 
 
-async def survey(peer: Peer, *, turns: bool = True, timeout: float = 20.0) -> Survey:  # noqa: ASYNC109 - a bound on the server
+async def survey(peer: Peer, *, turns: bool = True, timeout: float = 60.0) -> Survey:  # noqa: ASYNC109 - a bound on the server
     """Ask a server about itself. Cancelling it leaves nothing behind.
 
     Args:
         peer: the server, with what its owner has said of it; an empty model is found out.
         turns: whether to have its model answer; without, only a path is looked for on which a WebSocket opens.
-        timeout: seconds for each question.
+        timeout: seconds for each turn; other questions have 30 at most.
 
     Raises:
         NotReached: nobody answers there, or the API key is missing or refused.
@@ -127,7 +128,7 @@ class _Surveyor:
         if isinstance(found, trio.TooSlowError):
             upgrade = await self._try(self._open)
             if isinstance(upgrade, trio.TooSlowError):
-                said = f"{self.peer.url} takes connections, and says nothing within {self.timeout:g} s"
+                said = f"{self.peer.url} takes connections, and says nothing within {self._soon:g} s"
                 raise NotReached(f"{said}; is it the right address?")
         return found
 
@@ -174,7 +175,7 @@ class _Surveyor:
             self.told.append(f"it refuses a WebSocket with HTTP {found.status}")
             self.refusal = f"a WebSocket with HTTP {found.status}" if found.status in _ABSENT else ""
         elif isinstance(found, trio.TooSlowError):
-            self.told.append(f"it does not answer to the upgrade within {self.timeout:g} s")
+            self.told.append(f"it does not answer to the upgrade within {self._soon:g} s")
         else:
             self.told.append(f"it opens no WebSocket: {_said(found)}")
         return False
@@ -241,7 +242,7 @@ class _Surveyor:
                 answers = ("response.steer.accepted", "response.steer.failed", "error")
                 return (await socket.until(*answers, "response.completed"))[-1]
 
-        found = await self._try(steer)
+        found = await self._try(steer, self.timeout)
         if isinstance(found, dict) and found["type"] == "response.steer.accepted":
             self.told.append("what runs can be steered")
             self._able("steering")
@@ -263,12 +264,16 @@ class _Surveyor:
                 raise Refused(reply.status, reply.headers, reply.body)
             return reply.json()
 
-        return await self._try(socket if upgraded else post)
+        return await self._try(socket if upgraded else post, self.timeout)
 
-    async def _try(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+    @property
+    def _soon(self) -> float:
+        return min(self.timeout, _SOON)
+
+    async def _try(self, ask: Callable[[], Awaitable[Any]], seconds: float | None = None) -> Any:
         """What comes of a question, or the error; never later than the deadline."""
         try:
-            with trio.fail_after(self.timeout):
+            with trio.fail_after(self._soon if seconds is None else seconds):
                 return await ask()
         except Exception as error:  # noqa: BLE001 - whatever a stranger's server does is an answer
             return error

@@ -14,6 +14,7 @@ from typing import Final, Self
 import attrs
 from rich.console import Console
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -36,13 +37,15 @@ EVIDENCE: Final = 30
 """Lines of evidence that are shown of a check, unless all are asked for."""
 RULES: Final = 3
 """Rules that are told of a check that may have broken any of more, unless all are asked for."""
+DEEP: Final = 9
+DEEPER: Final = 11
+"""Columns by which what belongs to a row is indented, and its evidence."""
 LINE: Final = 300
 """Characters of a line of evidence that are shown, unless all are asked for."""
 WIDTH: Final = 120
 """Columns where there is no terminal."""
 
 _COLUMNS: Final[tuple[Verdict, ...]] = ("passed", "failed", "fell short", "differs", "not applicable")
-_INDENT: Final = " " * 9
 _ASIDE: Final = re.compile(r" \(|: |, which ")  # what a source says of itself beyond its name
 
 
@@ -201,31 +204,38 @@ def _print_rows(console: Console, rows: Iterable[Row], verdict: Verdict, *, full
             console.print(Text(f"\n{verdict.upper()}", style=STYLES[verdict]).append(f": {VERDICTS[verdict]}", "dim"))
         console.print()
         short = verdict == "differs" and not full
-        for line in _row(row, short=short, full=full):
-            console.print(line, soft_wrap=not console.is_terminal)
+        for indent, line in _row(row, short=short, full=full):
+            _print_indented(console, indent, line)
 
 
-def _row(row: Row, *, short: bool, full: bool) -> Iterator[Text]:
-    yield Text(f"{row.number}  {clean(row.title)}", style="bold")
-    yield Text(f"{_INDENT}{clean(row.why)}", style=STYLES[row.verdict])
+def _print_indented(console: Console, indent: int, line: Text) -> None:
+    """In a terminal folded within its indentation; elsewhere a line is a line."""
+    if console.is_terminal:
+        console.print(Padding(line, (0, 0, 0, indent)))
+    else:
+        console.print(Text("\n").join(Text(" " * indent) + part for part in line.split("\n")), soft_wrap=True)
+
+
+def _row(row: Row, *, short: bool, full: bool) -> Iterator[tuple[int, Text]]:
+    """The lines of a row, each with its indentation."""
+    yield 0, Text(f"{row.number}  {clean(row.title)}", style="bold")
+    yield DEEP, Text(clean(row.why), style=STYLES[row.verdict])
     if short:
-        yield from (Text(f"{_INDENT}{rule.id}: {rule.text}", style="dim") for rule in row.told[:1])
+        yield from ((DEEP, Text(f"{rule.id}: {rule.text}", style="dim")) for rule in row.told[:1])
         return
     told = row.told if full else row.told[:RULES]
-    yield from (Text(f"{_INDENT}{_rule(rule)}") for rule in told)
+    yield from ((DEEP, Text(_rule(rule))) for rule in told)
     if len(told) < len(row.told):
-        yield Text(f"{_INDENT}and, as it belongs together, {', '.join(rule.id for rule in row.told[RULES:])}")
+        yield DEEP, Text(f"and, as it belongs together, {', '.join(rule.id for rule in row.told[RULES:])}")
     if row.advice:
-        yield Text(f"{_INDENT}What to do: {row.advice}")
+        yield DEEP, Text(f"What to do: {row.advice}")
     lines = row.evidence if full else row.evidence[-EVIDENCE:]
     if len(lines) < len(row.evidence):
-        yield Text(
-            f"{_INDENT}  ... {len(row.evidence) - len(lines)} lines before; --full, --html and --json have them", "dim"
-        )
+        left_out = len(row.evidence) - len(lines)
+        yield DEEPER, Text(f"... {left_out} lines before; --full, --html and --json have them", style="dim")
     for line in lines:
         cut = line if full or len(line) <= LINE else f"{line[:LINE]}..."
-        folded = clean(cut).rstrip().replace("\n", f"\n{_INDENT}{' ' * 12}")
-        yield Text(f"{_INDENT}  {folded}", style="dim")
+        yield DEEPER, Text(clean(cut).rstrip(), style="dim")
 
 
 def _rule(rule: Reference) -> str:

@@ -20,7 +20,16 @@ from agentwire.testing.wires import Wire, wires
 
 __all__ = ["evicted_after_failure", "history_equivalence", "outputs_answer_calls", "tenant_isolation"]
 
-_SETTINGS: Final = ("generate", "instructions", "tools", "model", "tool_choice", "reasoning", "text", "max_output_tokens")
+_SETTINGS: Final = (
+    "generate",
+    "instructions",
+    "tools",
+    "model",
+    "tool_choice",
+    "reasoning",
+    "text",
+    "max_output_tokens",
+)
 _NOT_STARTED: Final = (
     "previous_response_not_found",
     "invalid_stream_id",

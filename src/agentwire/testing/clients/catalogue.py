@@ -1,7 +1,7 @@
 """All scenarios, by topic; a number that is given up is never given to another one.
 
-Whether a client has to finish its task is a `must` where the server keeps the rules, and `need not` where it could do
-harm, or cannot be done.
+Whether a client has to finish its task is a `must` where the server keeps the rules, as one does that ends a connection
+after 60 minutes, or has forgotten what it need not keep; and `need not` where it could do harm, or cannot be done.
 """
 
 from __future__ import annotations
@@ -123,12 +123,12 @@ _scenario(
 _deed(63, 3, "dropped-always", finishes="need not")
 
 # Lost conversations
-_deed(70, 4, "forgets")
+_deed(70, 4, "forgets", finishes="must")
 _deed(71, 4, "forgets-flat", needs=("websocket",))
 _deed(72, 4, "forgets-renamed", finishes="need not")
 _deed(73, 4, "forgets-always")
-_deed(74, 4, "aged-out", needs=("websocket",))
-_deed(75, 4, "aged-out-idle", needs=("websocket",))
+_deed(74, 4, "aged-out", finishes="must", needs=("websocket",))
+_deed(75, 4, "aged-out-idle", finishes="must", needs=("websocket",))
 
 # Errors
 _deed(80, 5, "rate-limit", finishes="need not")

@@ -129,7 +129,7 @@ def ends(observed: Observed) -> str:
     if not observed.hung:
         return ""
     what = "it printed the right answer, but did not exit" if observed.finished else "it hung"
-    return f"{what} within {observed.deadline:g} s, with a patience that is much shorter"
+    return f"{what} within {observed.deadline:.0f} s, with a patience that is much shorter"
 
 
 @rule(2, "must")

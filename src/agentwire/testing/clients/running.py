@@ -55,6 +55,8 @@ class Result:
         """From what was seen; a client that never came to where something goes wrong was not looked at."""
         if scenario.deeds and not observed.seen.deeds and observed.finished:
             return cls(scenario, None, "this client never did what the scenario waits for")
+        if scenario.cancel_after is not None and not observed.tool and observed.ran.exit_code == 0:
+            return cls(scenario, None, "its tool had not begun when it was to cancel; try again with less to do beside")
         return cls(scenario, observed)
 
     @property
@@ -121,9 +123,10 @@ async def run_scenario(
     Raises:
         OSError: it cannot be started.
     """
-    desk = ToolDesk(scenario.tool_seconds, scenario.tool_size)
+    begins = slack / 4 if scenario.cancel_after is not None else 0.0  # until a slow program's tool has begun
+    desk = ToolDesk(scenario.tool_seconds + begins, scenario.tool_size)
     clerk = attrs.evolve(scenario.clerk, every=scenario.clerk.every * patience / PATIENCE)
-    deadline = 10 + 4 * patience + scenario.extra + slack
+    deadline = 10 + 4 * patience + scenario.extra + slack + 2 * begins
     async with hostile_server(
         scenario.deeds, clerk, sockets=True, stores=scenario.stores, beside=desk.answer
     ) as server:
@@ -133,7 +136,7 @@ async def run_scenario(
             tool_url=server.url.removesuffix("/v1") + PATH,
             tasks=scenario.tasks,
             patience=patience,
-            cancel_after=scenario.cancel_after,
+            cancel_after=None if scenario.cancel_after is None else scenario.cancel_after + begins,
         )
         env, words = environment(assignment), command_line(command, assignment)
         ran = await run_program(words, env=env, deadline=deadline)

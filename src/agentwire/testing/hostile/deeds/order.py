@@ -94,7 +94,8 @@ _STRANGERS: Final = (
 
 
 def _with_strangers(step: Tell) -> list[Step]:
-    return [*(Tell(event) for event in _STRANGERS), evolved(step, x_new_member={"deep": [1, 2]})]
+    first = step.event.get("type") == "response.created"  # nothing comes before it
+    return [*(Tell(event) for event in _STRANGERS if not first), evolved(step, x_new_member={"deep": [1, 2]})]
 
 
 _DEEDS: Final = (

@@ -100,30 +100,38 @@ class Rule:
         text: it, in a sentence.
         level: how binding it is where a scenario names no other level.
         check: empty if it was kept, otherwise what was seen.
+        advice: how to mend a client that does not keep it.
     """
 
     id: str
     text: str
     level: Level
     check: Check
+    advice: str
 
 
 RULES: Final[dict[str, Rule]] = {}
 """Every rule, by its name in code."""
 
 
-def rule(number: int, level: Level) -> Callable[[Check], Check]:
+def rule(number: int, level: Level, advice: str) -> Callable[[Check], Check]:
     """Register a rule; its function's name is that of the rule, its docstring the text."""
 
     def register(check: Check) -> Check:
         text = " ".join((check.__doc__ or "").split())
-        RULES[check.__name__] = Rule(id=f"AW-A-{number:03}", text=text, level=level, check=check)
+        RULES[check.__name__] = Rule(id=f"AW-A-{number:03}", text=text, level=level, check=check, advice=advice)
         return check
 
     return register
 
 
-@rule(1, "must")
+@rule(
+    1,
+    "must",
+    "Give each request a deadline for its first event and one between two events, ping connections that "
+    "say nothing, and let a reconnect resolve every request that was under way: gone on, asked again, or "
+    "failed.",
+)
 def ends(observed: Observed) -> str:
     """A client comes to an end in time, with what it was asked for or with an error."""
     if not observed.hung:
@@ -132,7 +140,12 @@ def ends(observed: Observed) -> str:
     return f"{what} within {observed.deadline:.0f} s, with a patience that is much shorter"
 
 
-@rule(2, "must")
+@rule(
+    2,
+    "must",
+    "Map what comes from sockets, JSON and shapes to errors of your own at one place, and let them reach "
+    "the exit code.",
+)
 def error_is_clear(observed: Observed) -> str:
     """Where it cannot finish, it says what happened, by an error that is meant for that and a non-zero exit code."""
     code = observed.ran.exit_code
@@ -150,7 +163,12 @@ def error_is_clear(observed: Observed) -> str:
     return ""
 
 
-@rule(3, "must")
+@rule(
+    3,
+    "must",
+    "A turn is over with its terminal event and not with the connection: a close without one is an error, "
+    "whatever its code. Take the output from the items where the terminal event has none.",
+)
 def answer_is_right(observed: Observed) -> str:
     """What it gives as the final answer is the answer: nothing stale, partial or empty passes for it."""
     if observed.ran.exit_code != 0 or observed.finished or observed.cancels:
@@ -159,7 +177,12 @@ def answer_is_right(observed: Observed) -> str:
     return f"it ended with exit code 0 and said {said[-200:]!r}" if said else "it ended with exit code 0 and no answer"
 
 
-@rule(4, "must")
+@rule(
+    4,
+    "must",
+    "A call id is an idempotency key: remember what each call has come to, beyond the connection, and "
+    "bind each event to its response.",
+)
 def tool_runs_once(observed: Observed) -> str:
     """No tool call runs twice, whatever is lost on the way."""
     times = Counter(run.page for run in observed.tool)
@@ -167,13 +190,22 @@ def tool_runs_once(observed: Observed) -> str:
     return f"the tool ran {', '.join(twice)}" if twice else ""
 
 
-@rule(5, "must")
+@rule(
+    5,
+    "must",
+    "Send outputs only beside their calls, each once; after a loss say the conversation with its finished pairs alone.",
+)
 def sends_what_is_valid(observed: Observed) -> str:
     """What it sends is valid: JSON, known events, and each tool output beside its call."""
     return "; ".join(dict.fromkeys(observed.seen.complaints))
 
 
-@rule(6, "must")
+@rule(
+    6,
+    "must",
+    "Let one attempt at a time be made for all who wait, ever further apart, also where connections open "
+    "and are of no use; believe retry-after.",
+)
 def does_not_storm(observed: Observed) -> str:
     """It does not storm a server that is in trouble: attempts are few, and ever further apart."""
     connections = _crowd(observed.attempts)
@@ -188,19 +220,33 @@ def _crowd(times: list[float]) -> int:
     return max((sum(start <= at < start + STORM_SECONDS for at in times) for start in times), default=0)
 
 
-@rule(7, "must")
+@rule(
+    7,
+    "must",
+    "A lane whose answer was given up is not free: take another lane or another connection.",
+)
 def leaves_what_is_poisoned(observed: Observed) -> str:
     """It asks nothing where an answer that it has given up may still come."""
     return "; ".join(dict.fromkeys(observed.seen.reused))
 
 
-@rule(8, "should")
+@rule(
+    8,
+    "should",
+    "Reconnect and ask again where nothing has been done yet; fall back to HTTP where the upgrade is "
+    "refused; say the conversation in full where the server has forgotten it.",
+)
 def finishes(observed: Observed) -> str:
     """It finishes its task where that can do no harm."""
     return "" if observed.finished and observed.ran.exit_code == 0 else f"it {observed.outcome}"
 
 
-@rule(9, "must")
+@rule(
+    9,
+    "must",
+    "Let tools live in the scope of their run, cancel them with it, and wait for their end before saying "
+    "that it is over.",
+)
 def tools_end_with_their_run(observed: Observed) -> str:
     """When it says that its run is cancelled, no tool of it runs any more, and none begins later."""
     said = next((line.at for line in observed.ran.lines if line.text.strip() == CANCELLED), None)
@@ -213,14 +259,24 @@ def tools_end_with_their_run(observed: Observed) -> str:
     return f"tools were running after it said that its run was cancelled (page {pages})"
 
 
-@rule(10, "should")
+@rule(
+    10,
+    "should",
+    "Give each task a lane (`stream_id`) or a connection of its own.",
+)
 def works_side_by_side(observed: Observed) -> str:
     """Tasks side by side do not wait for one another."""
     peak = observed.seen.peak
     return "" if peak > 1 else "its tasks waited for one another: the server never had more than one turn to answer"
 
 
-@rule(11, "must")
+@rule(
+    11,
+    "must",
+    "Ignore events and members that are not known, answer pings, take fragments and any size; open "
+    "another connection where the 60 minutes are over, and say the conversation in full where it was "
+    "forgotten.",
+)
 def takes_what_is_legal(observed: Observed) -> str:
     """A server that keeps the rules is enough for it: it finishes its task."""
     return finishes(observed)

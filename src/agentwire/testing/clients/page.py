@@ -26,8 +26,8 @@ This page is made from `agentwire.testing.clients` by `python -m agentwire.testi
 
 ## The rules
 
-| rule | what a client does | level |
-| --- | --- | --- |
+| rule | what a client does | level | how to get there |
+| --- | --- | --- | --- |
 """
 
 _FINISHES: Final = {"must": "must", "should": "should", "need not": "need not: an error will do"}
@@ -41,7 +41,7 @@ def render() -> str:
 
 def _rules() -> Iterator[str]:
     for rule in RULES.values():
-        yield f"| {rule.id} | {rule.text} | {rule.level} |"
+        yield f"| {rule.id} | {rule.text} | {rule.level} | {rule.advice} |"
     always = ", ".join(RULES[name].id for name in ALWAYS)
     yield ""
     yield f"{always} are looked at in every scenario. {RULES['takes_what_is_legal'].id} counts where the task must be"

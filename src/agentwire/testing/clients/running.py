@@ -88,6 +88,7 @@ class Result:
             verdict=self.verdict,
             rules=[_reference(rule, self.scenario) for rule in self.scenario.rules],
             broken=[rule.id for rule, _ in broken],
+            advice=order[0][0].advice if order else "",
             why=self.why_not or "; ".join(dict.fromkeys(said)),
             evidence=() if self.observed is None else _evidence(self.observed),
             seconds=0.0 if self.observed is None else round(self.observed.ran.seconds, 3),

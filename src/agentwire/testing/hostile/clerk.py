@@ -16,7 +16,7 @@ from agentwire.testing.hostile.scene import Scene
 from agentwire.testing.hostile.script import Answer, Call, Reply, Say
 from agentwire.testing.replies import Pause
 
-__all__ = ["TOOL", "WORDS", "Clerk", "page_text", "task_of"]
+__all__ = ["TOOL", "WORDS", "Clerk", "page_text", "right_answer", "task_of"]
 
 TOOL: Final = "look_up"
 """The name of the function that it calls, with the number of a page as ``page``."""

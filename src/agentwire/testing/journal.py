@@ -119,6 +119,8 @@ def _by_time(told: list[Entry]) -> list[Entry]:
 def _entries(happened: Happened) -> Sequence[Entry]:
     if isinstance(happened, Journal):
         return happened.entries
+    if isinstance(known := getattr(happened, "entries", None), tuple):
+        return known  # of a story, which has read them all
     if isinstance(happened, Trace):
         return retell(happened)
     return [_entry(number, one) for number, one in enumerate(happened)]

@@ -14,7 +14,7 @@ from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.journal import Happened, entries
 from agentwire.testing.retelling import CREATE
 from agentwire.testing.turns import turns
-from agentwire.testing.wires import Wire, wires
+from agentwire.testing.wires import Story, Wire, wires
 
 __all__ = ["honest_close", "no_turn_lost_in_drain", "nothing_leaked", "requests_answered"]
 
@@ -83,9 +83,9 @@ def no_turn_lost_in_drain(happened: Happened) -> None:
 
     Source: hivecommons/hive#5090 and mnfst/llm-gateway#2326 (deploys that cut turns).
     """
-    told = entries(happened)
-    started = next((entry for entry in told if entry.type == "drain.started"), None)
-    for wire in wires(told):
+    story = Story.of(happened)
+    started = next((entry for entry in story if entry.type == "drain.started"), None)
+    for wire in story.wires:
         begin = started or next((entry for entry in wire.messages if _announces_drain(entry)), None)
         if wire.transport == "websocket" and wire.stopped_by_server:
             _nothing_cut(wire, begin)

@@ -42,6 +42,10 @@ def test_forms(url: str, means: str, authority: str) -> None:
         ("wss://sk-secret@h/v1", "no user and no password"),
         ("ws+unix://run/a.sock", "is no Unix socket"),
         ("ws+unix:///", "is no Unix socket"),
+        ("ws://h/v1 engine: none", "percent-encoded"),
+        ("ws://h/v1/é", "percent-encoded"),
+        ("ws://h/v1?q=a b", "percent-encoded"),
+        ("ws+unix:///run/a.sock:/v 1", "percent-encoded"),
     ],
 )
 def test_what_is_no_address_is_refused(url: str, words: str) -> None:

@@ -123,7 +123,10 @@ def _target(path: str, query: str) -> str:
     path = path.rstrip("/")
     if not path.endswith(_RESOURCE):
         path = (path or _DEFAULT_BASE) + _RESOURCE
-    return f"{path}?{query}" if query else path
+    target = f"{path}?{query}" if query else path
+    if any(not "!" <= letter <= "~" for letter in target):
+        raise LocalProtocolError(f"{target!r} cannot be asked for: blanks and letters beyond ASCII are percent-encoded")
+    return target
 
 
 def find_key(address: Address, key: str | None, environment: Mapping[str, str]) -> str | None:

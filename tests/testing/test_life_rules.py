@@ -97,6 +97,14 @@ def test_what_is_wrong_is_found(rule: Callable[..., None], message: str, tale: T
     assert rule.__name__ in {one.name for one in each_broken(tale.told)}
 
 
+def test_what_was_on_its_way_when_a_drain_began_is_not_lost() -> None:
+    tale = Tale().opens(None).say("client", create()).say("local", DRAIN)  # the handshake took a second
+    no_turn_lost_in_drain(tale.closes("server", 1012).told)
+    tale = Tale().opens(None).say("client", create()).say("server", {"type": "keepalive"}).say("local", DRAIN)
+    with pytest.raises(InvariantBroken, match="running or waiting"):
+        no_turn_lost_in_drain(tale.closes("server", 1012).told)
+
+
 def test_a_drain_that_fails_what_runs_has_lost_it() -> None:
     failed = told("resp_1", end="failed")[1]
     cut = {**failed, "response": {**failed["response"], "error": {"code": "server_is_draining", "message": ""}}}

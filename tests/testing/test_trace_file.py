@@ -120,6 +120,7 @@ async def test_a_trace_in_memory_has_its_bound() -> None:
     tap = trace.tap(0, "server")
     for _ in range(5):
         tap.passed(0.0, server_frame(b"12345"))
+    assert trace.is_whole is False
     assert len(trace.records) == 2
     assert trace.left_out == 3
     assert trace.frames("server") == 5

@@ -148,18 +148,17 @@ def check(
         UserError: it is no recording, or an option makes no sense.
     """
     trace = _load(file)
-    whole = bool(trace.about.get("whole")) and not trace.left_out
     limits = dict(_limit(one) for one in limit)
     try:
         broken = list(
-            each_broken(trace, complete=whole, cancelled_after=cancelled_after, limits=limits, without=without)
+            each_broken(trace, cancelled_after=cancelled_after, limits=limits, without=without)
         )
     except ValueError as error:
         raise UserError(str(error)) from error
     for one in broken:
         print(f"{one}\n")
     judged = len(INVARIANTS) - len(set(without)) - (cancelled_after is None and "cancelled_within" not in without)
-    if not whole:
+    if not trace.is_whole:
         print("the recording is not whole, so that what has no end in it may have had one", file=sys.stderr)
     print(f"{judged} invariants, {len(broken)} broken{_names(one.name for one in broken)}")
     return FAILED if broken else OK

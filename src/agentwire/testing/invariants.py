@@ -29,6 +29,7 @@ from agentwire.testing.wire_rules import (
     nothing_after_terminal,
     one_terminal,
 )
+from agentwire.testing.trace import Trace
 from agentwire.testing.wires import Story
 from agentwire.testing.work_rules import bounded, cancelled_within, tool_once, tools_awaited
 
@@ -100,7 +101,8 @@ def check_all(
 
     Args:
         happened: what happened; several records are put together, by the clock.
-        complete: False if connections may have been cut without a trace of it. A `Trace` knows what was cut.
+        complete: False if connections may have been cut without a trace of it. A `Trace` knows what was cut, and
+            whether it is whole itself.
         cancelled_after: for `cancelled_within`, which is left out without it.
         limits: for `bounded`.
         without: names of rules that do not apply, such as ``evicted_after_failure`` for a generous server.
@@ -126,6 +128,7 @@ def each_broken(
     if unknown := set(without) - set(INVARIANTS):
         raise ValueError(f"there are no invariants {', '.join(sorted(unknown))}; there are {', '.join(INVARIANTS)}")
     rules: dict[str, Callable[..., None]] = {**INVARIANTS, "bounded": partial(bounded, limits=limits or {})}
+    complete = complete and not any(isinstance(one, Trace) and not one.is_whole for one in happened)
     for name in _MAY_BE_INCOMPLETE:
         rules[name] = partial(rules[name], complete=complete)
     if cancelled_after is None:

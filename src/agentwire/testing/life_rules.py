@@ -12,7 +12,7 @@ from typing import Any, Final
 from agentwire.protocol.hello import GOAWAY
 from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.journal import Happened, entries
-from agentwire.testing.retelling import CREATE
+from agentwire.testing.retelling import CREATE, HTTP_REQUEST, HTTP_RESPONSE
 from agentwire.testing.turns import turns
 from agentwire.testing.wires import Story, Wire, wires
 
@@ -105,11 +105,18 @@ def _nothing_cut(wire: Wire, begin: Entry | None) -> None:
     begin = begin or end
     seconds = begin.event.get("seconds")
     limit = begin.time + (seconds if isinstance(seconds, int | float) else math.inf)
-    lost = [entry for entry in _open(wire) if entry.type != CREATE or entry.time < begin.time]
+    arrived = begin.time - _latency(wire)
+    lost = [entry for entry in _open(wire) if entry.type != CREATE or entry.time < arrived]
     if lost and end.time < limit:
         within = "" if seconds is not None else " (how long they are given is not in the record)"
         evidence = [*lost, begin, end] if begin is not end else [*lost, end]
         raise InvariantBroken("no_turn_lost_in_drain", f"these were running or waiting{within}", evidence)
+
+
+def _latency(wire: Wire) -> float:
+    """Seconds from a client's bytes to the server's answer to them, as the handshake shows."""
+    asked = next((entry.time for entry in wire.beside if entry.type == HTTP_REQUEST), 0.0)
+    return max(0.0, next((entry.time for entry in wire.beside if entry.type == HTTP_RESPONSE), asked) - asked)
 
 
 def _nothing_failed(wire: Wire, begin: Entry) -> None:

@@ -174,6 +174,11 @@ class Trace:
 
         write_trace(self, path, {**self.about, **(about or {})})
 
+    @property
+    def is_whole(self) -> bool:
+        """Nothing was left out, and a file that it was loaded from did not break off."""
+        return not self.left_out and bool(self.about.get("whole", True))
+
     def frames(self, side: Side, connection: int = 0) -> int:
         """How many whole frames this side has sent on one connection."""
         return self._frames[connection, side]

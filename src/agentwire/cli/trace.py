@@ -150,9 +150,7 @@ def check(
     trace = _load(file)
     limits = dict(_limit(one) for one in limit)
     try:
-        broken = list(
-            each_broken(trace, cancelled_after=cancelled_after, limits=limits, without=without)
-        )
+        broken = list(each_broken(trace, cancelled_after=cancelled_after, limits=limits, without=without))
     except ValueError as error:
         raise UserError(str(error)) from error
     for one in broken:

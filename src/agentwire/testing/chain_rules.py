@@ -11,11 +11,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from agentwire.protocol.hello import CANCELLED
+from agentwire.testing.chains import Chains
 from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.exchanges import Response
 from agentwire.testing.journal import Happened, entries
 from agentwire.testing.retelling import HTTP_REQUEST, HTTP_RESPONSE
-from agentwire.testing.turns import Chains, Item, Turn, turns
+from agentwire.testing.turns import Item, Turn, turns
 from agentwire.testing.wires import Wire, wires
 
 __all__ = ["evicted_after_failure", "history_equivalence", "outputs_answer_calls", "tenant_isolation"]

@@ -19,6 +19,7 @@ from agentwire.testing.chain_rules import (
 from agentwire.testing.entry import InvariantBroken
 from agentwire.testing.journal import Happened, entries
 from agentwire.testing.life_rules import honest_close, no_turn_lost_in_drain, nothing_leaked, requests_answered
+from agentwire.testing.trace import Trace
 from agentwire.testing.wire_rules import (
     contiguous_numbers,
     deltas_match_done,
@@ -29,7 +30,6 @@ from agentwire.testing.wire_rules import (
     nothing_after_terminal,
     one_terminal,
 )
-from agentwire.testing.trace import Trace
 from agentwire.testing.wires import Story
 from agentwire.testing.work_rules import bounded, cancelled_within, tool_once, tools_awaited
 

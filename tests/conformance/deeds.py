@@ -7,6 +7,7 @@ import attrs
 from agentwire.protocol.desk import Memory, Outcome
 from agentwire.protocol.request import TextConfig
 from agentwire.protocol.tools import AUTO
+from agentwire.server import server
 from agentwire.server.auth import Keys
 from agentwire.testing.conformance.wire import WebSocket
 from tests.conformance.lying import (
@@ -185,6 +186,13 @@ DEEDS = (
     Lie("dislikes queries", "unknown_query_parameters_are_ignored", unwelcoming("foo=bar")),
     Lie("dislikes content types", "headers_of_an_http_client_are_no_hindrance", unwelcoming("Content-Type")),
     Lie("dislikes betas", "beta_headers_are_accepted", unwelcoming("OpenAI-Beta")),
+    Lie(
+        "lets every page in",
+        "a_page_from_elsewhere_opens_no_socket",
+        patched(server, "check_origin", lambda *_, **__: None),
+    ),
+    Lie("has room for 39", "connections_are_bounded", limits={"connections": 39}),
+    Lie("has room for 41", "connections_are_bounded", limits={"connections": 41}),
     Lie("dislikes strangers", "headers_of_a_clients_own_are_ignored", unwelcoming("originator")),
     Lie("has no alias", "there_is_an_alias_for_clients_that_add_to_the_path", unwelcoming("codex/responses")),
     Lie("is not there", "a_binary_message_is_read_or_refused", unwelcoming("/v1/responses")),

@@ -24,9 +24,10 @@ from agentwire.testing import Fault, network, no_leaks
 from agentwire.testing.conformance import Peer
 from agentwire.testing.conformance.companion import open_companion
 from agentwire.testing.conformance.rules import Profile
+from agentwire.testing.streams import open_memory_streams
 from tests.server.kit import serving
 
-LIMITS = Limits(message_bytes=100_000, queued=20)
+LIMITS = Limits(message_bytes=100_000, queued=20, connections=40)
 KEYS = ("sk-one", "sk-two")
 ABLE = frozenset(("tools", "reasoning", "search", "steering"))
 SILENCE = 70
@@ -69,6 +70,7 @@ def peer_at(url: str, profile: Profile, **more: Any) -> Peer:
         limits={
             "message_bytes": LIMITS.message_bytes,
             "queued": LIMITS.queued,
+            "connections": LIMITS.connections,
             "steers": 16,
             "context_tokens": CONTEXT,
         },
@@ -132,14 +134,17 @@ class MemoryProcess:
         self.running = self._leaving = False
         self.code = 0
         self._nursery, self._run = nursery, run
-        self._net = network(keep=False)
+        self.net = network(keep=False)
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._server: Server | None = None
 
+    def descriptors(self) -> int:
+        return sum(stream.side == "server" for stream in open_memory_streams())
+
     async def dial(self) -> trio.abc.Stream:
         """A connection to whatever runs."""
-        return await self._net.connect()
+        return await self.net.connect()
 
     async def start(self) -> None:
         if self._leaving:
@@ -147,12 +152,12 @@ class MemoryProcess:
         if not self.running:
             self.running, self.code = True, 0
             self._leaving = False
-            self._net, self._scope, self._ended = network(keep=False), trio.CancelScope(), trio.Event()
+            self.net, self._scope, self._ended = network(keep=False), trio.CancelScope(), trio.Event()
             self._server = await self._nursery.start(self._live)
 
     async def _live(self, *, task_status: trio.TaskStatus[Server]) -> None:
         with self._scope:
-            await self._run(listeners=[self._net.listener()], task_status=task_status)
+            await self._run(listeners=[self.net.listener()], task_status=task_status)
         self.running = False
         self._ended.set()
 
@@ -163,8 +168,8 @@ class MemoryProcess:
         await trio.lowlevel.checkpoint()
 
     async def kill(self) -> None:
-        for number in range(len(self._net.links)):
-            self._net.arm(Fault("cut", "server", connection=number))
+        for number in range(len(self.net.links)):
+            self.net.arm(Fault("cut", "server", connection=number))
         self.code = -9
         self._scope.cancel(reason="killed")
         await self._ended.wait()

@@ -12,6 +12,7 @@ from agentwire.protocol.errors import EngineError
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out
 from agentwire.server import Server
 from agentwire.testing.conformance.wire import Closed, WebSocket
+from tests.conformance.kit import MemoryProcess
 from tests.conformance.lying import Event, ForgetfulStore, Lie, body, errors, hear_nothing, hearing, on, patched, saying
 
 __all__ = ["LIVE"]
@@ -169,6 +170,7 @@ LIVE = (
         "a_429_of_the_model_server_is_told",
         on("error", headers=..., error={"code": "rate_limit_exceeded"}),
     ),
+    Lie("renames the codes of its model server", "codes_of_the_model_server_are_kept", errors(code="upstream_error")),
     Lie("asks again and again", "a_model_server_that_fails_is_not_stormed", wrap=stubborn),
     # what the model is sent
     Lie(
@@ -237,6 +239,11 @@ LIVE = (
         "keeps what it must not",
         "a_killed_server_knows_no_unstored_response",
         hearing('"store": false', '"store": true'),
+    ),
+    Lie(
+        "closes nothing",
+        "clients_that_come_and_go_leave_nothing_open",
+        patched(MemoryProcess, "descriptors", lambda process: 10 * len(process.net.links)),
     ),
     Lie("keeps nothing", "a_killed_server_keeps_what_it_stored", store=ForgetfulStore),
     Lie(

@@ -13,6 +13,7 @@ import pytest
 
 from agentwire.testing.conformance import CASES, NEEDS, RULES, TOPICS, Case, Rule, page, pages
 from agentwire.testing.conformance.advice import ADVICE
+from agentwire.testing.conformance.field import FIELD, Failure, failures_of
 from agentwire.testing.conformance.registry import RETIRED
 from agentwire.testing.conformance.registry import case as register
 from agentwire.testing.conformance.rules import LEVELS, SOURCES
@@ -142,3 +143,24 @@ def test_a_page_that_was_written_once_stays() -> None:
     """Reports name numbers: whoever removes a case leaves its number, and says on its page what became of it."""
     written = {path.stem for path in (ROOT / "docs" / "conformance").glob("AWC-*.md")}
     assert written == {case.number for case in CASES.values()} | {f"AWC-{number:03}" for number in RETIRED}
+
+
+@pytest.mark.parametrize("failure", FIELD, ids=lambda failure: failure.reports[0])
+def test_a_failure_of_the_field_has_its_cases(failure: Failure) -> None:
+    assert failure.what.endswith(".")
+    assert failure.reports
+    assert failure.cases
+    assert set(failure.cases) <= CASES.keys(), set(failure.cases) - CASES.keys()
+    assert len(set(failure.cases)) == len(failure.cases)
+    assert all(failure in failures_of(case) for case in failure.cases)
+
+
+def test_a_rule_from_the_field_is_about_a_failure_that_was_reported() -> None:
+    """Its cases are in the table, at least one of them."""
+    for rule in RULES.values():
+        if "field" in rule.sources:
+            cases = [case.name for case in CASES.values() if rule.id in case.rules]
+            assert any(map(failures_of, cases)) or rule.id in UNREPORTED, rule.id
+
+
+UNREPORTED = frozenset(("AW-N-033", "AW-U-016"))

@@ -143,7 +143,8 @@ def _models() -> dict[str, Any]:
 
 def _refusal(status: int, message: str, play: Play | None = None) -> Reply:
     kind = {429: "rate_limit_error"}.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    code = {429: "rate_limit_exceeded"}.get(status, "server_error" if status >= 500 else "invalid_value")
+    usual = {429: "rate_limit_exceeded"}.get(status, "server_error" if status >= 500 else "invalid_value")
+    code = usual if play is None else play.code or usual
     later = {"retry-after": str(play.retry_after)} if play is not None and play.retry_after is not None else {}
     return Reply.answer(status, {"error": {"message": message, "type": kind, "param": None, "code": code}}, later)
 

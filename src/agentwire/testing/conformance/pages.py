@@ -13,6 +13,7 @@ from typing import Final
 
 from agentwire.testing.conformance import CASES, NEEDS, Case
 from agentwire.testing.conformance.advice import ADVICE
+from agentwire.testing.conformance.field import failures_of
 from agentwire.testing.conformance.reporting import level_of, topic_of
 from agentwire.testing.conformance.rules import BOTH, RULES, SOURCES
 from agentwire.testing.conformance.runner import in_order
@@ -77,6 +78,8 @@ def _page(case: Case) -> Iterator[str]:
         sources = "; ".join(SOURCES[name] for name in rule.sources)
         yield f"| {rule.id} | {_cell(rule.text)} | {rule.level} | {_cell(sources)} |"
     yield from ("", "## Why it matters", "", advice.why)
+    if seen := failures_of(case.name):
+        yield from ("", "Seen in the field:", "", *(f"* {one.what} ({', '.join(one.reports)})" for one in seen))
     yield from ("", "## What to do about a failure", "", advice.mend)
     yield from ("", "## Running it", "", "```console")
     yield f"$ agentwire conform http://127.0.0.1:8000/v1 --only {case.number} --full"

@@ -37,6 +37,7 @@ NEEDS: Final[Mapping[str, str]] = {
     "keys": "a server that asks for an API key, and the key",
     "second key": "two API keys of different owners",
     "queued": "the number of requests that may wait, told by the run",
+    "connections": "the number of connections that may be open at once, told by the run",
     "steers": "the number of steers that may wait, told by the run",
     "context_tokens": "the number of tokens that the model can read, told by the run",
     "patience": "more time than a run usually has",

@@ -35,6 +35,7 @@ class Play:
         flood: bytes of text that it says, in pieces of 16 KiB, instead of words.
         calls: how many calls it makes, of the tools that it was offered, one after the other.
         status: of its HTTP answer, if it refuses.
+        code: of its error, if it refuses; one that goes with the status if left out.
         retry_after: seconds, in the header of a refusal.
         tag: a word by which the request is found again.
     """
@@ -51,6 +52,7 @@ class Play:
     flood: int = 0
     calls: int = 0
     status: int = 200
+    code: str = ""
     retry_after: int | None = None
     tag: str = ""
 
@@ -81,7 +83,7 @@ class Play:
 
 
 def _value(name: str, told: str) -> Any:
-    if name == "tag":
+    if name in ("tag", "code"):
         return told
     value = float(told) if name in ("pace", "head", "first") else int(told)
     if not 0 <= value <= _MOST:

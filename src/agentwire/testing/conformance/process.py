@@ -13,6 +13,7 @@ import subprocess
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
@@ -39,6 +40,9 @@ class UnderTest(Protocol):
     @property
     def running(self) -> bool:
         """Whether it has not ended."""
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open; 0 where the system does not say."""
 
     async def terminate(self) -> None:
         """Ask it to shut down in good order (SIGTERM); returns at once."""
@@ -91,6 +95,12 @@ class ProcessUnderTest:
     def pid(self) -> int | None:
         """Its process id; None before its first start."""
         return self._process.pid if self._process is not None else None
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open, with all that it has started; 0 where the system does not say."""
+        if self._process is None:
+            return 0
+        return sum(_open_files(pid) for pid in _family(self._process.pid))
 
     async def start(self) -> None:
         """Start it, unless it runs; returns when it listens. One that was asked to leave has 5 seconds to do so.
@@ -235,6 +245,25 @@ def _fill(word: str, places: Mapping[str, str]) -> str:
                 raise ValueError(f"the command asks for {{{name}}}, and there is no companion")
             word = word.replace(f"{{{name}}}", places[name])
     return word
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that come from it (Linux)."""
+    found = [pid]
+    for parent in found:
+        try:
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (task / "children").read_text(encoding="ascii").split())
+        except OSError:
+            continue
+    return found
 
 
 def _free_port(host: str) -> int:

@@ -150,4 +150,12 @@ LIVE: Final[Mapping[int, Advice]] = {
         "A job that nobody works on is polled for ever.",
         "On start, or when asked, fail background responses whose process is gone.",
     ),
+    223: Advice(
+        "Clients shorten a conversation at one code and give up at another; a code of your own tells them nothing.",
+        "Hand the model server's `code` on, beside your own words.",
+    ),
+    226: Advice(
+        "What is not closed adds up, until no connection can be accepted any more.",
+        "Close the socket in whatever way a connection ends, the upstream's too; count descriptors in a test.",
+    ),
 }

@@ -107,4 +107,12 @@ OPENING: Final[Mapping[int, Advice]] = {
         "Some clients and proxies count data alone as life, and cut a model that thinks for minutes.",
         'Send `{"type": "keepalive"}` every 15 to 30 s while a response is silent, with the next `sequence_number`.',
     ),
+    224: Advice(
+        "A browser lets every page open a WebSocket to a user's own machine, and only `Origin` says which page it is.",
+        "Refuse an upgrade whose `Origin` is not on a list, with 403; requests without one are no browser's.",
+    ),
+    225: Advice(
+        "Without a bound the server dies of its connections, and with a silent one clients storm.",
+        "Answer 503 with `Retry-After` before the upgrade, and let go of the place when a connection ends.",
+    ),
 }

@@ -23,6 +23,7 @@ __all__ = [
     "a_model_server_that_says_rubbish_fails_the_response",
     "a_model_that_fails_in_words_fails_the_response",
     "a_refusal_of_the_model_server_costs_one_turn",
+    "codes_of_the_model_server_are_kept",
 ]
 
 
@@ -67,7 +68,7 @@ async def a_model_server_that_breaks_off_fails_the_response(peer: Peer) -> None:
     await fails_alone(peer, Play(words=3, cut=3))
 
 
-@case(161, "AW-U-003", "AW-U-004", needs=["companion"])
+@case(161, "AW-U-016", needs=["companion"])
 async def a_model_server_that_says_rubbish_fails_the_response(peer: Peer) -> None:
     """Let the model server say something that is no JSON after two words, and then go on."""
     await fails_alone(peer, Play(rubbish=2))
@@ -119,6 +120,16 @@ async def a_refusal_of_the_model_server_costs_one_turn(peer: Peer) -> None:
             check(turn.failed, f"the model server said {status}, and the turn ended as {turn.end.get('type')}")
         await one_answer(socket, "Go on.")
         check(first.id, "the first response has no id")
+
+
+@case(223, "AW-U-015", needs=["companion"])
+async def codes_of_the_model_server_are_kept(peer: Peer) -> None:
+    """Let the model server refuse with codes that clients act upon."""
+    async with peer.socket() as socket:
+        for status, code in ((400, "context_length_exceeded"), (429, "insufficient_quota")):
+            turn = await socket.ask(Play(status=status, code=code).tagged(tag()))
+            check(turn.failed, f"the model server said {code}, and the turn ended as {turn.end.get('type')}")
+            check(turn.code == code, f"the model server said {code}, and the client heard {turn.code!r}")
 
 
 @case(166, "AW-U-006", needs=["companion"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
@@ -10,6 +11,7 @@ from agentwire.testing.conformance.turns import CaseFailed, about, check
 from agentwire.testing.conformance.wire import Closed, Refused
 
 __all__ = [
+    "a_page_from_elsewhere_opens_no_socket",
     "a_plain_get_is_told_to_upgrade",
     "a_wrong_key_is_refused_before_the_upgrade",
     "an_offer_of_compression_is_answered",
@@ -17,6 +19,7 @@ __all__ = [
     "another_version_of_websocket_is_refused",
     "answers_have_a_request_id",
     "beta_headers_are_accepted",
+    "connections_are_bounded",
     "headers_of_a_clients_own_are_ignored",
     "headers_of_an_http_client_are_no_hindrance",
     "no_subprotocol_is_selected",
@@ -152,6 +155,31 @@ async def a_wrong_key_is_refused_before_the_upgrade(peer: Peer) -> None:
             refused = await refusal(peer, key=key)
             check(refused.status == 401, f"the status is {refused.status}")
             check(b'"error"' in refused.body, "the answer has no JSON error")
+
+
+@case(224, "AW-H-018")
+async def a_page_from_elsewhere_opens_no_socket(peer: Peer) -> None:
+    """Ask as a browser does for a page of another site."""
+    try:
+        async with peer.socket(headers=[("Origin", "https://elsewhere.example")]):
+            pass
+    except Refused as refused:
+        check(refused.status < 500, f"the status is {refused.status}")
+    else:
+        raise CaseFailed("a page from https://elsewhere.example may open a socket")
+
+
+@case(225, "AW-H-015", needs=["connections"])
+async def connections_are_bounded(peer: Peer) -> None:
+    """Open as many connections as there may be, and one more: that is told to come later, and the others are served."""
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(peer.socket()) for _ in range(peer.limit("connections", 0))]
+        refused = await refusal(peer)
+        check(refused.status == 503, f"one connection more was refused with {refused.status}")
+        check("retry-after" in refused.headers, "the refusal does not say when to try again")
+        await sockets[0].usable()
+    async with peer.socket() as socket:
+        await socket.usable()
 
 
 @case(13, "AW-H-016")

@@ -27,12 +27,15 @@ __all__ = [
     "a_shutdown_lets_a_stream_finish",
     "a_shutdown_lets_a_turn_finish",
     "a_shutdown_takes_no_new_turns",
+    "clients_that_come_and_go_leave_nothing_open",
 ]
 
 GOING: Final = (1001, 1012)
 """Close codes that tell a client to connect again."""
 SOON: Final = 10.0
 ENOUGH: Final = 60.0
+SPARE: Final = 5
+"""Files that a process may have opened for itself meanwhile."""
 
 
 def process_of(peer: Peer) -> UnderTest:
@@ -151,6 +154,26 @@ async def a_killed_server_keeps_what_it_stored(peer: Peer) -> None:
     async with peer.socket() as socket:
         again = await socket.ask("Go on.", store=True, previous_response_id=turn.id)
         check(again.end.get("type") == "response.completed", f"the stored response is lost: {again.end}")
+
+
+@case(226, "AW-D-008", needs=["process"])
+async def clients_that_come_and_go_leave_nothing_open(peer: Peer) -> None:
+    """Let 30 clients come and go, in the midst of a turn or not: the process has as many files open as before."""
+    async with peer.socket() as socket:
+        await socket.usable()
+    await trio.sleep(1)
+    before = process_of(peer).descriptors()
+    for number in range(30):
+        async with peer.socket() as socket:
+            await socket.create()
+            if number % 3:
+                await socket.finish()
+            if number % 2:
+                await socket.ws.close()
+    with trio.move_on_after(SOON) as scope:
+        while (after := process_of(peer).descriptors()) > before + SPARE:  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(0.1)
+    check(not scope.cancelled_caught, f"the process had {before} files open, and has {after} now")
 
 
 @case(187, "AW-B-009", needs=["process", "slow", "patience"], profiles=OPENAI)

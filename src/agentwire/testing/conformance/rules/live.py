@@ -32,8 +32,8 @@ UPSTREAM: Final = Topic(
         ),
         _u.must(
             3,
-            "A model server that dies, breaks off or stops making sense in the midst of an answer ends the response "
-            "with exactly one terminal event, `response.failed`; half an answer is never a completed one.",
+            "A model server that dies or breaks off in the midst of an answer, or says that it has failed, ends the "
+            "response with exactly one terminal event, `response.failed`; half an answer is never a completed one.",
             "types",
             "open",
             "field",
@@ -98,6 +98,20 @@ UPSTREAM: Final = Topic(
             "answer.",
             "field",
         ),
+        _u.should(
+            15,
+            "Codes of the model server that clients act upon, such as `context_length_exceeded` and "
+            "`insufficient_quota`, arrive as they are.",
+            "clients",
+            "field",
+        ),
+        _u.should(
+            16,
+            "What a model server says that makes no sense is a fault, and not passed over: the text around it is not "
+            "the whole answer.",
+            "field",
+            "ours",
+        ),
     ),
 )
 
@@ -131,6 +145,12 @@ SHUTDOWN: Final = Topic(
         ),
         _d.should(
             7, "A stored response that was told as completed survives the death of its process.", "guide", "field"
+        ),
+        _d.should(
+            8,
+            "Clients that come and go, with goodbyes and without, leave no file and no socket of the server open.",
+            "field",
+            "ours",
         ),
     ),
 )

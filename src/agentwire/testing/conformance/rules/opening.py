@@ -93,6 +93,14 @@ HANDSHAKE: Final = Topic(
             "frame.",
             departure="It is no option yet, and always off: every offer is declined, which all clients take well.",
         ),
+        _h.should(
+            18,
+            "A page from anywhere opens no socket: an upgrade with a browser's `Origin` that was not allowed is "
+            "refused, best with 403.",
+            "rfc6455",
+            "field",
+            "ours",
+        ),
     ),
 )
 

@@ -15,7 +15,7 @@ from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.plays import Play
 from agentwire.testing.conformance.turns import CaseFailed, Socket, Turn, check
 
-__all__ = ["LONG", "begun", "companion_of", "heard", "left", "one_answer", "tag"]
+__all__ = ["LONG", "PROMPT", "begun", "companion_of", "heard", "left", "one_answer", "tag"]
 
 PROMPT: Final = 2.0
 """Seconds within which a server has to notice."""

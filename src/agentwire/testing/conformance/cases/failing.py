@@ -85,6 +85,8 @@ async def a_failure_of_the_model_server_stays_on_its_lane(peer: Peer) -> None:
     """Let the model server die for one lane while it speaks to another one."""
     async with peer.socket() as socket:
         await socket.create(Play(words=20, pace=0.1).tagged(tag()), stream_id="a")
+        begun = await socket.receive()
+        check(begun.get("stream_id") == "a", "the events of a request that named a lane do not name it")
         await socket.until("response.output_text.delta", lane="a")
         await socket.create(Play(die=1).tagged(tag()), stream_id="b")
         turns = {lane: await ended(socket, lane) for lane in ("b", "a")}

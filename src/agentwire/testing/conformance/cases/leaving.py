@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import trio
 
-from agentwire.testing.conformance.cases.behind import LONG, begun, heard, left, tag
+from agentwire.runtime.groups import open_flat_nursery
+from agentwire.testing.conformance.cases.behind import LONG, PROMPT, begun, companion_of, heard, left, tag
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.plays import Play
 from agentwire.testing.conformance.registry import case
 from agentwire.testing.conformance.rules.model import OPENAI
-from agentwire.testing.conformance.wire import frame
+from agentwire.testing.conformance.turns import check
+from agentwire.testing.conformance.wire import CLOSE, frame
 
 __all__ = [
     "a_client_that_leaves_a_post_ends_the_models_work",
@@ -21,8 +21,6 @@ __all__ = [
     "a_client_that_vanishes_in_silence_ends_the_models_work",
     "all_lanes_of_a_client_that_vanishes_end",
 ]
-
-CLOSE: Final = 0x8
 
 
 @case(153, "AW-U-001", "AW-X-008", needs=["companion"])
@@ -56,8 +54,15 @@ async def all_lanes_of_a_client_that_vanishes_end(peer: Peer) -> None:
     async with peer.socket() as socket:
         for number, name in enumerate(names):
             await socket.create(LONG.tagged(name), stream_id=f"lane{number}")
-        requests = [await heard(peer, name) for name in names]
+        await heard(peer, names[0])
+        with trio.move_on_after(PROMPT):  # a server without lanes asks for one after the other
+            for name in names[1:]:
+                await heard(peer, name)
+        requests = [request for name in names for request in companion_of(peer).tagged(name)]
     await left(*requests)
+    await trio.sleep(0.5)
+    asked = sum(len(companion_of(peer).tagged(name)) for name in names)
+    check(asked == len(requests), "after its client went, the model server was asked for what had waited")
 
 
 @case(157, "AW-U-002", "AW-V-007", needs=["companion"])
@@ -65,7 +70,7 @@ async def a_client_that_leaves_a_stream_ends_the_models_work(peer: Peer) -> None
     """Drop an event stream while the model speaks, and one before it has said anything."""
     for play in (LONG, Play(first=300.0)):
         name = tag()
-        async with trio.open_nursery() as nursery:
+        async with open_flat_nursery() as nursery:
             nursery.start_soon(_read_stream, peer, play.tagged(name))
             request = await heard(peer, name)
             await trio.sleep(0.5)
@@ -75,15 +80,21 @@ async def a_client_that_leaves_a_stream_ends_the_models_work(peer: Peer) -> None
 
 async def _read_stream(peer: Peer, content: str) -> None:
     async with peer.events("POST", body=peer.body(content, stream=True)) as events:
+        check(events.reply.status == 200, f"the request was answered with {events.reply.status}")
         await events.rest()
+
+
+async def _post(peer: Peer, content: str) -> None:
+    reply = await peer.post(content)
+    check(reply.status == 200, f"the request was answered with {reply.status}")
 
 
 @case(158, "AW-U-002", needs=["companion"])
 async def a_client_that_leaves_a_post_ends_the_models_work(peer: Peer) -> None:
     """Drop a request that is not streamed while the model speaks."""
     name = tag()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(peer.post, LONG.tagged(name))
+    async with open_flat_nursery() as nursery:
+        nursery.start_soon(_post, peer, LONG.tagged(name))
         request = await heard(peer, name)
         await trio.sleep(0.5)
         nursery.cancel_scope.cancel(reason="the client leaves")

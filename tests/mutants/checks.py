@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Check", "all_checks", "judged", "load", "quiet"]
+__all__ = ["Check", "all_checks", "judged", "load", "programs", "quiet"]
 
 LONG: Final = 10_000
 """Seconds of the virtual clock that one conformance case may take: it waits for the hour of a connection."""

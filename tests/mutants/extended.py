@@ -48,6 +48,10 @@ def play(ask: Ask) -> Turn:
             return Turn(Text("well"), Fail())
         case "loop":
             return Turn(Call("count", {"at": ask.step}))
+        case "untidy":
+            return Turn(Call("untidy", {"at": ask.step}))
+        case "slowly":
+            return Turn(Text("x" * 30, pieces=30, every=1))
     return Turn(Text(f"{len(said)} {said[-1][:20]}", pieces=3, every=0.1))
 
 
@@ -69,7 +73,7 @@ def extended(**options: Any) -> Callable[[Program], Program]:
 
 def _perform(program: Program, options: dict[str, Any]) -> None:
     async def perform() -> None:
-        given = {name: value() if name == "store" else value for name, value in options.items()}
+        given = {name: value() if isinstance(value, type) else value for name, value in options.items()}
         engine = given.pop("engine", None) or scripted(play)
         async with open_rig(engine, net=network(), **given) as rig:
             with trio.fail_after(8_000):

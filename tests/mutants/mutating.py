@@ -43,7 +43,7 @@ class Mutant:
         start: of the edit, in characters of the file.
         end: of the edit.
         text: what is put in place of that.
-        nth: of the same changes in the same function.
+        mark: of what stood there and stands there now, whole.
     """
 
     file: str
@@ -56,7 +56,7 @@ class Mutant:
     start: int
     end: int
     text: str
-    nth: int = 0
+    mark: str = ""
 
     @property
     def path(self) -> Path:
@@ -66,8 +66,7 @@ class Mutant:
     @property
     def name(self) -> str:
         """Names it as long as its surroundings do not change; a line that moves keeps its mutants."""
-        told = "\0".join((self.file, self.place, self.operator, self.before, self.after, str(self.nth)))
-        return hashlib.sha256(told.encode()).hexdigest()[:10]
+        return _mark(self.file, self.place, self.operator, self.before, self.after, self.mark)
 
     @property
     def source(self) -> str:
@@ -108,7 +107,7 @@ def make_mutants(file: str) -> Iterator[Mutant]:
             start,
             end,
             text,
-            alike[same] - 1,
+            _mark(*same, str(alike[same])),
         )
 
 
@@ -118,6 +117,10 @@ def _edit(old: str, new: str) -> tuple[int, int, str]:
     longest = min(len(old), len(new)) - start
     same = next((at for at in range(longest) if old[-1 - at] != new[-1 - at]), longest)
     return start, len(old) - same, new[start : len(new) - same]
+
+
+def _mark(*told: str) -> str:
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:10]
 
 
 def _short(text: str) -> str:

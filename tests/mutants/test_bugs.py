@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.mutants.bugs import BUGS, Bug
-from tests.mutants.checks import all_checks, quiet
+from tests.mutants.checks import all_checks, programs, quiet
 from tests.watching import WATCH
 
 CHECKS = {check.name: check for check in all_checks()}
 PAIRS = [pytest.param(bug, name, id=f"{bug.name}-{name}") for bug in BUGS for name in bug.found]
-NEEDED = sorted({name for bug in BUGS for name in bug.found})
+NEEDED = sorted({name for bug in BUGS for name in bug.found} | {check.name for check in programs()})
 
 
 @pytest.mark.parametrize("name", NEEDED)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trustme
 
 import agentwire
 from agentwire.engines import builtin
@@ -115,6 +117,35 @@ async def test_a_server_that_is_not_there_is_told_by_a_reset() -> None:
             await stream.aclose()
         assert recorder.failed == 1
     assert "http://127.0.0.1:1/v1 cannot be reached" in trace.timeline()
+
+
+@pytest.mark.socket
+async def test_a_server_over_tls() -> None:
+    authority, server_tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client_tls = ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server_tls)
+    authority.configure_trust(client_tls)
+    trace, distrust = Trace(), Trace()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            serve = partial(agentwire.serve, builtin(), host="localhost", tls=server_tls)
+            server: agentwire.Server = await nursery.start(serve)
+            async with (
+                open_recorder(f"wss://localhost:{server.port}", trace, tls=client_tls) as recorder,
+                agentwire.connect(recorder.through("ws")) as wire,
+                wire.run('say "hi"') as run,
+            ):
+                await run.finish()
+                assert run.text == "hi"
+            async with open_recorder(f"https://localhost:{server.port}", distrust) as recorder:
+                stream = await trio.open_tcp_stream(*recorder.address)
+                with pytest.raises(trio.BrokenResourceError):
+                    await stream.receive_some()
+                await stream.aclose()
+            nursery.cancel_scope.cancel(reason="the test is over")
+    check_all(trace)
+    assert "response.completed" in trace.timeline()
+    assert "cannot be reached: TLS failed: " in distrust.timeline()
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://"])

@@ -43,18 +43,22 @@ class Target:
     Attributes:
         host: name or address.
         port: TCP port.
-        tls: it is spoken to over TLS.
+        tls: how it is spoken to over TLS; None for plain TCP.
         url: as it was given.
     """
 
     host: str
     port: int
-    tls: bool
+    tls: ssl.SSLContext | None
     url: str
 
     @classmethod
-    def parse(cls, url: str) -> Target:
+    def parse(cls, url: str, tls: ssl.SSLContext | None = None) -> Target:
         """Read an URL of HTTP or of a WebSocket.
+
+        Args:
+            url: what it is.
+            tls: for a secure one; the system's trust if left out.
 
         Raises:
             ValueError: it is none.
@@ -62,7 +66,8 @@ class Target:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"a server's URL begins with http://, https://, ws:// or wss:// and a host, not {url!r}")
-        return cls(parts.hostname, parts.port or _PORTS[parts.scheme], parts.scheme in ("https", "wss"), url)
+        context = tls or ssl.create_default_context() if parts.scheme in ("https", "wss") else None
+        return cls(parts.hostname, parts.port or _PORTS[parts.scheme], context, url)
 
     @property
     def name(self) -> str:
@@ -77,9 +82,9 @@ class Target:
             OSError: it cannot be reached.
         """
         stream = await trio.open_tcp_stream(self.host, self.port)
-        if not self.tls:
+        if self.tls is None:
             return stream
-        secure = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=self.host, https_compatible=True)
+        secure = trio.SSLStream(stream, self.tls, server_hostname=self.host, https_compatible=True)
         try:
             await secure.do_handshake()
         except trio.BrokenResourceError as error:
@@ -270,7 +275,9 @@ def _reset(stream: trio.SocketStream) -> None:
 
 
 @asynccontextmanager
-async def open_recorder(url: str, trace: Trace, *, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[Recorder]:
+async def open_recorder(
+    url: str, trace: Trace, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Recorder]:
     """Open a relay to a server that records everything; its connections are cut off when the block is left.
 
     Args:
@@ -278,12 +285,13 @@ async def open_recorder(url: str, trace: Trace, *, host: str = "127.0.0.1", port
         trace: where it is recorded.
         host: where to listen.
         port: 0 for any free one.
+        tls: for a server over TLS, instead of the system's trust.
 
     Raises:
         ValueError: the URL cannot be one.
         OSError: the port is taken.
     """
-    target = Target.parse(url)
+    target = Target.parse(url, tls)
     (listener, *others) = await trio.open_tcp_listeners(port, host=host)
     recorder = Recorder(trace, target, listener.socket.getsockname()[:2])
     async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import math
 import re
+from contextlib import suppress
 from typing import Final
 
 import pytest
@@ -71,6 +72,16 @@ async def test_our_client_survives(autojump_clock: MockClock, name: str) -> None
         assert server.seen.complaints == []
         assert set(server.seen.deeds) == {name} - NOT_HERE
         assert len(server.seen.connections) < 20
+
+
+@pytest.mark.parametrize("first", ["aged-out@2", "rate-limit@2"])
+@pytest.mark.parametrize("second", sorted(name for name, deed in DEEDS.items() if deed.turn is not None))
+async def test_deeds_can_be_done_together(autojump_clock: MockClock, first: str, second: str) -> None:
+    async with hostile_server([first, f"{second}@2"], Clerk()) as server, connected(server) as client:
+        await client.respond("a")
+        with suppress(AgentwireError):
+            await client.respond("b")
+        assert cue(first).deed.name in server.seen.deeds
 
 
 async def test_a_revoked_key_is_told(autojump_clock: MockClock) -> None:

@@ -110,7 +110,9 @@ def _fails(plan: Plan, scene: Scene) -> Plan:
     cut_off = cut(error)(plan, scene)
     if not isinstance(cut_off, list):
         return cut_off
-    created = next(step.event for step in cut_off if isinstance(step, Tell))
+    created = next((step.event for step in cut_off if isinstance(step, Tell) and "response" in step.event), None)
+    if created is None:
+        return plan  # another deed has left no response that could fail
     response = {**created["response"], "status": "failed", "error": _FAILED}
     number = sum(isinstance(step, Tell) for step in cut_off)
     failed = {"type": "response.failed", "sequence_number": number, "response": response}

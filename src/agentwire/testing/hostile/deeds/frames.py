@@ -24,9 +24,11 @@ _PINGS: Final = 2_000
 @on_steps
 def _huge(steps: list[Step]) -> list[Step]:
     """response.created repeats instructions of 20 MiB."""
-    first, *rest = steps
-    assert isinstance(first, Tell)
-    return [evolved(first, response={**first.event["response"], "instructions": "x" * _LARGE}), *rest]
+    for place, step in enumerate(steps):
+        if isinstance(step, Tell) and "response" in step.event:
+            large = evolved(step, response={**step.event["response"], "instructions": "x" * _LARGE})
+            return [*steps[:place], large, *steps[place + 1 :]]
+    return steps
 
 
 def _deafened(plan: Plan, scene: Scene) -> Plan:

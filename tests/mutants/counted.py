@@ -26,6 +26,7 @@ from agentwire.testing.conformance import Peer
 from agentwire.testing.conformance.turns import Turn
 from agentwire.testing.conformance.wire import Closed
 from tests.mutants.extended import (
+    EXTENDED,
     a_session,
     count,
     engine_of,
@@ -36,6 +37,8 @@ from tests.mutants.extended import (
     seen,
     speaking,
 )
+
+__all__ = ["EXTENDED"]
 
 USER = "user"
 

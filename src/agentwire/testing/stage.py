@@ -40,6 +40,9 @@ SUPPLIED: Final = ("rig", "server", "wire", "network")
 """The arguments that are given to a test."""
 
 
+_KNOWS: Final = "which does not wait for threads, sockets and files"
+
+
 class Hung(AssertionError):
     """It was not over in time; the message says which tasks there were, and where they waited."""
 
@@ -231,4 +234,4 @@ async def _in_time(seconds: float) -> AsyncGenerator[None]:
         yield
         nursery.cancel_scope.cancel(reason="it is over")
     if waiting:
-        raise Hung(f"not over after {seconds:g} s; the tasks were:\n{waiting}")
+        raise Hung(f"not over after {seconds:g} s of virtual time, {_KNOWS}; the tasks were:\n{waiting}")

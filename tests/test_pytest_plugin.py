@@ -76,6 +76,7 @@ async def test_does_not_hold(autojump_clock, rig):
 """
 
 PLAIN = f"""
+import pytest
 {IMPORT}
 
 def test_of_somebody_else():
@@ -84,19 +85,15 @@ def test_of_somebody_else():
 
 def test_that_asks(wire):
     pass
-"""
-
-OVERRIDDEN = f"""
-import pytest
-{IMPORT}
-
-@pytest.fixture
-def server():
-    return "my own"
 
 
-def test_of_somebody_else(server):
-    assert server == "my own"
+class TestOfOnesOwn:
+    @pytest.fixture
+    def server(self):
+        return "my own"
+
+    def test_of_somebody_else(self, server):
+        assert server == "my own"
 """
 
 
@@ -123,7 +120,7 @@ def test_the_fixtures_work_and_fail_tests_that_deserve_it(tmp_path: Path) -> Non
     assert "3 failed, 4 passed" in said
 
 
-def test_without_pytest_trio_they_say_what_is_missing(tmp_path: Path) -> None:
+def test_without_pytest_trio_they_say_what_is_missing_and_ones_own_go_before(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "import importlib.util as util\n"
         "find = util.find_spec\n"
@@ -133,11 +130,7 @@ def test_without_pytest_trio_they_say_what_is_missing(tmp_path: Path) -> None:
     )
     said = run_pytest(tmp_path, PLAIN, "-p", "no:trio")
     assert "the fixture 'wire' needs pytest-trio: pip install 'agentwire-trio[testing]'" in said
-    assert "1 passed, 1 error" in said
-
-
-def test_ones_own_fixtures_go_before(tmp_path: Path) -> None:
-    assert "1 passed" in run_pytest(tmp_path, OVERRIDDEN)
+    assert "2 passed, 1 error" in said
 
 
 def test_pytest_loads_nothing_of_the_kit() -> None:

@@ -494,11 +494,10 @@ async def test_left_out(rig: Rig) -> None:
 """
 
 
-@pytest.mark.parametrize("options", [["-p", "no:trio"], ["-o", "trio_mode=true"]], ids=["without", "mode"])
-def test_under_pytest_with_fixtures_and_parameters(options: list[str], tmp_path: Path) -> None:
+def test_under_pytest_with_fixtures_and_parameters(tmp_path: Path) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:trio"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -38,6 +38,7 @@ __all__ = ["Rig", "open_rig"]
 
 URL: Final = "ws://localhost/v1"
 _LOOK_AGAIN: Final = 0.01
+_LOOK_LATER: Final = 1.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -164,11 +165,13 @@ class Rig:
 
     async def gone(self) -> None:
         """Wait until the server has neither connections nor sessions; under `Resume` that may take its whole wait."""
+        pause = _LOOK_AGAIN
         while True:
             shown = self.server.statistics()
             if not (shown.connections or shown.sessions or shown.listening.open):
                 return
-            await trio.sleep(_LOOK_AGAIN)
+            await trio.sleep(pause)
+            pause = min(2 * pause, _LOOK_LATER)
 
     async def _serve(self, *, task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC114 - called by `start` alone
         engine, listeners = NotedEngine(self.engine, self.journal), [self.net.listener()]

@@ -26,7 +26,7 @@ async function turn(ws, messages, request) {
   ws.send({ type: "response.create", model: "scripted", tools: [TOOL], store: false, ...request });
   for (;;) {
     const { done, value } = await messages.next();
-    if (done || value.type === "close") throw new Error("the connection was closed before the answer had ended");
+    if (done || value.type === "close") throw new Error(`the connection was closed before the answer had ended (${value?.code} ${value?.reason})`);
     if (value.type === "error") throw value.error;
     if (value.type !== "message" || !TERMINAL.includes(value.message.type)) continue;
     if (value.message.type !== "response.completed") throw new Error(JSON.stringify(value.message.response.error));

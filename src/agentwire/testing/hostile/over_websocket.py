@@ -146,5 +146,6 @@ class _Connection:
                 case Pause():
                     await trio.sleep(step.seconds)
                 case End():
-                    self._stuck.add(lane)
+                    if planned is not None and step.how == "quiet":
+                        self._stuck.add(lane)
                     await self._socket.end(step)

@@ -45,7 +45,7 @@ def test_lanes_have_a_column() -> None:
     assert lines[6] == "    9.000 #0 ◀─ a response.output_text.delta x 5 in 4.000 s 860 B  “hello”"
     assert lines[11].startswith("   14.000 #0 ─▶   response.create")
     assert lines[-2] == "   28.000 #0 ─▶   says no more"
-    assert lines[-1] == "#0 no HTTP: 130 B up, 5104 B down, 2 responses ended, the client says no more"
+    assert lines[-1] == "#0 no HTTP: 130 B up, 5104 B down, 2 responses told, the client says no more"
 
 
 def test_lines_end_where_a_narrow_terminal_does() -> None:

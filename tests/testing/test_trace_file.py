@@ -77,6 +77,7 @@ def lines(*more: dict[str, Any]) -> str:
         (lines() + "x\n", "line 2: it is no JSON object"),
         (lines() + "[]\n{}\n", "line 2: it is no JSON object"),
         (lines({"is": "frame", "t": 0, "by": "client"}), "line 2: KeyError: 'n'"),
+        (lines({"is": "stopped", "left_out": "x"}), "line 2: left_out is a number"),
         (lines({"is": "end", "t": "soon", "by": "client", "how": "eof"}), "line 2: ValueError"),
     ],
 )

@@ -202,7 +202,7 @@ def _summaries(told: list[Line]) -> Iterator[str]:
         ended = sum(line.kind == "end of response" or line.name == "response.failed" for line in its)
         responses = f"{ended} response{'' if ended == 1 else 's'}"
         faults = "".join(f", {line.name}" for line in its if line.kind == "fault")
-        yield f"#{number} {first}: {_size(up)} up, {_size(down)} down, {responses} ended{_end(its)}{faults}"
+        yield f"#{number} {first}: {_size(up)} up, {_size(down)} down, {responses} told{_end(its)}{faults}"
 
 
 def _end(its: list[Line]) -> str:

@@ -154,9 +154,11 @@ def _body(record: Record, body: Body) -> Line:
     if body.kind == "sse" and body.payload != b"[DONE]":
         return _told(record, body.payload, body.length, body.exchange)
     name = "body" if body.final or body.kind == "sse" else "part of a body"
-    message = decode(body.payload)
-    says = _quote(body.payload[:_QUOTED].decode(errors="replace")) if message is None else describe(message)
-    return _line(record, "http", name, says, size=body.length, exchange=body.exchange, payloads=[body.payload])
+    message = decode(body.payload) or {}
+    says = describe(message) if message else _quote(body.payload[:_QUOTED].decode(errors="replace"))
+    ended = message.get("object") == "response" and f"response.{message.get('status')}" in _TERMINAL
+    kind: Kind = "end of response" if ended else "http"
+    return _line(record, kind, name, says, size=body.length, exchange=body.exchange, payloads=[body.payload])
 
 
 def _head(head: Head) -> str:

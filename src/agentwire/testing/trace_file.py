@@ -142,7 +142,10 @@ def read_trace(path: str | PathLike[str]) -> Trace:
                 break
             if value.get("is") == "stopped":
                 trace.about["whole"] = True
-                trace.left_out = int(value.get("left_out", 0))
+                left_out = value.get("left_out", 0)
+                if not isinstance(left_out, int):
+                    raise TraceFileError(f"{path}, line {number}: left_out is a number, and not {left_out!r}")
+                trace.left_out = left_out
             elif (record := _read_record(path, number, value)) is not None:
                 trace.add(record)
     return trace

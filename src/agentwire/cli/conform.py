@@ -46,6 +46,7 @@ HINTS: Final[Mapping[str, str]] = {
     "keys": "--key-file",
     "second key": f"a second line in --key-file, or {SECOND_KEY_VARIABLE}",
     "queued": "--limit queued=NUMBER",
+    "connections": "--limit connections=NUMBER",
     "steers": "--limit steers=NUMBER",
     "context_tokens": "--limit context_tokens=NUMBER",
     "patience": "--able patience, and a --timeout to match",
@@ -169,7 +170,7 @@ def _keys(url: str | None, path: str | None) -> tuple[str | None, str | None]:
 
 
 def _limits(pairs: Sequence[str]) -> dict[str, int]:
-    known = ("message_bytes", "queued", "steers", "connection_age", "context_tokens")
+    known = ("message_bytes", "queued", "connections", "steers", "connection_age", "context_tokens")
     found = {}
     for pair in pairs:
         name, _, value = pair.replace("-", "_").partition("=")

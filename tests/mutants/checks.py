@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 import attrs
@@ -21,6 +22,15 @@ __all__ = ["Check", "all_checks", "judged", "load", "programs", "quiet"]
 
 LONG: Final = 10_000
 """Seconds of the virtual clock that one conformance case may take: it waits for the hour of a connection."""
+
+_LOADED: Final = (
+    "hypothesis.stateful",
+    "agentwire.testing.lifecycle",
+    "tests.client.kit",
+    "tests.conformance.kit",
+    "tests.protocol.test_desk_machine",
+    "tests.server.comeback",
+)
 
 
 @attrs.frozen
@@ -88,11 +98,8 @@ def all_checks() -> list[Check]:
 
 def load() -> None:
     """Import what checks need, but for what runs a server while it is imported: that would be one without a mutant."""
-
-    import tests.client.kit
-    import tests.conformance.kit
-    import tests.protocol.test_desk_machine
-    import tests.server.comeback  # noqa: F401
+    for name in _LOADED:
+        import_module(name)
 
 
 # The cases
@@ -143,6 +150,7 @@ def programs() -> Iterable[Check]:
 def machines() -> Iterable[Check]:
     """Random programs against models."""
     yield Check("desk machine", _desk_machine)
+    yield Check("lifecycle machine", _lifecycle_machine)
 
 
 def _machine(machine: Any, examples: int, steps: int) -> None:
@@ -167,6 +175,12 @@ def _desk_machine() -> None:
     from tests.protocol.test_desk_machine import DeskMachine
 
     _machine(DeskMachine, 60, 30)
+
+
+def _lifecycle_machine() -> None:
+    from agentwire.testing.lifecycle import LifecycleMachine
+
+    _machine(LifecycleMachine, 25, 30)
 
 
 # Cuts

@@ -35,7 +35,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "html": "WHATWG HTML, server-sent events",
     "clients": "what public clients send or cannot do without: the OpenAI and Agents SDKs, Codex, the AI SDK",
     "observed": "measured against a hosted service, and published by those who did",
-    "field": "what users of other programs reported when it was missing (see `FIELD`)",
+    "field": "what users of other programs reported when it was missing",
     "ours": "our choice",
 }
 """Where rules come from. Where two disagree, the types win on shapes and the guides on behaviour."""

@@ -32,7 +32,7 @@ from agentwire.protocol.items import FunctionCallOutput, Item, ItemReference, Me
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest, Envelope
 from agentwire.protocol.tools import FunctionTool
-from tests.protocol import strategies
+from agentwire.testing.strategies import values as strategies
 
 LIMITS = Limits()
 

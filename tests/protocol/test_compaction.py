@@ -15,7 +15,7 @@ from agentwire.protocol.compaction import _checksum, open_compaction, open_compa
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Compaction, FunctionCall, Item, Message, OpenedCompaction, Summary
 from agentwire.protocol.limits import Limits
-from tests.protocol.strategies import UNIONS
+from agentwire.testing.strategies.values import UNIONS
 
 
 def forged(told: Any) -> Compaction:

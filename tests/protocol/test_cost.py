@@ -14,7 +14,7 @@ from agentwire.protocol.codec import decode_create, decode_create_steps, decode_
 from agentwire.protocol.cost import check_cost, cost_steps
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.limits import Limits
-from tests.protocol import strategies
+from agentwire.testing.strategies import values as strategies
 
 LIMITS = Limits()
 MIB = 1024 * 1024

@@ -18,7 +18,7 @@ from agentwire.protocol.items import (
     Reasoning,
     Summary,
 )
-from tests.protocol.strategies import UNIONS
+from agentwire.testing.strategies.values import UNIONS
 
 
 def user(text: str) -> Message:

@@ -26,7 +26,7 @@ from agentwire.protocol.items import FunctionCall, Message
 from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import FunctionTool, ToolChoice
-from tests.protocol import strategies
+from agentwire.testing.strategies import values as strategies
 
 REQUIRED = [
     "id",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from agentwire.protocol.events import EVENTS
 from agentwire.protocol.grammar import Checker, GrammarError
 from agentwire.protocol.order import FLOWS, ITEM_EVENTS, LATE_EVENTS, LIFECYCLE, RULES, SIDE_EVENTS, render_markdown
-from tests.protocol import strategies, streams
-from tests.protocol.streams import event, framed, numbered, response, whole
+from agentwire.testing.strategies import streams
+from agentwire.testing.strategies import values as strategies
+from agentwire.testing.strategies.streams import event, framed, numbered, response, whole
 
 Event = dict[str, Any]
 

@@ -39,6 +39,7 @@ class LifecycleBase(TrioMachine):
     talkers: ClassVar[tuple[str, ...]] = TALKERS
     holders: ClassVar[tuple[str, ...]] = HOLDERS
     limits: ClassVar[Limits] = Limits()
+    latency: ClassVar[float] = 0.0
     errors: ClassVar[tuple[type[BaseException], ...]] = (AgentwireError, OSError)
 
     def engine(self) -> Engine:
@@ -81,10 +82,10 @@ class LifecycleBase(TrioMachine):
         self.world = World(network(), self.limits)
         self._scopes: list[trio.CancelScope] = []
 
-    @initialize(latency=st.sampled_from([0.0, 0.0, 0.05]), capacity=st.sampled_from([65536, 2000]))
-    def open(self, latency: float, capacity: int) -> None:
+    @initialize(capacity=st.sampled_from([65536, 2000]))
+    def open(self, capacity: int) -> None:
         """A network and a server."""
-        self.world.net = network(latency=latency, capacity=capacity)
+        self.world.net = network(latency=self.latency, capacity=capacity)
         serve = partial(self.world.live, self.engine(), self.server_tools(), self.server_options())
         self._start(serve)
         self._note("a server starts")

@@ -32,6 +32,7 @@ class LifecycleMachine(Ending, TalkerMoves, HolderMoves, FateMoves):
         talkers: which clients on the plain wire there may be: ``plain``, ``session``, ``rival``.
         holders: which of agentwire's clients there may be: ``wire``, ``brittle``, ``http``.
         limits: of the server and of the clients.
+        latency: seconds that a byte is on its way.
         errors: what a turn or a run of the agent may raise when something was done to its connection or its server.
     """
 

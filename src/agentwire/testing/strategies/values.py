@@ -1,4 +1,4 @@
-"""Strategies for everything on the wire, made from the classes themselves."""
+"""Everything on the wire: items, parts, tools, requests and responses, made from the classes themselves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,22 @@ from agentwire.protocol.items import ITEMS, Item, OpaqueItem
 from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, Tool, ToolChoice
+
+__all__ = [
+    "EXTRA",
+    "JSON",
+    "OBJECT",
+    "UNIONS",
+    "items",
+    "of_class",
+    "of_type",
+    "parts",
+    "requests",
+    "responses",
+    "texts",
+    "tools",
+    "usages",
+]
 
 TEXT = st.text(max_size=12)
 NAME = st.text("abcXYZ019_-", min_size=1, max_size=12)

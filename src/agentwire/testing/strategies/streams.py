@@ -1,4 +1,4 @@
-"""Legal streams of events, as a server may send them, made for tests of the grammar."""
+"""Legal streams of events, as a server may send them; built up from pieces, so that a test can make its own."""
 
 from __future__ import annotations
 
@@ -7,16 +7,35 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+__all__ = [
+    "calls",
+    "content_part",
+    "event",
+    "framed",
+    "items",
+    "legal",
+    "mcp_calls",
+    "messages",
+    "numbered",
+    "part",
+    "response",
+    "summary_part",
+    "thoughts",
+    "whole",
+]
+
 Event = dict[str, Any]
 PIECES = st.lists(st.sampled_from(["a", "b", "cd"]), min_size=1, max_size=3, unique=True)
 PART_TEXT = {"output_text": "text", "refusal": "refusal", "reasoning_text": "text", "summary_text": "text"}
 
 
 def event(kind: str, **members: Any) -> Event:
+    """One event of a response."""
     return {"type": f"response.{kind}", **members}
 
 
 def part(kind: str, text: str) -> dict[str, Any]:
+    """A content part."""
     return {"type": kind, PART_TEXT[kind]: text}
 
 
@@ -122,6 +141,7 @@ def items(item_id: str) -> st.SearchStrategy[list[Event]]:
 
 
 def response(status: str, output: Sequence[Any] = ()) -> dict[str, Any]:
+    """A response object, as events show it."""
     return {"id": "resp_1", "object": "response", "status": status, "output": list(output)}
 
 

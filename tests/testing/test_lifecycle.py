@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,10 +16,12 @@ from hypothesis.stateful import invariant
 from agentwire.client import Client
 from agentwire.engines import builtin
 from agentwire.runtime.contracts import Engine
-from agentwire.testing.lifecycle import LifecycleMachine
+from agentwire.testing.lifecycle import REPLAY, LifecycleMachine
 
 FEW = hypothesis.settings(max_examples=40, stateful_step_count=20, deadline=None)
-MANY = hypothesis.settings(FEW, max_examples=400, database=None, derandomize=True)
+SEARCH = hypothesis.settings(
+    FEW, max_examples=100, stateful_step_count=8, database=None, derandomize=True, phases=[hypothesis.Phase.generate]
+)
 
 LifecycleMachine.TestCase.settings = FEW
 TestLifecycle = LifecycleMachine.TestCase
@@ -59,8 +63,14 @@ class Deploys(LifecycleMachine):
         assert working or not self.locked, f"{self.locked} is locked, and nobody works"
 
 
+def test_a_user_s_own_agent_holds() -> None:
+    case = Deploys.TestCase("runTest")
+    case.settings = hypothesis.settings(FEW, max_examples=25)
+    case.runTest()
+
+
 class DeploysCarelessly(Deploys):
-    """With a bug that only a disconnect shows."""
+    """With a bug that only an end in the middle shows."""
 
     async def deploy(self, env: str) -> str:
         """Deploy to an environment."""
@@ -70,20 +80,26 @@ class DeploysCarelessly(Deploys):
         return f"{env} is deployed"
 
 
-def failure_of(machine: type[LifecycleMachine]) -> AssertionError:
-    """What is raised when a machine has found something."""
-    case = machine.TestCase("runTest")
-    case.settings = MANY
-    with pytest.raises(AssertionError) as failure:
+def failure() -> str:
+    """What is told when the machine has found the bug."""
+    case = DeploysCarelessly.TestCase("runTest")
+    case.settings = SEARCH
+    with pytest.raises(AssertionError, match="is locked, and nobody works") as found:
         case.runTest()
-    return failure.value
+    return "\n".join((str(found.value), *getattr(found.value, "__notes__", ())))
 
 
-def notes(error: BaseException) -> str:
-    return "\n".join(getattr(error, "__notes__", ()))
+def test_a_failure_is_shown_and_plays_again_the_same_twenty_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = failure()
+    assert "== wire begins run" in found or "== brittle begins run" in found
+    assert "work.started kind='tool'" in found
+    line = re.search(rf"Play it again: {REPLAY}=(\S+) pytest \S*test_lifecycle\.py::test_a_failure", found)
+    assert line is not None
+    monkeypatch.setenv(REPLAY, shlex.split(line[1])[0])
+    told = [failure() for _ in range(20)]
+    assert {timeline(one) for one in told} == {timeline(found)}
 
 
-def test_a_user_s_own_agent_holds() -> None:
-    case = Deploys.TestCase("runTest")
-    case.settings = hypothesis.settings(FEW, max_examples=25)
-    case.runTest()
+def timeline(told: str) -> str:
+    """The moves and what went by: all but how to play it again."""
+    return told.partition("What happened:")[2].partition("Failing test case")[0].strip()

@@ -90,6 +90,8 @@ def _counted(chains: Chains) -> None:
         tokens = _input_tokens(turn)
         if tokens is None or turn.request is None or turn.end is None:
             continue
+        if turn.request.event.get("generate") is False:  # counted without the model
+            continue
         context = chains.digest(turn)
         if context is None:
             continue

@@ -16,11 +16,13 @@ import attrs
 from agentwire.engines.script import Call, Delay, Fail, Hang, Piece, Reasoning, Stop, Text, Turn
 from agentwire.engines.scripted import ScriptedEngine, scripted
 from agentwire.protocol.items import FunctionCallOutput, Item, McpCall, Message
+from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Ask
 
 __all__ = ["Program", "programmed"]
 
 _KIB: Final = 1024
+_USAGE: Final = Usage(10, 5)  # always: how a context is counted is no affair of a program
 
 
 @attrs.frozen
@@ -80,7 +82,7 @@ def programmed() -> ScriptedEngine:
 
     Any of its steps may be cancelled. See `ScriptedEngine` for what it records.
     """
-    return scripted(_play)
+    return scripted(_play, usage=_USAGE)
 
 
 def _play(ask: Ask) -> Turn:

@@ -17,7 +17,7 @@ def programs(
     pauses: Sequence[float] = (0.5, 2),
     failures: bool = True,
     hangs: bool = False,
-    floods: Sequence[int] = (40,),
+    floods: Sequence[int] = (8,),
 ) -> st.SearchStrategy[str]:
     """Programs of one or several answers, as text.
 
@@ -41,7 +41,7 @@ def tool_programs(
     *,
     words: Sequence[str] = ("say 1", "wait 0.5"),
     last: st.SearchStrategy[str] | None = None,
-    most: int = 3,
+    most: int = 2,
 ) -> st.SearchStrategy[str]:
     """Programs that call tools, round by round, several at once.
 

@@ -202,6 +202,16 @@ def test_who_answers_first_takes_the_steers() -> None:
     lane_fifo([create(), *TURN, STEER, STEER, asked, *follower("resp_2", "resp_1")])
 
 
+def test_a_successor_comes_before_a_request_that_was_there_first() -> None:
+    """It repeats the request that was steered, and so it is not the answer of the one that waits."""
+    first, second = ({"machine": name} for name in "12")
+    begun, *rest = follower("resp_2", "resp_1")
+    begun = {**begun, "response": {**begun["response"], "metadata": first}}
+    refusal = {"type": "error", "sequence_number": 0, "status": 400, "error": {"code": "previous_response_not_found"}}
+    asked = create(previous="resp_1", metadata=second)
+    lane_fifo([create(metadata=first), *TURN[:-1], asked, STEER, TURN[-1], begun, *rest, refusal])
+
+
 def test_late_answers_count_with_the_response_that_they_are_about() -> None:
     ended = [create(), *TURN]
     check_all([*ended, late("failed", len(TURN))])

@@ -18,7 +18,7 @@ from agentwire.engines import builtin
 from agentwire.runtime.contracts import Engine
 from agentwire.testing.lifecycle import REPLAY, LifecycleMachine
 
-FEW = hypothesis.settings(max_examples=40, stateful_step_count=20, deadline=None)
+FEW = hypothesis.settings(max_examples=30, stateful_step_count=20, deadline=None, phases=[*hypothesis.Phase][:-1])
 SEARCH = hypothesis.settings(
     FEW, max_examples=100, stateful_step_count=8, database=None, derandomize=True, phases=[hypothesis.Phase.generate]
 )

@@ -85,7 +85,8 @@ def follows_steers(created: Entry, waiting: list[Entry]) -> list[Entry]:
     steers = [request for request in continuing if request.type == "response.steer"]
     for steer in steers:
         waiting.remove(steer)
-    return steers if len(steers) == len(continuing) else []
+    asked = any(request.type == CREATE and answers(created, request, waiting) for request in continuing)
+    return [] if asked else steers
 
 
 def answers(created: Entry, request: Entry, waiting: Sequence[Entry] = ()) -> bool:

@@ -43,7 +43,7 @@ def play(ask: Ask) -> Turn:
         case "forever":
             return Turn(Text("x" * 5000, pieces=5000, every=1))
         case "flood":
-            return Turn(Text("x" * 3_000_000, pieces=3000))
+            return Turn(Text("x" * 800_000, pieces=800))
         case "fail":
             return Turn(Text("well"), Fail())
         case "loop":

@@ -136,7 +136,7 @@ def _case(name: str, profile: Any) -> None:
 
 def programs() -> Iterable[Check]:
     """What a user of the kit writes: see `tests.mutants.rigged` and `tests.mutants.extended`."""
-    from tests.mutants.counted import EXTENDED
+    from tests.mutants.remote import EXTENDED
     from tests.mutants.rigged import PROGRAMS
 
     for group, programs in (("wire", EXTENDED), ("rig", PROGRAMS)):

@@ -118,6 +118,10 @@ class Chains:
             self._given[id(turn)] = _input(turn)
         return self._given[id(turn)]
 
+    def made(self, turn: Turn) -> list[Item] | None:
+        """The turn's own output, in full; None if it was not told."""
+        return self._made_of(turn)
+
     def _made_of(self, turn: Turn) -> list[Item] | None:
         if id(turn) not in self._made:
             output = turn.output

@@ -54,6 +54,7 @@ MISDEEDS = {
     "masks": "the_servers_frames_are_as_they_must_be",
     "sets bits": "the_servers_frames_are_as_they_must_be",
     "wastes bytes": "the_servers_frames_are_as_they_must_be",
+    "names no fault": "a_fault_is_named_by_its_code",
     "dies of a fault": "a_faulty_connection_harms_no_other",
     "says no goodbye": "a_close_frame_is_answered_and_ends_the_connection a_close_frame_without_a_code_is_answered "
     "codes_that_may_be_sent_are_taken codes_that_were_registered_later_are_taken",
@@ -166,7 +167,7 @@ class Connection:
             try:
                 over = any(self._frame(*cut) for cut in self._cuts())  # what follows a goodbye is not read
             except Fault as fault:
-                self._put(8, fault.code.to_bytes(2, "big"))
+                self._put(8, b"" if self.does("names no fault") else fault.code.to_bytes(2, "big"))
                 over = True
                 if self.does("dies of a fault"):
                     raise

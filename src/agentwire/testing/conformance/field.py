@@ -130,7 +130,7 @@ FIELD: Final[tuple[Failure, ...]] = (
     _failure(
         "A large message ended the connection, and no code said why.",
         "qxcnm/Codex-Manager#430 agentic-api",
-        "a_message_has_a_largest_size",
+        "a_message_has_a_largest_size a_fault_is_named_by_its_code",
     ),
     _failure(
         "Agents side by side on one socket waited for one another.",

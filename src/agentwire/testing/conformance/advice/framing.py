@@ -150,4 +150,8 @@ FRAMING: Final[Mapping[int, Advice]] = {
         "Proxies and servers use them at every restart.",
         "Accept 1012 to 1014 like the others.",
     ),
+    227: Advice(
+        "A client that is told nothing takes its own mistake for a broken network, and makes it again.",
+        "Send a close frame with 1002 or 1007 and a reason before the connection is ended.",
+    ),
 }

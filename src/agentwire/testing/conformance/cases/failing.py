@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 
+ENDS: Final = "AW-U-003"
 SILENCE: Final = 5.0
 """Seconds after an error in which the terminal event has to come."""
 
@@ -37,17 +38,17 @@ async def ended(socket: Socket, lane: str | None = None) -> Turn:
     if found[-1]["type"] == "error" and any(event["type"] == "response.created" for event in found):
         with trio.move_on_after(SILENCE) as scope:
             found += await socket.until(*TERMINALS, lane=lane)
-        check(not scope.cancelled_caught, "an error within the response is not followed by its terminal event")
+        check(not scope.cancelled_caught, "an error within the response is not followed by its terminal event", ENDS)
     return Turn(tuple(found))
 
 
-async def fails_alone(peer: Peer, play: Play) -> None:
+async def fails_alone(peer: Peer, play: Play, rule: str = ENDS) -> None:
     """The response begins, has one terminal event, which is a failure, and the connection takes another turn."""
     name = tag()
     async with peer.socket() as socket:
         await socket.create(play.tagged(name))
         turn = await ended(socket)
-        check(turn.failed, f"the model server broke off, and the turn ended as {turn.end.get('type')}")
+        check(turn.failed, f"the model server broke off, and the turn ended as {turn.end.get('type')}", rule)
         if len(turn.events) > 1:
             legal(turn)
         await one_answer(socket, "After a failure")
@@ -71,7 +72,7 @@ async def a_model_server_that_breaks_off_fails_the_response(peer: Peer) -> None:
 @case(161, "AW-U-016", needs=["companion"])
 async def a_model_server_that_says_rubbish_fails_the_response(peer: Peer) -> None:
     """Let the model server say something that is no JSON after two words, and then go on."""
-    await fails_alone(peer, Play(rubbish=2))
+    await fails_alone(peer, Play(rubbish=2), "AW-U-016")
 
 
 @case(162, "AW-U-003", "AW-U-004", needs=["companion"])
@@ -80,7 +81,7 @@ async def a_model_that_fails_in_words_fails_the_response(peer: Peer) -> None:
     await fails_alone(peer, Play(error=2))
 
 
-@case(163, "AW-U-004", "AW-L-011", needs=["companion"], profiles=OPENAI)
+@case(163, "AW-U-004", "AW-U-003", "AW-L-011", needs=["companion"], profiles=OPENAI)
 async def a_failure_of_the_model_server_stays_on_its_lane(peer: Peer) -> None:
     """Let the model server die for one lane while it speaks to another one."""
     async with peer.socket() as socket:

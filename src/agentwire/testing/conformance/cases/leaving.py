@@ -56,6 +56,7 @@ async def all_lanes_of_a_client_that_vanishes_end(peer: Peer) -> None:
             await socket.create(LONG.tagged(name), stream_id=f"lane{number}")
         await heard(peer, names[0])
         with trio.move_on_after(PROMPT):  # a server without lanes asks for one after the other
+            await trio.lowlevel.checkpoint()
             for name in names[1:]:
                 await heard(peer, name)
         requests = [request for name in names for request in companion_of(peer).tagged(name)]

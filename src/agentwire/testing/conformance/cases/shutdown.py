@@ -171,6 +171,7 @@ async def clients_that_come_and_go_leave_nothing_open(peer: Peer) -> None:
             if number % 2:
                 await socket.ws.close()
     with trio.move_on_after(SOON) as scope:
+        await trio.lowlevel.checkpoint()
         while (after := process_of(peer).descriptors()) > before + SPARE:  # noqa: ASYNC110 - nobody tells
             await trio.sleep(0.1)
     check(not scope.cancelled_caught, f"the process had {before} files open, and has {after} now")

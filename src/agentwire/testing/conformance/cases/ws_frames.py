@@ -13,6 +13,7 @@ from agentwire.transport.frames import unmask
 
 __all__ = [
     "a_character_may_be_split",
+    "a_fault_is_named_by_its_code",
     "a_faulty_connection_harms_no_other",
     "a_mask_of_zeros_is_a_mask",
     "a_pong_that_nobody_asked_for_is_no_fault",
@@ -34,6 +35,8 @@ __all__ = [
 PROTOCOL: Final = 1002
 FAULTS: Final = (1002, 1007, 1009)
 LATE: Final = b"late"
+NONE: Final = 1005
+"""Stands for a close frame without a code."""
 
 
 def text_of(size: int) -> bytes:
@@ -48,7 +51,7 @@ async def fails(peer: Peer, data: bytes, what: str, *codes: int, at_once: bool =
         await socket.send(data + frame(PING, LATE))
         end = await socket.end()
         check(not end.open, f"{what} did not end the connection")
-        check(end.code is None or end.code in codes, f"{what} ended the connection with {end.code}, and not {codes[0]}")
+        check(end.code in (None, NONE, *codes), f"{what} ended the connection with {end.code}, and not {codes[0]}")
         check(not at_once or LATE not in end.pongs, f"what came after {what} was read")
 
 
@@ -231,6 +234,20 @@ async def text_must_be_utf8(peer: Peer) -> None:
     await fails(peer, frame(TEXT, b'{"a":"\xc3'), "text that ends with half a character", 1007, at_once=False)
     split = frame(TEXT, b'{"a":"\xc3', final=False) + frame(CONTINUATION, b'\xc3"}')
     await fails(peer, split, "text whose second fragment spoils a character", 1007, at_once=False)
+
+
+@case(227, "AW-N-035")
+async def a_fault_is_named_by_its_code(peer: Peer) -> None:
+    """Send an unmasked frame, a reserved opcode, and text that is no UTF-8: the close frame says which fault it was."""
+    for data, code, what in (
+        (frame(TEXT, b"{}", masked=False), PROTOCOL, "an unmasked text"),
+        (frame(0x3, b"x"), PROTOCOL, "a reserved opcode"),
+        (frame(TEXT, b"\xff"), 1007, "text that is no UTF-8"),
+    ):
+        async with opened(peer) as socket:
+            await socket.send(data)
+            end = await socket.end()
+            check(end.code == code, f"{what} ended the connection {end}, and not with {code}")
 
 
 @case(212, "AW-N-023")

@@ -174,5 +174,11 @@ WEBSOCKET: Final = Topic(
             "rfc6455",
             "ours",
         ),
+        _n.should(
+            35,
+            "A connection that fails says why in a close frame: 1002 for the framing, 1007 for text (section 7.1.7).",
+            "rfc6455",
+            "field",
+        ),
     ),
 )

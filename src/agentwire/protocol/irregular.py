@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from agentwire.protocol.checks import Misfit
 from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.response import Usage
@@ -22,12 +24,46 @@ FLAT: Final = {"code", "message", "param"}
 NESTED: Final = {*FLAT, "type", "headers"}
 
 
+class _Inputs(msgspec.Struct, forbid_unknown_fields=True):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class _Outputs(msgspec.Struct, forbid_unknown_fields=True):
+    reasoning_tokens: int = 0
+
+
+class _Usual(msgspec.Struct, forbid_unknown_fields=True):
+    """Usage with nothing in it that a `Usage` has no place for."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_tokens_details: _Inputs
+    output_tokens_details: _Outputs
+
+
 def read_usage(value: Any, _: Any = None) -> Usage:
     """Usage of any server: details may be missing or null, and so may the totals.
 
     Raises:
         Misfit: it is no object.
     """
+    try:
+        usual = msgspec.convert(value, _Usual)
+    except msgspec.ValidationError:
+        return _read_usage(value)
+    inputs, outputs = usual.input_tokens_details, usual.output_tokens_details
+    return Usage(
+        usual.input_tokens,
+        usual.output_tokens,
+        inputs.cached_tokens,
+        outputs.reasoning_tokens,
+        inputs.cache_write_tokens,
+    )
+
+
+def _read_usage(value: Any) -> Usage:
     given = _object(value)
     totals = {name: given.pop(name, None) for name in TOTALS}
     inputs, outputs = (_inner(given, f"{side}_tokens_details") for side in ("input", "output"))

@@ -7,7 +7,8 @@ What was unknown when it was read is written back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any, Final
 
 import attrs
@@ -120,21 +121,19 @@ def _write_member(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
 
 
-_USUAL: Final = {
-    field.name: getattr(CreateRequest(model=""), field.name)
-    for field in attrs.fields(CreateRequest)
-    if field.name not in ("model", "extra")
-}
+_REQUEST: Final = tuple(field.name for field in attrs.fields(CreateRequest) if field.name not in ("model", "extra"))
+_get_request: Final = attrgetter(*_REQUEST)
+_USUAL: Final[tuple[Any, ...]] = _get_request(CreateRequest(model=""))
 
 
 def _write_request(request: CreateRequest) -> dict[str, Any]:
     """A request says only what differs from the defaults, which are the server's own."""
     wire: dict[str, Any] = {"type": request.type, "model": request.model}
-    for name, usual in _USUAL.items():
-        value = getattr(request, name)
-        if value is not None and value is not usual and value != usual:
+    said = _get_request(request)
+    for name, value, usual in compress(zip(_REQUEST, said, _USUAL, strict=True), map(is_not, said, _USUAL)):
+        if value is not None and value != usual:
             wire[name] = _write_member(value)
-    return {**wire, **request.extra}
+    return {**wire, **request.extra} if request.extra else wire
 
 
 def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def _imported(path: Path) -> set[str]:
 
 SEAMS = {
     "anyio": ["transport/mcp"],
-    "h11": ["transport/heads", "transport/http11"],  # the client's side, and the server's
+    "h11": ["transport/heads", "transport/http11", "transport/http_requests"],  # the client's side, and the server's
     "mcp": ["transport/mcp"],
     "mcp_types": ["transport/mcp"],
     "trio_websocket": ["transport/websocket"],

@@ -22,7 +22,8 @@ from agentwire.protocol.grammar import Checker, GrammarError
 from agentwire.server import server as served
 from agentwire.testing.telling import Telling
 from agentwire.transport.frames import FrameParser
-from agentwire.transport.http11 import Headers, HttpConnection
+from agentwire.transport.http11 import HttpConnection
+from agentwire.transport.http_requests import Headers
 from agentwire.transport.sse import SseParser
 from agentwire.transport.streams import Data, NetworkStream
 

@@ -81,7 +81,7 @@ def _shown(chains: Chains, turn: Turn, entry: Entry) -> None:
 
 
 def _put_in_front(items: Sequence[Item], made: Sequence[Item] | None) -> bool:
-    """Whether the server has put these into the response before its model was asked: a list of tools, an approved call."""
+    """Whether the server has put these into the response before it asked its model: a list of tools, approved calls."""
     if made is None:
         return all(str(item.get("type")).startswith("mcp_") for item in items)
     return list(items) == list(made[: len(items)])

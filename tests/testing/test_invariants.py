@@ -87,6 +87,8 @@ def test_a_failed_stream_passes_with_a_number_or_without() -> None:
             rule([create(), *events])
 
 
+WORDLESS = {"type": "server_error", "code": "x", "message": None}
+
 TURN = answer("resp_1")
 CASES: list[tuple[Callable[..., None], str, list[Event]]] = [
     (one_terminal, "has ended twice", [*TURN, TURN[-1]]),
@@ -121,6 +123,9 @@ CASES: list[tuple[Callable[..., None], str, list[Event]]] = [
     (exact_codes, "has the members", [{"type": "error", "status": 500, "error": {"code": "x", "message": "no"}}]),
     (exact_codes, "a status and a code", [{**error("server_error", 500), "status": None}]),
     (exact_codes, "a status and a code", [error("", 500)]),
+    (exact_codes, "says what was wrong", [{"type": "error", "status": 500, "error": {**WORDLESS, "param": None}}]),
+    (exact_codes, "says why", [{"type": "response.failed", "response": {"id": "r", "error": WORDLESS}}]),
+    (exact_codes, "says why", [{"type": "response.steer.failed", "error": WORDLESS}]),
     (exact_codes, "rate_limit_exceeded goes with status 429", [error("rate_limit_exceeded", 400)]),
     (exact_codes, "model_not_found goes with status 400 or 404", [error("model_not_found", 500)]),
     (tool_once, "call 'call_1' has run twice", [started("call_1"), ended("call_1"), started("call_1")]),
@@ -182,7 +187,12 @@ def follower(response_id: str, parent: str, lane: str | None = None) -> list[Eve
 
 def late(kind: str, number: int, about: str = "resp_1") -> Event:
     steer = {"previous_response_id": about, "input": "x"}
-    return {"type": f"response.steer.{kind}", "sequence_number": number, "steer": steer, "error": {}}
+    return {
+        "type": f"response.steer.{kind}",
+        "sequence_number": number,
+        "steer": steer,
+        "error": {"code": "response_already_completed", "message": "It is over."},
+    }
 
 
 def test_a_successor_comes_before_what_waits_and_is_nobody_elses_answer() -> None:

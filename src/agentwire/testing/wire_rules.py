@@ -247,7 +247,8 @@ def deltas_match_done(happened: Happened) -> None:
 def exact_codes(happened: Happened) -> None:
     """Every error has a status, a code and all its members; a known code has the status that the protocol gives it.
 
-    In an event stream over HTTP an error needs no status.
+    In an event stream over HTTP an error needs no status. What failed says why in words: errors, failed responses,
+    and what is handed back.
 
     Source: OpenAI, WebSocket mode guide, errors; Soju06/codex-lb#1529 (codes renamed on the way).
     """
@@ -255,14 +256,29 @@ def exact_codes(happened: Happened) -> None:
         for entry in wire.messages:
             if entry.who == "server" and entry.type == "error":
                 _judge_error(entry, entry.event.get("error"), entry.event.get("status"), wire.transport)
+            elif entry.who == "server" and entry.type.endswith(".failed"):
+                _judge_failure(entry)
         if (body := wire.body) is not None and body[1] >= 400:
             entry, status = body
             _judge_error(entry, entry.event["body"].get("error"), status, "json")
 
 
+def _judge_failure(entry: Entry) -> None:
+    response = entry.event.get("response")
+    error = (response if isinstance(response, Mapping) else entry.event).get("error")
+    if isinstance(error, Mapping) and not all(_is_said(error.get(name)) for name in ("code", "message")):
+        raise InvariantBroken("exact_codes", "what failed has a code, and says why", [entry])
+
+
+def _is_said(text: object) -> bool:
+    return isinstance(text, str) and bool(text)
+
+
 def _judge_error(entry: Entry, error: object, status: object, transport: str) -> None:
     if not isinstance(error, Mapping) or any(key not in error for key in _ERROR_KEYS):
         raise InvariantBroken("exact_codes", f"an error has the members {', '.join(_ERROR_KEYS)}", [entry])
+    if not _is_said(error["message"]):
+        raise InvariantBroken("exact_codes", "an error says what was wrong", [entry])
     code = error["code"]
     if transport == "sse" and status is None:
         return

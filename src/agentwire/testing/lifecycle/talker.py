@@ -148,7 +148,8 @@ class Talker:
         elif kind in TERMINALS:
             lane = self.lane(event.get("stream_id"))
             assert lane.current is not None, "the watch has seen this"
-            self.known.append(event["response"]["id"])
+            if kind != "response.failed":  # which nobody could continue in any case
+                self.known.append(event["response"]["id"])
             self.oracle.ended(lane, lane.current, event["response"])
 
     def _hear_created(self, lane: Lane, response: Event) -> None:

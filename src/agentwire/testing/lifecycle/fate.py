@@ -51,6 +51,7 @@ class FateMoves(LifecycleBase):
         client = name if name in found else next(iter(found))
         if client in self.world.holders:
             self.world.holders[client].disturb()
+            self.world.holders[client].hurt.add(found[client][-1])
         return found[client]
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 25.0, 70.0]))

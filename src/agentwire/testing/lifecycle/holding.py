@@ -47,7 +47,10 @@ class HolderMoves(LifecycleBase):
         if holder.client is None or holder.leaving:
             return
         deed = Deed(
-            self.world.next_number(), kind, say, disturbed=self.world.draining or holder.client.ended is not None
+            self.world.next_number(),
+            kind,
+            say,
+            disturbed=self.world.draining or holder.client.ended is not None or holder.is_hurt,
         )
         self._note(f"{holder.name} begins {kind} {deed.number}: {say!r}")
         holder.deeds.append(deed)

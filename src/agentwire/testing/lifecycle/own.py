@@ -58,6 +58,7 @@ class Holder:
         options: more for `agentwire.connect`.
         client: the client, while it is open.
         links: the network's numbers of its connections.
+        hurt: those of them with which something goes wrong, perhaps later.
         deeds: what is done with it.
         turn: the one that runs.
         latest: the conversation's latest response.
@@ -74,6 +75,7 @@ class Holder:
     options: dict[str, Any]
     client: Client | None = None
     links: list[int] = attrs.field(factory=list)
+    hurt: set[int] = attrs.field(factory=set)
     deeds: list[Deed] = attrs.field(factory=list)
     turn: Turn | None = None
     latest: str | None = None
@@ -110,6 +112,11 @@ class Holder:
         self.disturb()
         self.leaving = True
         self._left.set()
+
+    @property
+    def is_hurt(self) -> bool:
+        """Whether something may go wrong with its latest connection."""
+        return bool(self.links) and self.links[-1] in self.hurt
 
     def disturb(self) -> None:
         """Something happens to the client, or to its server."""

@@ -167,7 +167,7 @@ class MemoryWire:
     def ping(self) -> None:
         self.pings += 1
 
-    async def close(self, code: int, reason: str = "") -> None:
+    async def close(self, code: int, reason: str = "", *, patience: float = 0.0) -> None:
         await trio.lowlevel.checkpoint()
         if self.closed is None:
             self.closed = CloseFrame(code, reason)

@@ -426,6 +426,21 @@ async def test_a_drain_waits_for_it_and_tells_its_readers(autojump_clock: MockCl
     assert engine.reasons == []
 
 
+async def test_a_drain_waits_for_a_reader_that_is_slow(autojump_clock: MockClock) -> None:
+    async def fat(ask: Ask, out: Out) -> None:
+        await out.text("x" * 10_000)
+
+    async with serving(fat, net=network(bandwidth=4000, capacity=4096)) as rig:
+        response = await start(rig)
+        http = await rig.http()
+        await http.send(request("GET", f"{PATH}/{response['id']}?stream=true"))
+        await trio.sleep(1)
+        rig.nursery.start_soon(rig.server.drain)
+        events = parse_sse((await http.reply()).body)
+        check(events)
+        assert events[-1]["type"] == "response.completed"
+
+
 async def test_a_drain_ends_it_when_its_time_is_up(autojump_clock: MockClock) -> None:
     engine, store = Slow(1000), MemoryStore()
     async with serving(engine, store=store, limits=Limits(drain=5.5, background_running=1)) as rig:

@@ -175,6 +175,48 @@ async def test_a_drain_of_a_peer_that_answers_no_close_is_bounded(autojump_clock
         assert done[0] - begun == 5
 
 
+async def fat(ask: Ask, out: Out) -> None:
+    for _ in range(10):
+        await out.text("x" * 1000)
+
+
+@pytest.mark.parametrize("capacity", [4096, 65536], ids=["in our hands", "in the network's"])
+@pytest.mark.parametrize("away", [0, 12], ids=["slow", "late"])
+async def test_a_drain_delivers_what_has_ended_to_a_slow_client(
+    capacity: int, away: float, autojump_clock: MockClock
+) -> None:
+    async with serving(fat, net=network(bandwidth=4000, capacity=capacity)) as rig:
+        peer = await rig.connect()
+        await peer.create()
+        await trio.sleep(1)
+        begun, done = trio.current_time(), list[float]()
+        rig.nursery.start_soon(drained, rig.server, done)
+        await trio.sleep(away)
+        assert (await peer.read_on()).code == 1012
+        check(peer.events)
+        await eventually(lambda: done)
+        assert 9 < done[0] - begun < 30
+
+
+async def test_a_drain_does_not_wait_longer_for_a_client_that_reads_nothing(autojump_clock: MockClock) -> None:
+    async with serving(fat, net=network(capacity=4096)) as rig:
+        peer = await rig.connect()
+        await peer.create()
+        begun, done = trio.current_time(), list[float]()
+        await drained(rig.server, done)
+        assert 30 <= done[0] - begun <= 35
+
+
+async def test_a_drain_waits_for_no_goodbye_of_a_client_that_has_been_idle(autojump_clock: MockClock) -> None:
+    async with serving(hello) as rig:
+        peer = await rig.connect()
+        await peer.ask()
+        await trio.sleep(31)
+        begun, done = trio.current_time(), list[float]()
+        await drained(rig.server, done)
+        assert done[0] - begun == 5
+
+
 async def test_a_drain_waits_for_sessions_that_have_no_connection(autojump_clock: MockClock) -> None:
     ended: list[float] = []
 

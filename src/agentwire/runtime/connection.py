@@ -179,15 +179,17 @@ class Connection:
         with suppress(ReserveExhausted):  # who reads nothing need not be told
             self.notify(goaway(self._told, deadline - trio.current_time()))
 
-    async def end(self, code: int, reason: str, kind: str) -> None:
-        """Close it, for this reason; the first one counts."""
+    async def end(self, code: int, reason: str, kind: str, *, patience: float = 0.0) -> None:
+        """Close it, for this reason; the first one counts. ``patience`` is `Wire.close`'s."""
         if self._ending is not None:
             return
         self._ending, self.kind_of_end = f"closed with {code}: {reason}", kind
-        await self.wire.close(code, reason)
+        await self.wire.close(code, reason, patience=patience)
 
     async def retire(self, code: int, reason: str, error: RequestError, *, grace: float, tell: bool) -> None:
         """Take no new requests, let running turns finish within ``grace`` seconds, then close.
+
+        What has ended is delivered, too, as long as the grace lasts: its client may read slowly.
 
         Args:
             code: the close code.
@@ -203,9 +205,12 @@ class Connection:
         if tell:
             with suppress(ReserveExhausted):  # who reads nothing need not be told, either
                 self.notify(error.event())
-        with trio.move_on_after(grace):
+        with trio.move_on_after(grace) as scope:
             await self._wait_idle()
-        await self.end(code, reason, "retired")
+        session, patience = self.session, 0.0
+        if session.received:  # what its latest turn has said may still be on its way
+            patience = min(scope.deadline, session.idle_since + grace) - trio.current_time()
+        await self.end(code, reason, "retired", patience=patience)
 
     async def _wait_idle(self) -> None:
         session = None

@@ -99,8 +99,14 @@ class Wire(Protocol):
     def last_heard(self) -> float:
         """Trio's time at which the peer last sent anything."""
 
-    async def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye: what is ready, then a close frame, then wait for the peer's, within ``limits.close_grace``."""
+    async def close(self, code: int, reason: str = "", *, patience: float = 0.0) -> None:
+        """Say goodbye: what is ready, then a close frame, then wait for the peer's, within ``limits.close_grace``.
+
+        Args:
+            code: of the close frame.
+            reason: in the close frame.
+            patience: seconds instead of that grace, if they are more, for a peer that may be slow to read what it gets.
+        """
 
     async def abort(self, cause: str) -> None:
         """Cut it off now: no frame, no waiting."""

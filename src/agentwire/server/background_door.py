@@ -42,9 +42,13 @@ class BackgroundDoor:
         self._idle.set()
 
     async def drain(self) -> None:
-        """Wait until every response has ended, or was ended, and what follows them has been told."""
+        """Wait until every response has ended, or was ended, and what follows them has been told.
+
+        Who reads slowly has ``limits.drain`` seconds from now, and ``limits.close_grace`` from the end in any case.
+        """
+        limits, begun = self._service.limits, trio.current_time()
         await self._background.drain()
-        with trio.move_on_after(self._service.limits.close_grace):  # noqa: ASYNC912 - nothing to wait for is fine
+        with trio.move_on_at(max(begun + limits.drain, trio.current_time() + limits.close_grace)):  # noqa: ASYNC912 - nothing to wait for is fine
             while self._streams:
                 await self._idle.wait()
 

@@ -140,14 +140,17 @@ class WebSocketWire:
         """Bytes, writes and queues."""
         return self._filter.statistics()
 
-    async def close(self, code: int, reason: str = "") -> None:
-        """Say what is ready, then goodbye, wait for the peer's answer, and close; bounded by ``limits.close_grace``.
+    async def close(self, code: int, reason: str = "", *, patience: float = 0.0) -> None:
+        """Say what is ready, then goodbye, wait for the peer's answer, and close; bounded as `Wire.close` says.
 
         Cancellation cuts it short: the socket is closed all the same.
         """
         filtered, grace = self._filter, self._limits.close_grace
+        end = trio.current_time() + max(patience, grace)
         try:
-            with trio.move_on_after(grace):
+            with trio.move_on_at(end):
+                with trio.move_on_at(end - grace):  # a peer that is slow still has its pings answered
+                    await filtered.flush()
                 filtered.fall_silent()
                 with trio.move_on_after(grace / 2):  # there may always be more to say
                     await filtered.flush()

@@ -47,7 +47,7 @@ def agentwire_options() -> Mapping[str, Any]:
 if importlib.util.find_spec("pytest_trio") is not None:
 
     @pytest.fixture
-    async def network() -> Network:
+    def network() -> Network:
         """A network in memory, without latency; arm faults with ``network.arm``."""
         from agentwire.testing.network import network as make
 

@@ -301,6 +301,13 @@ async def test_a_message_with_a_given_id_begins_at_once_and_is_never_without_a_p
     assert (second["id"], second["content"][0]["text"]) == ("msg_next", "hello")
 
 
+async def test_a_step_may_end_with_a_message_that_has_only_begun() -> None:
+    desk = Desk()
+    await desk.out.begin_message(id_="msg_theirs")
+    done = (await desk.finish())[-1]["item"]
+    assert (done["id"], done["status"], done["content"][0]["text"]) == ("msg_theirs", "completed", "")
+
+
 async def test_an_open_message_goes_on_as_an_item_of_the_engines_own() -> None:
     desk = Desk()
     await desk.out.begin_message(id_="msg_theirs")

@@ -176,6 +176,9 @@ class TextOut(Teller):
         else:
             self._close_item("completed")
             text = self._open_text(kind.item)
+        return self._begin_part(text, kind)
+
+    def _begin_part(self, text: OpenText, kind: PartKind) -> OpenPart:
         self._part = part = text.begin(kind)
         self._due.append(Due(*part.begin()))
         return part
@@ -200,7 +203,7 @@ class TextOut(Teller):
     def _close_item(self, status: str) -> None:
         """End what is open of a message or of a reasoning item."""
         if self._text is not None and self._text.is_bare and status == "completed" and self._part is None:
-            self._open_part(self._text_kind)
+            self._begin_part(self._text, self._text_kind)
         self._close_part()
         text, self._text = self._text, None
         if text is not None:

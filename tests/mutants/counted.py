@@ -68,7 +68,7 @@ class Noting:
             case "fail":
                 out.use(used)
                 await out.text("well")
-                raise EngineError("It broke.", code="broken", status=502)
+                raise EngineError("It broke.", code="broken", status=502, param="input[0]")
             case "refuse":
                 raise EngineError("No.", code="rate_limit_exceeded", status=429, headers={"retry-after": "7"})
             case "hang":
@@ -228,6 +228,7 @@ async def a_failure_says_what_its_engine_said(rig: Rig, peer: Peer) -> None:
         error = turn.events[-2]
         assert (error["status"], error["error"]["code"], error["error"]["message"]) == (502, "broken", "It broke.")
         assert turn.response["error"]["code"] == "broken"
+        assert turn.response["error"]["param"] == error["error"]["param"] == "input[0]"
         assert turn.response["usage"]["output_tokens"] == 3
         assert turn.response["completed_at"] is None
         assert turn.response["incomplete_details"] is None

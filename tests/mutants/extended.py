@@ -42,6 +42,8 @@ def play(ask: Ask) -> Turn:
     match said[-1].split()[0]:
         case "forever":
             return Turn(Text("x" * 5000, pieces=5000, every=1))
+        case "burst":
+            return Turn(Text("x" * 150_000, pieces=150))
         case "flood":
             return Turn(Text("x" * 800_000, pieces=800))
         case "fail":
@@ -75,7 +77,8 @@ def _perform(program: Program, options: dict[str, Any]) -> None:
     async def perform() -> None:
         given = {name: value() if isinstance(value, type) else value for name, value in options.items()}
         engine = given.pop("engine", None) or scripted(play)
-        async with open_rig(engine, net=network(), **given) as rig:
+        net = network(keep=given.pop("keep", True))
+        async with open_rig(engine, net=net, **given) as rig:
             with trio.fail_after(8_000):
                 await program(rig, Peer("http://localhost/v1", model="m", dial=rig.dial))
 
@@ -463,7 +466,7 @@ async def a_response_is_read_beside_its_session(rig: Rig, peer: Peer) -> None:
         await new.ws.close(1000)
 
 
-@extended(limits=Limits(replay_bytes=4000))
+@extended(limits=Limits(replay_bytes=20_000))
 async def what_is_kept_has_a_bound(rig: Rig, peer: Peer) -> None:
     async with a_session(peer) as (socket, token):
         first = (await socket.ask("one")).completed()
@@ -481,16 +484,76 @@ async def who_asks_and_never_reads_is_cut_off(rig: Rig, peer: Peer) -> None:
         async with peer.socket() as socket:
             if granted:
                 await hello(socket, granted, within=5)
-            with suppress(Closed, trio.BrokenResourceError), trio.fail_after(2000):
-                for _ in range(20_000):
-                    await socket.ws.send({"type": "made.up" + "p" * 60})
-                    shown = rig.server.statistics()
-                    if not shown.connections:
-                        break
-                else:
-                    raise AssertionError("it is heard for ever")
+            await say_until_cut(rig, socket, {"type": "made.up" + "p" * 60})
         await trio.sleep(10)
     await rig.gone()
+
+
+@extended(limits=Limits(reply_bytes=3000, window_bytes=20_000), keep=False)  # who is cut off has no terminal event
+async def who_steers_and_never_reads_is_cut_off(rig: Rig, peer: Peer) -> None:
+    async with peer.socket() as socket:
+        running = await speaking(socket, "flood")
+        await trio.sleep(5)
+        steer = {"type": "response.steer", "previous_response_id": running, "input": []}
+        await say_until_cut(rig, socket, steer)
+    await rig.gone()
+
+
+async def say_until_cut(rig: Rig, socket: Socket, message: Event) -> None:
+    """Say the same until nobody hears it any more, which must be soon."""
+    for _ in range(5_000):
+        try:
+            await socket.ws.send(message)
+        except (Closed, trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        if not rig.server.statistics().connections:
+            return
+    raise AssertionError("whatever is asked is kept for somebody who does not read")
+
+
+@extended(limits=Limits(window_bytes=1_000_000))
+async def what_is_said_of_an_ended_response_does_not_overtake_it(rig: Rig, peer: Peer) -> None:
+    async with peer.socket() as socket:
+        await socket.create("burst")
+        (created,) = await socket.until("response.created")
+        wanted = created["response"]["id"]
+        await trio.sleep(10)  # it has ended, and most of it waits to be read
+        for message in (
+            {"type": "response.steer", "previous_response_id": wanted, "input": "More."},
+            {"type": "response.inject", "response_id": wanted, "input": ["x"]},
+            {"type": "response.steer", "previous_response_id": "resp_none", "input": "More."},
+        ):
+            await socket.ws.send(message)
+        await trio.sleep(10)
+        told = await socket.until("response.inject.failed")
+        kinds = [event["type"] for event in told]
+        assert kinds.index("response.completed") < kinds.index("response.inject.failed")
+        about = {event["steer"]["previous_response_id"]: at for at, event in enumerate(told) if "steer" in event}
+        assert kinds.index("response.completed") < about[wanted]
+        assert "resp_none" not in about or about["resp_none"] != about[wanted]
+
+
+@extended(limits=Limits(detached_sessions=2, detached_each=2))
+async def few_sessions_wait(rig: Rig, peer: Peer) -> None:
+    tokens, places = [], []
+    for name in ("one", "forever", "two", "three"):
+        async with a_session(peer, within=60) as (socket, token):
+            if name == "forever":
+                running = await speaking(socket, name)
+                places.append([seen(socket.events[-1], running)])
+            else:
+                turn = (await socket.ask(name)).completed()
+                places.append([seen(turn.end, turn.id)])
+        tokens.append(token)
+        await trio.sleep(1)
+    assert rig.server.statistics().detached == 2
+    found = []
+    for token, place in zip(tokens, places, strict=True):
+        async with peer.socket() as socket:
+            answer = await resume(socket, token, *place)
+            found.append(answer["type"] == "agentwire:welcome")
+            await socket.ws.close(1000)
+    assert found == [False, True, False, True], "one that works goes last, then the one that waits since the latest"
 
 
 # What is its own fault
@@ -581,6 +644,7 @@ async def an_engine_that_breaks_a_rule_fails(rig: Rig, peer: Peer) -> None:
         assert turn.events[-2]["error"]["message"]
         assert 500 <= turn.events[-2]["status"] < 600
         assert turn.response["error"]["message"] == turn.events[-2]["error"]["message"]
+        assert "log" not in turn.response["error"]["message"], "it is told as a crash of the server"
 
 
 @extended(limits=Limits(window_bytes=20_000))

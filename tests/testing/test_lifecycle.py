@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hypothesis
+import hypothesis.stateful
 import pytest
 import trio
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from hypothesis.stateful import invariant
 
 from agentwire.client import Client
 from agentwire.engines import builtin
+from agentwire.protocol.desk import Desk, Outcome, Ticket
+from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Engine
 from agentwire.testing.lifecycle import REPLAY, LifecycleMachine
 
@@ -98,6 +101,21 @@ def test_a_failure_is_shown_and_plays_again_the_same_twenty_times(monkeypatch: p
     monkeypatch.setenv(REPLAY, shlex.split(line[1])[0])
     told = [failure() for _ in range(20)]
     assert {timeline(one) for one in told} == {timeline(found)}
+
+
+def test_a_failed_turn_whose_parent_can_still_be_continued_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = Desk.settle
+
+    def forgets_nothing(desk: Desk, ticket: Ticket, outcome: Outcome, node: Node | None = None) -> None:
+        kept = list(ticket.lane.kept)
+        settle(desk, ticket, outcome, node)
+        ticket.lane.kept.extend(kept[: not ticket.lane.kept])
+
+    monkeypatch.setattr(Desk, "settle", forgets_nothing)
+    with pytest.raises(AssertionError, match=r"its server can know nothing of|evicted_after_failure"):
+        hypothesis.stateful.run_state_machine_as_test(
+            LifecycleMachine, settings=hypothesis.settings(SEARCH, stateful_step_count=20)
+        )
 
 
 def timeline(told: str) -> str:

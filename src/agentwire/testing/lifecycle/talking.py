@@ -55,6 +55,7 @@ class TalkerMoves(LifecycleBase):
     ) -> None:
         """What a client does most: it continues its conversation, and something comes in between."""
         talker = self._talker(client)
+        lane = _talked_on(talker, lane)
         self._ask(talker, lane, "latest", say)
         self._after(at)
         if talker.raw.closed is None:
@@ -82,17 +83,34 @@ class TalkerMoves(LifecycleBase):
                 pass
 
     @precondition(lambda self: self.talkers)
+    @rule(client=CLIENTS, lane=LANES, rude=st.booleans(), then=PAUSES)
+    def insist(self, client: str, lane: str | None, rude: bool, then: float | None) -> None:
+        """A continuation fails, or is refused, and the client asks again as if nothing had been."""
+        talker = self._talker(client)
+        lane = _talked_on(talker, lane)
+        if talker.lane(lane).remembered is None:
+            self._ask(talker, lane, "nothing", "call look at=1" if rude else "say 1")
+            self._after(1.0)
+        parent = talker.lane(lane).remembered
+        self._ask(talker, lane, "latest", "fail", rude=rude)
+        self._after(1.0)
+        self._ask(talker, lane, "latest", "say 1", again=parent)
+        self._after(then)
+
+    @precondition(lambda self: self.talkers)
     @rule(client=CLIENTS, lane=LANES, about=st.sampled_from(ABOUT[:3]), then=PAUSES)
     def warm_up(self, client: str, lane: str | None, about: About, then: float | None) -> None:
         """A request that runs no model."""
         self._ask(self._talker(client), lane, about, "say 1", generate=False)
         self._after(then)
 
-    def _ask(self, talker: Talker, name: str | None, about: About, say: str, **how: bool) -> None:
+    def _ask(
+        self, talker: Talker, name: str | None, about: About, say: str, again: str | None = None, **how: bool
+    ) -> None:
         if talker.raw.closed is not None and not talker.extended:
             return
         lane = talker.lane(name)
-        parent = self.world.find(talker, lane, about)
+        parent = again or self.world.find(talker, lane, about)
         number = self.world.next_number()
         self._note(f"{talker.name} asks {number} on lane {name}: {say!r}, continuing {about} ({parent}) {_told(how)}")
         talker.ask(lane, parent, say, number=number, **how)
@@ -168,6 +186,12 @@ class TalkerMoves(LifecycleBase):
         talker = self._connected(client)
         self._note(f"{talker.name} reads nothing for {seconds:g} s")
         self.world.net.arm(Fault("stall", "server", seconds=seconds, connection=talker.raw.links[-1]))
+
+
+def _talked_on(talker: Talker, name: str | None) -> str | None:
+    """This lane, unless only another one has something to be continued."""
+    lanes = [lane.name for lane in talker.lanes.values() if lane.remembered is not None]
+    return name if name in lanes or not lanes else lanes[0]
 
 
 def _has_response(talker: Talker) -> bool:

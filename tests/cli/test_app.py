@@ -58,6 +58,7 @@ def test_the_script_is_this_command() -> None:
     [
         (UserError("no such\nfile"), 2, "agentwire: no such file\n"),
         (CommandFailed("it broke"), 1, "agentwire: it broke\n"),
+        (CommandFailed("it ended:\n  no\tport\n\n  no host"), 1, "agentwire: it ended:\n    no port\n    no host\n"),
         (KeyboardInterrupt(), 130, ""),
         (BaseExceptionGroup("", [SystemExit(1)]), 1, ""),
         (ValueError("a bug"), 1, "agentwire: unexpected ValueError: a bug (this is a bug; set AGENTWIRE_TRACEBACK=1 "),

@@ -110,6 +110,10 @@ async def test_ctrl_c_writes_what_is_known(tmp_path: Path) -> None:
         (["http://x/v1", "--key-file", "/no/such/file"], "cannot read /no/such/file"),
         (["http://x/v1", "--html", "/no/such/folder/r.html"], "cannot be written"),
         (["http://x/v1", "--companion", "9000"], "HOST:PORT"),
+        (["http://127.0.0.1:9/v1", "--timeout", "nan"], "--timeout and --deadline are seconds"),
+        (["http://127.0.0.1:9/v1", "--only", "lanes", "--skip", "L"], "they leave no case to run"),
+        (["http://127.0.0.1:9/v1", "--companion", "127.0.0.1:70000"], "--companion must be HOST:PORT"),
+        (["--start", ""], "there is no program in the command"),
     ],
 )
 def test_what_cannot_be_followed(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,9 @@ async def test_a_client_that_fails_is_told_with_its_words() -> None:
         (("--only", "nonsense", "--", "x"), "'nonsense' is no number"),
         (("--able", "fly", "--", "x"), "there is no 'fly'"),
         (("--jobs", "0", "--", "x"), "--jobs at least 1"),
+        (("--patience", "nan", "--", "x"), "--patience is more than 0"),
+        (("--only", "2", "--skip", "2", "--", "x"), "they leave no scenario to run"),
+        (("echo 'so",), "cannot be read as a shell would"),
         (("--json", "/nonexistent/r.json", "--", "x"), "/nonexistent/r.json cannot be written"),
     ],
 )

@@ -173,7 +173,7 @@ def _explain_one(error: BaseException) -> int:
         case UserError():
             return _say(str(error), USAGE)
         case CommandFailed():
-            return _say(str(error), FAILED)
+            return _say_lines(str(error), FAILED)
         case KeyboardInterrupt():
             return INTERRUPTED
         case SystemExit():  # how rich says that nobody reads the output any more
@@ -198,4 +198,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _say(message: str, code: int) -> int:
     print(f"agentwire: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _say_lines(message: str, code: int) -> int:
+    """What failed, and the last lines of whatever failed, each in a line of its own."""
+    first, *more = message.splitlines() or [""]
+    _say(first, code)
+    for line in (" ".join(line.split()) for line in more if line.strip()):
+        print(f"    {line}", file=sys.stderr)
     return code

@@ -75,10 +75,15 @@ def conform_client(
     if options.list_scenarios:
         _print_list(scenarios)
         return 0
-    words = shlex.split(command[0]) if len(command) == 1 else command
+    if not scenarios:
+        raise UserError("--only, --skip: they leave no scenario to run")
+    try:
+        words = shlex.split(command[0]) if len(command) == 1 else command
+    except ValueError as error:
+        raise UserError(f"the command cannot be read as a shell would: {error}") from error
     if not words:
         raise UserError("name the program that is to be run, such as: agentwire conform-client python my_agent.py")
-    if options.patience <= 0 or options.jobs < 1:
+    if not options.patience > 0 or options.jobs < 1:
         raise UserError("--patience is more than 0 seconds, and --jobs at least 1")
     unknown = [ability for ability in options.able if ability not in ABILITIES]
     if unknown:

@@ -146,7 +146,8 @@ class ReportProgress:
         if row.verdict in ("failed", "fell short", "differs"):
             line = Text(f"{row.number} ")
             line.append(row.verdict, style=STYLES[row.verdict])
-            line.append(f": {clean(row.title)} {clean(row.why)}")
+            ended = row.title if row.title.endswith((".", "?")) else f"{row.title}:"
+            line.append(f": {clean(ended)} {clean(row.why)}")
             self.console.print(line, soft_wrap=not self.console.is_terminal)
 
 

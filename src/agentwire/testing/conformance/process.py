@@ -26,12 +26,13 @@ __all__ = ["NotStarted", "ProcessUnderTest", "UnderTest", "start_server"]
 
 _LINES: Final = 200
 _LINE: Final = 500
+_LAST: Final = 10
 _LOOK: Final = 0.05
 _GRACE: Final = 5.0
 
 
 class NotStarted(Exception):
-    """The server ended, or did not listen in time; the text has its last lines."""
+    """The server ended, or did not listen in time; the text has its last ten lines."""
 
 
 class UnderTest(Protocol):
@@ -185,7 +186,7 @@ class ProcessUnderTest:
             await self._process.wait()
 
     def _story(self, what: str) -> str:
-        return "\n    ".join((f"{shlex.join(self.command)}: {what}", *self.lines))
+        return "\n    ".join((f"{shlex.join(self.command)}: {what}", *list(self.lines)[-_LAST:]))
 
 
 @asynccontextmanager
@@ -212,9 +213,11 @@ async def start_server(
 
     Raises:
         NotStarted: it does not.
-        ValueError: a word has a placeholder that is none, or needs a companion that is not there.
+        ValueError: a word has a placeholder that is none, or needs a companion that is not there; or there are no words.
     """
     words = shlex.split(command) if isinstance(command, str) else list(command)
+    if not words:
+        raise ValueError("there is no program in the command")
     with TemporaryDirectory(prefix="agentwire-conform-") as folder:
         port = _free_port(host)
         places = {"host": host, "port": str(port), "folder": folder} | _upstream_places(upstream)

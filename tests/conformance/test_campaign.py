@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from agentwire.testing.conformance import CASES, Case, CaseFailed, Peer, run_case
 from agentwire.testing.conformance.campaign import HURRY, Campaign
 from agentwire.testing.conformance.reporting import level_of, row_of
+from agentwire.testing.conformance.rules import RULES
 from agentwire.testing.conformance.runner import Result
 from agentwire.testing.conformance.turns import NotShown, about, check
 from agentwire.testing.conformance.wire import Closed
@@ -143,8 +144,49 @@ def test_a_failure_is_called_by_the_level_of_its_rule(rule: str | None, verdict:
     row = row_of(Result(one, "failed", "so it is", rule=rule), "openai")
     assert row.verdict == verdict
     assert row.broken == ((rule,) if rule else ())
-    assert level_of(one) == "must"
+    assert level_of(one, "openai") == "must"
     assert row.rules[2].sources[0].startswith("OpenAI")
+
+
+def test_what_open_responses_alone_demands_does_not_bind_in_the_other_dialect() -> None:
+    one = case(1, passes, "AW-V-003")
+    result = Result(one, "failed", "the stream has no [DONE]", rule="AW-V-003")
+    assert row_of(result, "open-responses").verdict == "failed"
+    row = row_of(result, "openai")
+    assert (row.verdict, row.rules[0].level) == ("fell short", "should")
+
+
+def test_a_rule_of_another_dialect_makes_no_failure_worse() -> None:
+    one = case(1, passes, "AW-S-010", "AW-E-014")
+    assert level_of(one, "openai") == "choice"
+    assert level_of(one, "open-responses") == "must"
+
+
+def test_what_is_our_choice_binds_nobody() -> None:
+    binding = {rule.id for rule in RULES.values() if rule.level == "must" and "ours" in rule.sources}
+    assert binding == {"AW-N-032"}  # of which RFC 6455 has the one half, and the other goes without saying
+
+
+async def closes_early(peer: Peer) -> None:
+    """The connection ends where one rule is looked at."""
+    await trio.lowlevel.checkpoint()
+    with about("AW-S-010"):
+        raise Closed(1008, "")
+
+
+async def says_nothing(peer: Peer) -> None:
+    """Nothing comes where one rule is looked at."""
+    with about("AW-S-010"):
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("body", [closes_early, says_nothing])
+async def test_a_rule_that_is_looked_at_is_the_one_that_is_broken(autojump_clock: MockClock, body: Body) -> None:
+    peer = Peer("http://127.0.0.1:1/v1", model="any")
+    one = case(1, body, "AW-E-004", "AW-S-010")
+    result = await run_case(peer, one, timeout=5)
+    assert (result.verdict, result.rule) == ("failed", "AW-S-010")
+    assert (await run_case(peer, case(2, waits, "AW-E-004", "AW-S-010"), timeout=5)).rule is None
 
 
 def test_rules_of_another_dialect_are_not_told() -> None:

@@ -27,6 +27,7 @@ from agentwire.testing.conformance.campaign import HURRY, Campaign
 from agentwire.testing.conformance.companion import Companion, open_companion
 from agentwire.testing.conformance.process import NotStarted, start_server
 from agentwire.testing.conformance.reporting import level_of, row_of, topic_of
+from agentwire.testing.conformance.rules import Profile
 from agentwire.testing.conformance.runner import Result
 from agentwire.testing.conformance.selection import select
 from agentwire.testing.conformance.survey import NotReached, survey
@@ -35,6 +36,8 @@ __all__ = ["HINTS", "SECOND_KEY_VARIABLE", "conform"]
 
 SECOND_KEY_VARIABLE: Final = "AGENTWIRE_SECOND_API_KEY"
 """The environment variable with another owner's API key."""
+
+_HIGHEST: Final = 65_535
 
 KEY_HINT: Final = " (--key-file, or the environment's AGENTWIRE_API_KEY)"
 
@@ -118,8 +121,10 @@ def conform(url: str | None = None, /, *, options: ConformOptions = ConformOptio
         cases = select(options.only, options.skip)
     except ValueError as error:
         raise UserError(f"--only, --skip: {error}") from error
+    if not cases:
+        raise UserError("--only, --skip: they leave no case to run")
     if options.list_cases:
-        _print_list(cases)
+        _print_list(cases, options.profile)
         return 0
     files = ReportFiles(json=options.json, html=options.html)
     files.check()
@@ -130,7 +135,7 @@ def _peer(url: str | None, options: ConformOptions) -> Peer:
     """The server as far as it was described."""
     if url is None and options.start is None:
         raise UserError("name the server: its base URL, such as http://127.0.0.1:8000/v1, or --start COMMAND")
-    if options.timeout <= 0 or options.deadline <= 0:
+    if not (options.timeout > 0 and options.deadline > 0):
         raise UserError("--timeout and --deadline are seconds, more than 0")
     unknown = [name for name in options.able if name not in NEEDS]
     if unknown:
@@ -178,6 +183,11 @@ def _limits(pairs: Sequence[str]) -> dict[str, int]:
             raise UserError(f"--limit must be NAME=VALUE with a whole number, of {', '.join(known)}; not {pair!r}")
         found[name] = int(value)
     return found
+
+
+def _system(error: OSError) -> str:
+    """What the system says, without what it was asked."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error)
 
 
 @attrs.define
@@ -250,12 +260,12 @@ class _Command:
 
     async def _companion(self, stack: AsyncExitStack) -> Companion:
         host, colon, port = (self.options.companion or "127.0.0.1:0").rpartition(":")
-        if not colon or not port.isdecimal():
+        if not colon or not port.isdecimal() or int(port) > _HIGHEST:
             raise UserError(f"--companion must be HOST:PORT, such as 127.0.0.1:9000, not {self.options.companion!r}")
         try:
             return await stack.enter_async_context(open_companion(host.strip("[]"), int(port)))
         except OSError as error:
-            raise UserError(f"--companion: cannot listen on {host}:{port}: {error}") from error
+            raise UserError(f"--companion: cannot listen on {host}:{port}: {_system(error)}") from error
 
     def _tell(self) -> int:
         if self.campaign is None:
@@ -280,11 +290,11 @@ def _told(options: ConformOptions) -> dict[str, str]:
     return found
 
 
-def _print_list(cases: Sequence[Case]) -> None:
+def _print_list(cases: Sequence[Case], profile: Profile) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("number", "topic", "level", "what is done", "needs"):
         table.add_column(name, no_wrap=name != "what is done")
     for case in cases:
-        table.add_row(case.number, topic_of(case), level_of(case), case.title, ", ".join(case.needs))
+        table.add_row(case.number, topic_of(case), level_of(case, profile), case.title, ", ".join(case.needs))
     console = Console(highlight=False)
     (console if console.is_terminal else Console(highlight=False, width=160, color_system=None)).print(table)

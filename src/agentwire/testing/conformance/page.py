@@ -68,7 +68,8 @@ def _legend() -> Iterator[str]:
     yield "| --- | --- |"
     yield from (f"| {name} | {meaning} |" for name, meaning in SOURCES.items())
     yield ""
-    yield "A rule holds in both profiles, `openai` and `open-responses`, unless it says otherwise. Cases are named;"
+    yield "A rule holds in both profiles, `openai` and `open-responses`, unless it says otherwise. What Open Responses"
+    yield "alone demands binds in its own profile, and is what a good server does in OpenAI's. Cases are named;"
     yield "`tests/...` is a test of agentwire's own, for what cannot be seen from outside or takes more than a client."
     yield ""
 
@@ -80,9 +81,14 @@ def _topic(topic: Topic) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     proofs = _proofs()
     for rule in topic.rules:
-        cells = (rule.id, _text(rule), rule.level, ", ".join(rule.sources), _shown(rule, proofs))
+        cells = (rule.id, _text(rule), _level(rule), ", ".join(rule.sources), _shown(rule, proofs))
         yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def _level(rule: Rule) -> str:
+    there = rule.level_in("openai")
+    return rule.level if there == rule.level else f"{rule.level}; {there} in `openai`"
 
 
 def _proofs() -> Mapping[str, list[Case]]:

@@ -30,21 +30,27 @@ def topic_of(case: Case) -> str:
 def references_of(case: Case, profile: Profile) -> tuple[Reference, ...]:
     """The rules that a case proves in a dialect, with their sources in words."""
     return tuple(
-        Reference(id=rule.id, text=rule.text, sources=[SOURCES[name] for name in rule.sources], level=rule.level)
+        Reference(
+            id=rule.id,
+            text=rule.text,
+            sources=[SOURCES[name] for name in rule.sources],
+            level=rule.level_in(profile),
+        )
         for rule in (RULES[name] for name in case.rules)
         if profile in rule.profiles
     )
 
 
-def level_of(case: Case, rule: str | None = None) -> Level:
-    """How binding a rule is; without one, the most binding of a case's rules."""
-    return min((RULES[name].level for name in ((rule,) if rule else case.rules)), key=_ORDER.index)
+def level_of(case: Case, profile: Profile, rule: str | None = None) -> Level:
+    """How binding a rule is in a dialect; without one, the most binding of a case's rules that hold there."""
+    names = (rule,) if rule else [name for name in case.rules if profile in RULES[name].profiles] or case.rules
+    return min((RULES[name].level_in(profile) for name in names), key=_ORDER.index)
 
 
 def row_of(result: Result, profile: Profile) -> Row:
     """What came of a case, for a report."""
     case = result.case
-    verdict = LEVELS[level_of(case, result.rule)] if result.verdict == "failed" else result.verdict
+    verdict = LEVELS[level_of(case, profile, result.rule)] if result.verdict == "failed" else result.verdict
     return Row(
         number=case.number,
         name=case.name,

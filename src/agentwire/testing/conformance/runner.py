@@ -15,7 +15,7 @@ from agentwire.testing.conformance.peer import NEEDS, Peer
 from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, TOPICS
 from agentwire.testing.conformance.rules.model import Profile
-from agentwire.testing.conformance.turns import CaseFailed, NotShown
+from agentwire.testing.conformance.turns import CaseFailed, NotShown, look_anew, looked_at
 from agentwire.testing.conformance.wire import Closed, Log, Refused
 from agentwire.transport.dial import ConnectFailed
 
@@ -89,6 +89,7 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
     begun = trio.current_time()
     failed = partial(Result, case, "failed")
     try:
+        look_anew()
         with trio.fail_after(timeout):
             if peer.process is not None:
                 await peer.process.start()  # the case before may have ended it
@@ -96,11 +97,13 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
         if peer.process is not None and "process" not in case.needs and not peer.process.running:
             raise CaseFailed("the process of the server ended")
     except trio.TooSlowError:
-        found = failed(f"no end within {timeout:g} s", late=True)
+        found = failed(f"no end within {timeout:g} s", late=True, rule=looked_at())
     except NotShown as nothing:
         found = Result(case, "not applicable", str(nothing))
     except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything
-        found = failed(told_of(error), rule=getattr(error, "rule", None), gone=isinstance(error, ConnectFailed))
+        found = failed(
+            told_of(error), rule=getattr(error, "rule", None) or looked_at(), gone=isinstance(error, ConnectFailed)
+        )
     else:
         found = Result(case, "passed")
     evidence = () if found.verdict == "passed" else tuple(peer.log.lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import attrs
@@ -12,12 +13,25 @@ import attrs
 from agentwire.testing.conformance.exchange import StreamReply
 from agentwire.testing.conformance.wire import WebSocket
 
-__all__ = ["TERMINALS", "CaseFailed", "Events", "NotShown", "Socket", "Turn", "about", "check"]
+__all__ = [
+    "TERMINALS",
+    "CaseFailed",
+    "Events",
+    "NotShown",
+    "Socket",
+    "Turn",
+    "about",
+    "check",
+    "look_anew",
+    "looked_at",
+]
 
 Event = dict[str, Any]
 
 MOST_EVENTS: Final = 100_000
 """Events on one connection, after which nobody waits for more; no case needs nearly as many."""
+
+_ABOUT: ContextVar[str | None] = ContextVar("the rule that was looked at when something came to its end", default=None)
 
 TERMINALS: Final = ("response.completed", "response.incomplete", "response.failed")
 
@@ -55,12 +69,25 @@ def check(holds: object, otherwise: str, rule: str | None = None) -> None:
 
 @contextmanager
 def about(rule: str) -> Iterator[None]:
-    """What fails in the block breaks this one rule, unless it says otherwise."""
+    """What fails in the block breaks this one rule, unless it says otherwise; so does a silence or an end."""
     try:
         yield
     except CaseFailed as failed:
         failed.rule = failed.rule or rule
         raise
+    except BaseException:  # a cancellation, too: the rule of a silence that lasted too long
+        _ABOUT.set(rule)
+        raise
+
+
+def looked_at() -> str | None:
+    """The rule of the block `about` one that came to a bad end in this task, where the failure itself names none."""
+    return _ABOUT.get()
+
+
+def look_anew() -> None:
+    """Forget what was looked at before."""
+    _ABOUT.set(None)
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ import trio
 from agentwire.testing.conformance.cases.frames import LONG_TASK
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
-from agentwire.testing.conformance.turns import Socket, check
+from agentwire.testing.conformance.turns import Socket, about, check
 from agentwire.testing.conformance.wire import Closed
 
 __all__ = [
@@ -52,9 +52,10 @@ async def a_quiet_connection_stays_open(peer: Peer) -> None:
     """Say nothing for five minutes but pongs, then go on."""
     async with peer.socket() as socket:
         turn = (await socket.ask()).completed()
-        with trio.move_on_after(300):
-            await socket.receive()
-        (await socket.ask(previous_response_id=turn.id)).completed()
+        with about("AW-X-010"):
+            with trio.move_on_after(300):
+                await socket.receive()
+            (await socket.ask(previous_response_id=turn.id)).completed()
 
 
 @case(150, "AW-X-003", "AW-X-004", needs=["patience"])

@@ -170,9 +170,11 @@ async def refusals_of_other_requests_change_nothing(peer: Peer) -> None:
     """Be refused with requests that continue nothing, and with messages that never reach a lane."""
     async with peer.socket() as socket:
         turn = (await socket.ask()).completed()
-        (await socket.ask(temperature=99)).refused()
-        (await socket.say("no JSON")).refused()
-        (await socket.say({"type": "response.cancel"})).refused()
+        with about("AW-S-009"):
+            (await socket.ask(temperature=99)).refused()
+        with about("AW-S-011"):
+            (await socket.say("no JSON")).refused()
+            (await socket.say({"type": "response.cancel"})).refused()
         if peer.profile == "openai":
             (await socket.say({"type": "response.create", **peer.body(), "stream_id": "no good"})).refused()
         with about("AW-S-009"):

@@ -63,6 +63,11 @@ class Rule:
     proof: str | None = None
     departure: str | None = None
 
+    def level_in(self, profile: Profile) -> Level:
+        """How binding it is in a dialect: what Open Responses alone demands is no more than good in OpenAI's."""
+        alone = set(self.sources) - {"ours"} == {"open"}
+        return "should" if profile == "openai" and self.level == "must" and alone else self.level
+
 
 @attrs.frozen
 class Topic:

@@ -75,7 +75,7 @@ HTTP: Final = Topic(
             "code}}`.",
             "openapi",
         ),
-        _p.must(4, "`stream_id` over HTTP is a 400 `unknown_parameter`.", "guide", "ours"),
+        _p.should(4, "`stream_id` over HTTP is a 400 `unknown_parameter`.", "guide", "ours"),
         _p.should(
             5,
             "A member that the server does not know is a 400 `unknown_parameter` over HTTP.",
@@ -91,8 +91,8 @@ HTTP: Final = Topic(
         ),
         _p.should(7, "Answers have an `x-request-id`.", "observed", "ours"),
         _p.should(8, "A method that a path does not have is a 405 that names those it has in `Allow`.", "rfc9110"),
-        _p.must(9, "A body that is no JSON object is a 400.", "openapi", "ours"),
-        _p.must(10, "A failed turn without a stream is an HTTP error of its status.", "openapi", "ours"),
+        _p.should(9, "A body that is no JSON object is a 400.", "openapi", "ours"),
+        _p.should(10, "A failed turn without a stream is an HTTP error of its status.", "openapi", "ours"),
     ),
 )
 
@@ -242,7 +242,7 @@ CLOSES: Final = Topic(
             "as it was.",
             "clients",
         ),
-        _x.must(
+        _x.should(
             10,
             "There is no idle timeout: a connection on which nothing happens, but whose client answers pings, stays "
             "open until its age ends it.",

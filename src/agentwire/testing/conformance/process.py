@@ -213,7 +213,7 @@ async def start_server(
 
     Raises:
         NotStarted: it does not.
-        ValueError: a word has a placeholder that is none, or needs a companion that is not there; or there are no words.
+        ValueError: a word has a placeholder that is none, or a companion that is not there, or there are no words.
     """
     words = shlex.split(command) if isinstance(command, str) else list(command)
     if not words:

@@ -15,7 +15,7 @@ from agentwire.runtime.outbox import ReserveExhausted
 from agentwire.runtime.policies import Resume
 from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
-from agentwire.testing import no_leaks
+from agentwire.testing import no_leaks, run
 from tests.runtime.kit import Event, MemoryWire, check, check_lanes, client, create, service
 
 
@@ -343,6 +343,24 @@ async def test_cancelling_its_task_ends_it(autojump_clock: MockClock) -> None:
     assert len(gate.reasons) == 1
     assert "the server stopped" in gate.reasons[0]
     assert it.session.finished.is_set()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_session_that_could_be_resumed_and_its_connection_end_in_any_order(seed: int) -> None:
+    async def stop_the_server() -> None:
+        async with client(Gate(), policy=Resume(within=30)) as it, trio.open_nursery() as nursery:
+            it.wire.say(create())
+            await wait_all_tasks_blocked()
+            it.nursery.start_soon(lose, it.session, it.wire)
+            it.nursery.cancel_scope.cancel(reason="the server stopped")
+            nursery.cancel_scope.cancel()
+        assert it.session.ended == "the server stopped"
+
+    async def lose(session: Session, wire: MemoryWire) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        session.detach(wire, "lost in the same moment")
+
+    run(stop_the_server, seed=seed)
 
 
 async def test_idle_waits_for_what_runs_and_what_waits(autojump_clock: MockClock) -> None:

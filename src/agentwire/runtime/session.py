@@ -109,9 +109,11 @@ class Session:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
                     task_status.started(self)
-                    await trio.sleep_forever()
+                    try:
+                        await trio.sleep_forever()
+                    finally:  # from here on the nursery may close at any moment, and takes nothing
+                        self.ended = self.ended or "the server stopped"
         finally:
-            self.ended = self.ended or "the server stopped"
             self._nursery = None
             self.turns.clear()  # those that never began
             self._idle.set()

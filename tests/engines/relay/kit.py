@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -109,13 +110,13 @@ def cut(text: str, pieces: int) -> list[str]:
 
 
 def stream(*items: Sequence[Json], status: str = "completed", **members: Any) -> list[Json]:
-    """A whole legal stream of these items' events."""
+    """A whole legal stream of these items' events; no two of them share anything that a test might change."""
     events = [event for item in items for event in item]
     output = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     begun = [{"type": f"response.{kind}", "response": response()} for kind in ("created", "in_progress")]
     final = response(status, output=output, usage=USAGE, **members)
     told = [*begun, *events, {"type": f"response.{status}", "response": final}]
-    return [{**event, "sequence_number": number} for number, event in enumerate(told)]
+    return [{**copy.deepcopy(event), "sequence_number": number} for number, event in enumerate(told)]
 
 
 def relaying(

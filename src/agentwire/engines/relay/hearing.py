@@ -216,6 +216,8 @@ class Relay:
         elif kind in ITEM_EVENTS:
             await self._tell(self._items.find(kind, event), event, size)
         elif kind not in _SILENT and not kind.startswith(_OF_CONNECTIONS):
+            if self._plain is not None and self._open is not None and self._plain.holds:
+                await self._play(self._open)  # nothing overtakes what is held
             await self._out.aside(kind, self._renamed(event))
 
     def _begin(self, response: Any) -> None:

@@ -137,6 +137,11 @@ class PlainMessage:
         self._has_part = False
         self._held: list[_TextDone | _PartDone] = []
 
+    @property
+    def holds(self) -> bool:
+        """Whether events of its end have come that are told with it."""
+        return bool(self._held)
+
     async def begin(self) -> None:
         """Tell the client that it begins."""
         await self._out.begin_message(phase=self.raw.get("phase"), id_=self.id)

@@ -172,7 +172,7 @@ DEEDS = (
     Lie("takes events of others", "events_that_do_not_exist_are_refused", taking('"response.append"')),
     Lie(
         "needs no model",
-        "a_request_needs_a_model an_error_has_its_shape",
+        "a_request_needs_a_model",
         taking('{"type": "response.create", "input"'),
     ),
     Lie(

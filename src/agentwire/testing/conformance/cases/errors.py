@@ -14,9 +14,9 @@ __all__ = [
     "an_unknown_parent_is_not_found",
 ]
 
-BEYOND: list[dict[str, Any]] = [{"temperature": 99}, {"max_output_tokens": 1}]
+BEYOND: list[dict[str, Any]] = [{"temperature": 99}, {"max_output_tokens": 1}, {"model": ...}]
 """What a good server refuses, and some take: whether they should is another case's."""
-REFUSED: list[dict[str, Any]] = [*BEYOND, {"model": ...}, {"input": 5}, {"previous_response_id": "resp_none"}]
+REFUSED: list[dict[str, Any]] = [*BEYOND, {"input": 5}, {"previous_response_id": "resp_none"}]
 
 
 @case(88, "AW-E-001", "AW-E-002", "AW-E-003", "AW-E-004", "AW-E-006")

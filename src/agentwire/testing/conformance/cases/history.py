@@ -106,7 +106,7 @@ async def a_stored_history_is_whole_over_http(peer: Peer) -> None:
     async with peer.socket() as socket:
         first = (await socket.ask(Play().tagged(tag(), "Message 0."), store=True)).completed()
     reply = await peer.post(Play().tagged(tag(), "Message 1."), store=True, previous_response_id=first.id)
-    check(reply.status == 200, f"the continuation over HTTP was answered with {reply.status}")
+    check(reply.status == 200, f"the continuation over HTTP was answered with {reply.status}", "AW-S-004")
     name = tag()
     async with peer.socket() as socket:
         said = Play().tagged(name, "Message 2.")

@@ -87,7 +87,7 @@ EVENTS: Final = Topic(
             "there.",
         ),
         _c.choice(18, "`previous_response_id` that is null counts as absent, and one that is empty is a 400.", "types"),
-        _c.must(
+        _c.should(
             19, "A request without a model is refused with 400 `missing_required_parameter`, param `model`.", "openapi"
         ),
         _c.must(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 
 from agentwire.testing.conformance import CASES, Case, CaseFailed, Peer, run_case
 from agentwire.testing.conformance.campaign import HURRY, Campaign
+from agentwire.testing.conformance.process import NotStarted
 from agentwire.testing.conformance.reporting import level_of, row_of
 from agentwire.testing.conformance.rules import RULES
 from agentwire.testing.conformance.runner import Result
@@ -84,6 +86,47 @@ async def test_a_server_that_falls_silent_is_given_up(autojump_clock: MockClock)
     assert "did not answer any more after AWC-003" in campaign.stopped
     assert not campaign.report().complete
     assert campaign.stopped in campaign.report().found[-1]
+
+
+class Revivable:
+    """A process whose server answers only after it was started again."""
+
+    def __init__(self, dial: Callable[[], Awaitable[trio.abc.Stream]], *, starts: bool = True) -> None:
+        self.running = True
+        self.deeds: list[str] = []
+        self._dial = dial
+        self._starts = starts
+
+    async def dial(self) -> trio.abc.Stream:
+        return await (self._dial() if "start" in self.deeds else never())
+
+    async def kill(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.running = False
+        self.deeds.append("kill")
+
+    async def start(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.running:
+            return
+        if not self._starts:
+            raise NotStarted("it ended before it listened")
+        self.running = True
+        self.deeds.append("start")
+
+
+@pytest.mark.parametrize("starts", [True, False])
+async def test_a_server_of_the_run_that_falls_silent_is_started_again(autojump_clock: MockClock, starts: bool) -> None:
+    async with in_memory("openai") as peer:
+        assert peer.dial is not None
+        process: Any = Revivable(peer.dial, starts=starts)
+        silent = attrs.evolve(peer, dial=process.dial, process=process)
+        campaign = Campaign(silent, [*many(waits, 3), case(4, passes)], timeout=10)
+        await campaign.run()
+    assert process.deeds == (["kill", "start"] if starts else ["kill"])
+    assert campaign.revived == (["AWC-003"] if starts else [])
+    assert campaign.report().complete == starts
+    assert "after AWC-003" in campaign.report().found[-1]
 
 
 async def test_a_server_that_answers_otherwise_goes_on(autojump_clock: MockClock) -> None:

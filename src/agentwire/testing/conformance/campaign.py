@@ -1,12 +1,13 @@
 """One run of cases against a server, case by case, which ends in bounded time whatever the server does.
 
 A server that has stopped answering is not asked a hundred more questions: after a few cases in a row that ended at
-their time, or could not connect, it has to hold a plain turn, or the run is over.
+their time, or could not connect, it has to hold a plain turn, or the run is over. A server that the run has started
+itself is started again then, and the report says after which case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,6 +15,7 @@ import attrs
 import trio
 
 from agentwire.testing.conformance.peer import Peer
+from agentwire.testing.conformance.process import NotStarted
 from agentwire.testing.conformance.registry import Case
 from agentwire.testing.conformance.reporting import row_of
 from agentwire.testing.conformance.runner import TIMEOUT, Result, run_case
@@ -41,6 +43,7 @@ class Campaign:
         turns: whether the server holds turns at all; if not, it lives as long as it answers.
         results: those that there are.
         stopped: why the run ended early; empty if it did not.
+        revived: numbers of the cases after which the server had to be killed and started again.
     """
 
     peer: Peer
@@ -52,6 +55,7 @@ class Campaign:
     turns: bool = True
     results: list[Result] = attrs.field(factory=list)
     stopped: str = ""
+    revived: list[str] = attrs.field(factory=list)
     _silent: int = 0
     _started: datetime = attrs.field(factory=lambda: datetime.now(UTC))
     _begun: float = attrs.field(factory=trio.current_time)
@@ -77,10 +81,25 @@ class Campaign:
                 self.tell(result)
             if result.verdict != "not applicable":
                 self._silent = self._silent + 1 if result.late else 0
-            if (result.gone or self._silent >= PATIENCE) and not await self._lives(gone=result.gone):
+            if (result.gone or self._silent >= PATIENCE) and not await self._goes_on(result):
                 self.stopped = f"the server did not answer any more after {case.number}"
                 return
         await trio.lowlevel.checkpoint()
+
+    async def _goes_on(self, result: Result) -> bool:
+        """Whether more may be asked: the server lives, or does so once it is started again."""
+        if await self._lives(gone=result.gone):
+            return True
+        process = self.peer.process
+        if process is None:
+            return False
+        await process.kill()
+        try:
+            await process.start()
+        except NotStarted:
+            return False
+        self.revived.append(result.case.number)
+        return await self._lives(gone=False)
 
     async def _lives(self, *, gone: bool) -> bool:
         """Whether a plain turn comes to an end, on a socket or over HTTP; if it was gone, whether it is back."""
@@ -131,9 +150,16 @@ class Campaign:
             started_at=self._started.isoformat(timespec="seconds").replace("+00:00", "Z"),
             seconds=round(ended - self._begun, 3),
             options=options or {},
-            found=(*found, *((f"the run ended early: {self.stopped}",) if self.stopped else ())),
+            found=(*found, *self._course()),
             complete=len(self.results) == len(self.cases),
             rows=[row_of(result, self.peer.profile) for result in self.results],
         )
         secrets = [key for key in (self.peer.key, self.peer.second_key) if key]
         return without_secrets(report, secrets)
+
+    def _course(self) -> Iterator[str]:
+        """What happened to the run itself."""
+        if self.revived:
+            yield f"it did not answer any more after {', '.join(self.revived)}, and was killed and started again"
+        if self.stopped:
+            yield f"the run ended early: {self.stopped}"

@@ -62,8 +62,8 @@ class Comeback:
         await peer.say(encode_hello(self.progress.hello()).decode())
         event = await peer.receive()
         assert event["type"] == WELCOME, event
-        missing = self.progress.welcome(decode_welcome(json.dumps(event)))
-        for message in self._said[len(self._said) - missing :]:
+        self.progress.welcome(decode_welcome(json.dumps(event)))
+        for message in self._said[self.progress.sent :]:  # saying them again may have been cut short, too
             await self._send(peer, message)
 
     async def _send(self, peer: Peer, message: bytes) -> None:

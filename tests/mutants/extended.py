@@ -484,6 +484,7 @@ async def who_asks_and_never_reads_is_cut_off(rig: Rig, peer: Peer) -> None:
         async with peer.socket() as socket:
             if granted:
                 await hello(socket, granted, within=5)
+            await socket.usable()
             await say_until_cut(rig, socket, {"type": "made.up" + "p" * 60})
         await trio.sleep(10)
     await rig.gone()
@@ -499,8 +500,46 @@ async def who_steers_and_never_reads_is_cut_off(rig: Rig, peer: Peer) -> None:
     await rig.gone()
 
 
+@extended()
+async def answers_come_at_once(rig: Rig, peer: Peer) -> None:
+    """Nothing that can be said waits for something else: not a refusal, not what was missed, not a short turn."""
+    messages: list[Event] = [
+        {"type": "made.up"},
+        {"type": "response.steer", "previous_response_id": "resp_none", "input": "x"},
+        {"type": "response.create", "model": "m", "input": "x", "stream_id": "bad name!"},
+        {"type": "response.create", "model": "m", "input": "x", "previous_response_id": "resp_none"},
+    ]
+    async with peer.socket() as plain, a_session(peer) as (old, token):
+        for socket in (plain, old):
+            await socket.usable()
+            for message in messages:
+                await trio.sleep(3)
+                await socket.ws.send(message)
+                with trio.fail_after(0.5):
+                    await socket.receive()
+            await trio.sleep(3)
+            with trio.fail_after(0.5):
+                (await socket.ask("one")).completed()
+        running = await speaking(old, "forever", stream_id="z")
+        last = old.events[-1]
+        await old.ws.send({"type": "made.up"})
+        await old.create("one", stream_id="y")
+        await trio.sleep(5)
+    await trio.sleep(3)
+    async with peer.socket() as new:
+        assert (await resume(new, token, seen(last, running), reply=4))["resumed"] is True
+        wanted = {"z", "y", None}
+        with trio.fail_after(0.5):
+            while wanted:
+                event = await new.receive()
+                wanted.discard(event.get("stream_id"))
+        await new.ws.close(1000)
+    await rig.gone()
+
+
 async def say_until_cut(rig: Rig, socket: Socket, message: Event) -> None:
     """Say the same until nobody hears it any more, which must be soon."""
+    assert rig.server.statistics().connections == 1
     for _ in range(5_000):
         try:
             await socket.ws.send(message)

@@ -161,6 +161,9 @@ class MemoryWire:
         self.events += [json.loads(event) for event in events]
         return b"".join(events)
 
+    def nudge(self) -> None:
+        self.kick()
+
     def hurry(self) -> None:
         pass
 

@@ -34,17 +34,20 @@ def fill(window: Window, events: int, size: int = 100) -> None:
 
 
 class CountingWire(MemoryWire):
-    """Counts kicks, and takes nothing."""
+    """Counts kicks and nudges, and takes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kicks = 0
+        self.kicks = self.nudges = 0
 
     def offer(self, event: bytes) -> bool:
         return False
 
     def kick(self) -> None:
         self.kicks += 1
+
+    def nudge(self) -> None:
+        self.nudges += 1
 
 
 async def test_windows_take_turns_by_slices() -> None:
@@ -117,6 +120,18 @@ async def test_the_wire_is_kicked_when_there_is_something() -> None:
     assert wire.kicks == 2
     outbox.reply(b"{}")
     assert wire.kicks == 3
+
+
+async def test_the_wire_is_only_nudged_for_what_has_yet_to_be_made() -> None:
+    outbox, wire = Outbox(Limits()), CountingWire()
+    outbox.connect(wire)
+    patient = window(outbox, "a")
+    patient.put_later(lambda: [(HEAD, b"")], 1, 100)
+    fill(patient, 1)
+    assert (wire.kicks, wire.nudges) == (0, 1)
+    assert take(outbox) == [("a", 0), ("a", 1)]
+    fill(patient, 1)
+    assert (wire.kicks, wire.nudges) == (1, 1)
 
 
 async def test_nothing_to_say_is_no_kick() -> None:

@@ -16,7 +16,7 @@ from agentwire.runtime.policies import Resume
 from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
 from agentwire.testing import no_leaks, run
-from tests.runtime.kit import Event, MemoryWire, check, check_lanes, client, create, service
+from tests.runtime.kit import Event, MemoryWire, attach, check, check_lanes, client, create, service
 
 
 async def hello(ask: Ask, out: Out) -> None:
@@ -49,6 +49,42 @@ class Gate:
 
 def kinds(events: list[Event]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
+
+
+# Beginnings
+
+
+class Calm(MemoryWire):
+    """Has its writer take what it was nudged for a moment later, as a socket does."""
+
+    nursery: trio.Nursery
+
+    def nudge(self) -> None:
+        self.nursery.start_soon(self._write)
+
+    async def _write(self) -> None:
+        self.kick()
+
+
+async def test_an_engine_sends_its_request_before_anything_is_said(autojump_clock: MockClock) -> None:
+    said: list[int] = []
+
+    async def engine(ask: Ask, out: Out) -> None:
+        said.append(len(wire.events))
+        await trio.sleep(1)
+        said.append(len(wire.events))
+        await out.text("hello")
+
+    made, wire = service(engine), Calm()
+    async with trio.open_nursery() as nursery:
+        session = Session(made, principal="tester")
+        await nursery.start(session.run)
+        wire.nursery = nursery
+        attach(nursery, session, wire)
+        events = await wire.ask()
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert said == [0, 2]
+    assert kinds(events)[:3] == ["created", "in_progress", "output_item.added"]
 
 
 # Requests

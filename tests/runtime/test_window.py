@@ -61,6 +61,74 @@ async def test_the_reader_is_told_once_until_it_has_read_everything() -> None:
     assert reader.told == 2
 
 
+class Work:
+    """Gives two events, and counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def __call__(self) -> tuple[tuple[bytes, bytes], ...]:
+        self.done += 1
+        return (HEAD, b',"x":"long"'), (HEAD, b"")
+
+
+async def test_events_put_off_have_their_places_at_once_and_are_made_when_they_are_read() -> None:
+    reader, work = Reader(), Work()
+    reader.window.put_later(work, 2, 500)
+    assert (reader.told, work.done, reader.window.patient, reader.window.pending) == (1, 0, True, True)
+    assert (reader.window.size, reader.window.total_bytes, reader.window.next_number) == (500, 500, 2)
+    fill(reader.window, 1)
+    assert (reader.told, work.done) == (1, 0), "another event does not need them"
+    frames = reader.window.collect(plain, 1 << 20).splitlines()
+    assert [json.loads(frame) for frame in frames[:2]] == [
+        {"type": "x", "sequence_number": 0, "x": "long"},
+        {"type": "x", "sequence_number": 1},
+    ]
+    assert json.loads(frames[2])["sequence_number"] == 2
+    assert (work.done, reader.window.patient, reader.window.size) == (1, False, 0)
+    assert reader.window.total_bytes == sum(map(len, frames))
+    fill(reader.window, 1)
+    assert (reader.told, reader.read(), work.done) == (2, [3], 1)
+
+
+async def test_events_put_off_count_as_what_they_are_said_to_be_until_they_are_made() -> None:
+    reader = Reader(limit=600)
+    reader.window.put_later(Work(), 2, 550)
+    assert not reader.window.put_if_room(HEAD, b',"x":"%b"' % (b"." * 60))
+    assert reader.read(40) == [0]
+    assert reader.window.size == len(HEAD) + 2
+    assert reader.window.put_if_room(HEAD, b',"x":"%b"' % (b"." * 60))
+    assert reader.read() == [1, 2]
+
+
+async def test_behind_others_nothing_is_put_off() -> None:
+    reader, work = Reader(), Work()
+    fill(reader.window, 1)
+    reader.window.put_later(work, 2, 500)
+    assert (work.done, reader.window.patient) == (1, False)
+    assert reader.read() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("look", ["rewind", "peek", "skip"])
+async def test_whoever_looks_at_what_is_kept_sees_events_that_were_put_off(look: str) -> None:
+    reader = Reader(keep=1000)
+    fill(reader.window, 1)
+    assert reader.read() == [0]
+    reader.window.put_later(Work(), 2, 500)
+    if look == "rewind":
+        reader.window.rewind(0, reader._ready)
+        assert reader.read() == [0, 1, 2]
+    elif look == "peek":
+        assert [json.loads(event)["sequence_number"] for event in reader.window.peek(1, 1000)] == [1, 2]
+        assert reader.read() == [1, 2]
+    else:
+        reader.window.skip_to(2)
+        assert reader.window.size == reader.window.total_bytes
+        assert reader.read() == [2]
+    assert not reader.window.pending
+    assert reader.window.size == reader.window.total_bytes
+
+
 async def test_events_put_together_are_told_of_together() -> None:
     reader = Reader()
     reader.window.put_together((HEAD, b""), (HEAD, b""))

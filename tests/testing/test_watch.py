@@ -252,7 +252,7 @@ async def test_this_test_is_watched_and_so_are_wires_in_memory(
     await both()
     assert WATCH.events == before + 9 + 18
     WATCH.check()
-    monkeypatch.setattr(Window, "put_together", lambda *_: None)
+    monkeypatch.setattr(Window, "put_later", lambda *_: None)
     async with client(hello) as session:
         session.wire.say(create())
         await session.wire.until()
@@ -287,8 +287,8 @@ async def test_legal(wire_watch):
 
 
 async def test_illegal(wire_watch, monkeypatch):
-    put = Window.put_together
-    monkeypatch.setattr(Window, "put_together", lambda window, first, *_: put(window, first, first))
+    put = Window.put_later
+    monkeypatch.setattr(Window, "put_later", lambda window, make, *about: put(window, lambda: [make()[0]] * 2, *about))
     with pytest.raises(ExceptionGroup):  # the client notices, too
         await talk()
 """
@@ -311,8 +311,8 @@ def test_the_fixture_fails_a_test_with_the_name_of_the_rule(tmp_path: Path) -> N
 BROKEN_ENGINE = """
 from agentwire.runtime.window import Window
 
-put = Window.put_together
-Window.put_together = lambda window, first, *_: put(window, first, first)
+put = Window.put_later
+Window.put_later = lambda window, make, *about: put(window, lambda: [make()[0]] * 2, *about)
 
 
 async def engine(ask, out):

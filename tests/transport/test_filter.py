@@ -219,6 +219,27 @@ async def test_an_idle_wire_writes_at_once_and_a_busy_one_leaves_it_to_the_write
         filtered.fail("test")
 
 
+async def test_a_nudge_leaves_it_to_the_writer_if_there_is_one(autojump_clock: object) -> None:
+    filtered, peer, letters = opened()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write, filtered, letters)
+        await trio.testing.wait_all_tasks_blocked()
+        letters.waiting.append(b"one")
+        filtered.nudge()
+        assert letters.taken == 0, "the producer goes on"
+        letters.waiting.append(b"two")
+        filtered.kick()
+        filtered.nudge()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (letters.taken, filtered.statistics().writes) == (2, 1)
+        letters.waiting.append(b"three")
+        filtered.nudge()
+        filtered.hurry()
+        assert letters.taken == 3, "nothing more comes: it is written now"
+        assert parsed(await peer.receive_some()) == [b"one", b"two", b"three"]
+        filtered.fail("test")
+
+
 async def test_a_hurry_writes_what_the_writer_was_woken_for_and_nothing_else(autojump_clock: object) -> None:
     filtered, peer, letters = opened()
     async with trio.open_nursery() as nursery:

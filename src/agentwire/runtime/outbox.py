@@ -80,7 +80,11 @@ class Outbox:
     def ready(self, window: Window) -> None:
         """This window has something to send, and had nothing before."""
         self._ring.append(window)
-        if self._wire is not None:
+        if self._wire is None:
+            return
+        if window.patient:
+            self._wire.nudge()
+        else:
             self._wire.kick()
 
     def hurry(self) -> None:

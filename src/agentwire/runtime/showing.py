@@ -30,10 +30,11 @@ class Shown:
         response: as it is when it begins.
     """
 
-    __slots__ = ("_stays",)
+    __slots__ = ("_begun", "_stays")
 
     def __init__(self, response: Response) -> None:
-        self._stays = encode_json(dict(zip(_STAYS, _get_rest(response), strict=True)))[1:]
+        self._begun = response
+        self._stays = b""  # until it is shown
 
     def text(self, response: Response, output: bytes = b"[]") -> bytes:
         """The JSON of the response as it is now.
@@ -42,6 +43,8 @@ class Shown:
             response: it; what it echoes of the request is as it was when it began.
             output: the JSON of its items.
         """
+        if not self._stays:
+            self._stays = encode_json(dict(zip(_STAYS, _get_rest(self._begun), strict=True)))[1:]
         changes: dict[str, Any] = {"object": response.object}
         changes |= zip(_CHANGES, _get_changes(response), strict=True)
         changes |= response.extra

@@ -44,6 +44,7 @@ T = TypeVar("T")
 STEERED: Final = "steered"
 _CREATED: Final = event_head("response.created")
 _IN_PROGRESS: Final = event_head("response.in_progress")
+_AROUND_SETTINGS: Final = 1024  # bytes of an event that shows a response, besides what its request set
 
 
 @attrs.frozen(kw_only=True)
@@ -165,18 +166,29 @@ class Turn:
         return ending
 
     async def _begin(self, request: CreateRequest, id_: str) -> Response:
-        """Say that there is a response, in one write; one that shows large settings waits for its reader in between."""
+        """Say that there is a response, in one write; one that shows large settings waits for its reader in between.
+
+        What is said of a small request is made when it is read: the engine's work comes first.
+        """
         self.ticket.response_id = id_
         created_at = self._service.sources.timestamp()
         self.response = response = Response.begin(request, id=id_, created_at=created_at)
         self._shown = Shown(response)
-        shown = b',"response":' + self._shown.text(response)
-        if len(shown) <= self._service.limits.slice_bytes:
-            self.window.put_together((_CREATED, shown), (_IN_PROGRESS, shown))
+        about, most = self._size + _AROUND_SETTINGS, self._service.limits.slice_bytes
+        if self._size and about <= most:
+            self.window.put_later(partial(self._opening, response), 2, 2 * about)
+            return response
+        created, in_progress = self._opening(response)
+        if len(created[1]) <= most:
+            self.window.put_together(created, in_progress)
         else:
-            await self.window.put(_CREATED, shown)
-            await self.window.put(_IN_PROGRESS, shown)
+            await self.window.put(*created)
+            await self.window.put(*in_progress)
         return response
+
+    def _opening(self, response: Response) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        shown = b',"response":' + self._shown.text(response)
+        return (_CREATED, shown), (_IN_PROGRESS, shown)
 
     # Working
 

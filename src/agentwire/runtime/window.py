@@ -7,7 +7,7 @@ kept behind the cursor can be read again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -18,6 +18,9 @@ __all__ = ["Framing", "Pieces", "Together", "Window", "WindowStatistics"]
 
 Framing = Callable[[Sequence[bytes]], bytes]
 """``framing(events)``: the frames of these events, one after another."""
+
+Make = Callable[[], Iterable[tuple[bytes, bytes]]]
+"""Gives events, as the two parts that `Window.put` joins with their numbers."""
 
 _BURST = 128  # events between two checkpoints of a producer that never has to wait
 
@@ -87,7 +90,7 @@ class Window:
     """
 
     __slots__ = (
-        "_base", "_cursor", "_events", "_held", "_keep", "_kept", "_limit", "_offer", "_pause", "_producers",
+        "_base", "_cursor", "_events", "_held", "_keep", "_kept", "_later", "_limit", "_offer", "_pause", "_producers",
         "_readers", "_ready", "_waiting", "closed", "ending", "next_number", "total_bytes",
     )  # fmt: skip
 
@@ -110,6 +113,7 @@ class Window:
         self._keep = keep
         self._kept = 0
         self._events: list[bytes] = []
+        self._later: tuple[Make, int, int] | None = None
         self._base = 0
         self._cursor = 0
         self._waiting = self._held = 0
@@ -121,6 +125,11 @@ class Window:
     def pending(self) -> bool:
         """True while there is something to read."""
         return self._cursor < len(self._events)
+
+    @property
+    def patient(self) -> bool:
+        """True while what waits has yet to be made, and need not leave before its producer has something else to do."""
+        return self._later is not None
 
     async def put(self, head: bytes, tail: bytes) -> None:
         """Append the event ``head + number + tail``, once there is room for it.
@@ -225,6 +234,39 @@ class Window:
             for head, tail in events:
                 self.put_nowait(head, tail)
 
+    def put_later(self, make: Make, count: int, size: int) -> None:
+        """Append events that are made only when they are read: whoever appends them has more urgent things to do.
+
+        They have their place and their numbers at once. Nothing is asked for room.
+
+        Args:
+            make: gives them; may not fail.
+            count: how many.
+            size: about how many bytes; they count as that until they are made.
+        """
+        if self._waiting or not count:
+            for head, tail in make():
+                self.put_nowait(head, tail)
+            return
+        self._later = make, self.next_number, size
+        self._events += [b""] * count
+        self.next_number += count
+        self.total_bytes += size
+        self._waiting = size
+        self._announce()
+
+    def _make(self) -> None:
+        """Make what was put off."""
+        if self._later is None:
+            return
+        make, number, size = self._later
+        self._later = None
+        for index, (head, tail) in enumerate(make(), number - self._base):
+            self._events[index] = event = b"%b%d%b%b" % (head, index + self._base, tail, self.ending)
+            size -= len(event)
+        self._waiting -= size
+        self.total_bytes -= size
+
     def together(self) -> Together:
         """What comes in inside the block leaves in one write; but whoever waits for room there lets it go before."""
         return Together(self)
@@ -253,6 +295,7 @@ class Window:
 
     def collect(self, framing: Framing, budget: int) -> bytes:
         """Frames of what waits: of at least one event, and of about ``budget`` bytes."""
+        self._make()
         events, cursor, taken = self._events, self._cursor, 0
         if self._waiting <= budget:
             end, taken = len(events), self._waiting
@@ -312,6 +355,7 @@ class Window:
         """
         if not self.has(number):
             raise ValueError(f"event {number} is not kept: have {self._base} to {self.next_number - 1}")
+        self._make()
         self._ready = ready
         self._cursor = number - self._base
         self._kept = sum(map(len, self._events[: self._cursor]))
@@ -326,6 +370,7 @@ class Window:
         """
         if not self.has(number):
             raise ValueError(f"event {number} is not kept: have {self._base} to {self.next_number - 1}")
+        self._make()
         events: list[bytes] = []
         for event in self._events[number - self._base :]:
             if budget <= 0:
@@ -336,6 +381,7 @@ class Window:
 
     def skip_to(self, number: int) -> None:
         """What comes before this number counts as read: somebody who looks on has taken the reader's place."""
+        self._make()
         end = number - self._base
         if end > self._cursor:
             self._advance(end, sum(map(len, self._events[self._cursor : end])))

@@ -83,6 +83,9 @@ class Wire(Protocol):
     def kick(self) -> None:
         """There is something to send: one non-blocking write now if nobody else writes, the writer does the rest."""
 
+    def nudge(self) -> None:
+        """There is something to send, once whoever says so has something to wait for: the writer does it."""
+
     def hurry(self) -> None:
         """Nothing more comes for the moment: write now what the writer has been woken for and has not come to yet."""
 

@@ -98,6 +98,11 @@ class Outgoing(abc.ABC):
             if whole and self._has_messages():
                 self._wake()
 
+    def nudge(self) -> None:
+        """There is something to send that the writer shall make; see `Wire.nudge`."""
+        if self._idle and not self._wake():
+            self.kick()
+
     def hurry(self) -> None:
         """Write now what the writer has only been woken for; see `Wire.hurry`."""
         if self._woken and self.ended is None and (data := self._next()):

@@ -97,8 +97,9 @@ class WebSocketWire:
         self._filter = filtered
         self._library = library
         self._limits = limits
-        # See `Wire.kick`, `Wire.hurry` and `Wire.offer`; on the path of every event, so without a call between.
+        # See `Wire.kick` and the others there; on the path of every event, so without a call between.
         self.kick = filtered.kick
+        self.nudge = filtered.nudge
         self.hurry = filtered.hurry
         self.offer = filtered.offer
 

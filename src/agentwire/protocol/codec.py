@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from agentwire.protocol.checks import EMPTY, Misfit, shorten
 from agentwire.protocol.compaction import read_compactions
+from agentwire.protocol.copying import changed
 from agentwire.protocol.cost import cost_steps
 from agentwire.protocol.envelope import InvalidUtf8, decode_envelope
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
@@ -90,12 +91,12 @@ def decode_create_steps(
     if partial and body.get("model") is None:
         body["model"] = UNNAMED
     given, tools = body.pop("input", None), body.pop("tools", None)
-    members = strictly(_CREATE, body)
+    members = {"metadata": {}, **strictly(_CREATE, body)}
     members["input"] = yield from read_compactions((yield from _read_input(given, limits)), limits)
     members["tools"] = yield from _read_list(_TOOL, tools, "tools", limits)
     if members.get("prompt_cache_options", EMPTY).get("prewarm") is True:
         members["generate"] = False
-    request = CreateRequest(**members)
+    request = changed(_BLANK, members)
     if request.background and not request.store:
         raise RequestError.invalid("A response in the background must be stored: set 'store' to true.", param="store")
     if not partial:
@@ -104,6 +105,7 @@ def decode_create_steps(
 
 
 _CREATE: Final = members_reader(CreateRequest)
+_BLANK: Final = CreateRequest(model="")
 _ITEM: Final = request_reader(Item)
 _TOOL: Final = request_reader(Tool)
 

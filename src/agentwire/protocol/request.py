@@ -65,7 +65,7 @@ class TextConfig:
     extra: Mapping[str, Any] = attrs.field(default=EMPTY, kw_only=True)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class CreateRequest:
     """A turn that a client asks for (``response.create``).
 

@@ -14,6 +14,7 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY, KEPT
 from agentwire.protocol.content import OutputText
+from agentwire.protocol.copying import changed
 from agentwire.protocol.items import Item, Message
 from agentwire.protocol.mcp import redacted
 from agentwire.protocol.request import PLAIN_TEXT, CreateRequest
@@ -58,7 +59,7 @@ class Usage:
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Response:
     """A response, running or ended (Responses API, the response object).
 
@@ -138,7 +139,7 @@ class Response:
             known = {name: members[name] for name in ("model", "service_tier") if isinstance(members.get(name), str)}
             more = {name: value for name, value in members.items() if name not in _OWN and name not in self.extra}
             changes |= {**known, "extra": {**self.extra, **more}}
-        return attrs.evolve(self, **changes)
+        return changed(self, changes)
 
     @classmethod
     def begin(
@@ -159,9 +160,11 @@ class Response:
             model: who answers, if not the one that was named.
             status: ``in_progress``, or ``queued`` in the background.
         """
-        return cls(id=id, created_at=created_at, status=status, model=model or request.model, **_echo(request))
+        told = {"id": id, "created_at": created_at, "status": status, "model": model or request.model}
+        return changed(_BLANK, {**told, "metadata": {}, **_echo(request)})
 
 
+_BLANK: Final = Response(id="")
 _OWN: Final = frozenset((*(field.name for field in attrs.fields(Response)), "object"))
 
 

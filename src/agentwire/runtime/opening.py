@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from agentwire.protocol.codec import decode_create_steps
+from agentwire.protocol.copying import changed
 from agentwire.protocol.desk import Desk, Ticket
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import Item, ItemReference, OpaqueItem
@@ -72,7 +73,7 @@ async def open_request(
     if steers or whole != request.input:
         request = attrs.evolve(request, input=(*steers, *whole))
     if not service.store.retains:
-        request = attrs.evolve(request, store=False)
+        request = changed(request, {"store": False})
     ticket.request = request
     generates = runs and request.generate and not has_trigger(request)
     ticket.steerable = transport == "websocket" and generates and not manages_context(request)

@@ -1,0 +1,28 @@
+"""Changed copies of wide frozen objects. All that an object has is copied at once, and not field by field.
+
+It is for classes with ``slots=False`` that check and convert nothing when they are made; for any other there is
+`attrs.evolve`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+__all__ = ["changed"]
+
+T = TypeVar("T")
+
+
+def changed(of: T, changes: dict[str, Any]) -> T:
+    """The same with these members changed, as `attrs.evolve` gives it.
+
+    Raises:
+        TypeError: it has no such member.
+    """
+    members = of.__dict__
+    if not changes.keys() <= members.keys():
+        unknown = ", ".join(sorted(changes.keys() - members.keys()))
+        raise TypeError(f"{type(of).__name__} has no {unknown}")
+    copy: T = object.__new__(type(of))
+    copy.__dict__.update(members, **changes)
+    return copy

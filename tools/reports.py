@@ -28,8 +28,8 @@ def _facts(report: Report) -> Iterator[str]:
     profile = f", profile `{report.profile}`" if report.profile else ""
     yield f"Looked at was a {report.kind}{profile}:"
     yield ""
-    yield "```console"
-    yield f"$ {report.options.get('start') or report.subject}"
+    yield "```text"
+    yield f"{report.options.get('start') or report.subject}"
     yield "```"
     yield ""
     if report.found:

@@ -13,6 +13,7 @@ import pytest
 from tests.mutants.checks import Check
 from tests.mutants.mutating import FILES, ROOT, Mutant
 from tests.mutants.running import Runner, know
+from tests.mutants.survivors import read_survivors
 from tests.mutants.swapping import swap
 
 
@@ -36,6 +37,7 @@ def test_a_function_is_swapped_where_it_is() -> None:
     program = f"""
 from agentwire.protocol.desk import Desk
 from tests.mutants.mutating import Mutant
+from tests.mutants.survivors import read_survivors
 from tests.mutants.swapping import swap
 settle = Desk.settle
 assert swap({SETTLE!r})
@@ -78,3 +80,10 @@ def test_a_name_stays_with_what_is_changed() -> None:
     moved = attrs.evolve(SETTLE, line=9999)
     assert moved.name == SETTLE.name != NOTHING.name
     assert Path(ROOT / "src/agentwire" / SETTLE.file) == SETTLE.path
+
+
+def test_what_was_judged_of_survivors_can_be_read() -> None:
+    judged = read_survivors()
+    assert len(judged) > 200
+    assert all(" | " in one.why for one in judged.values())
+    assert {one.equivalent for one in judged.values()} == {True, False}

@@ -25,6 +25,23 @@ def chained() -> Tale:
     return Tale().turn("resp_1", input="one").turn("resp_2", previous="resp_1", input="two")
 
 
+def steered() -> Tale:
+    """A response that waits for an output of its client is steered; the steer goes in front of that output."""
+    steer = {"type": "response.steer", "previous_response_id": "resp_1", "input": "be quick"}
+    created, ended = told("resp_2")
+    created["response"] |= {"previous_response_id": "resp_1"}
+    return (
+        Tale()
+        .say("client", create(input="one"))
+        .say("server", *called("resp_1", "call_1"))
+        .say("client", steer, create(previous="resp_1", input=[output("call_1")]))
+        .say("server", created, ended)
+    )
+
+
+CALL = called("resp_1", "call_1")[-1]["response"]["output"][0]
+
+
 def got(number: int) -> dict[str, object]:
     return {"type": "http.request", "method": "GET", "target": f"/v1/responses/resp_{number}", "principal": "(key 2)"}
 
@@ -44,6 +61,7 @@ RIGHT: list[tuple[Callable[..., None], Tale]] = [
         .turn("resp_2", input="b", events=told("resp_2", tokens=8))
         .turn("resp_3", input="a", instructions="x", events=told("resp_3", tokens=7)),
     ),
+    (history_equivalence, steered().say("local", saw("resp_2", said("one"), CALL, said("be quick"), output("call_1")))),
     (tenant_isolation, Tale().opens("(key 1)").turn("resp_1").turn("resp_2", previous="resp_1")),
     (
         tenant_isolation,
@@ -105,6 +123,11 @@ WRONG: list[tuple[Callable[..., None], str, Tale]] = [
         history_equivalence,
         r"was shown .*more.* as item 1, where the chain has nothing",
         chained().say("local", saw("resp_1", said("one"), said("more"))),
+    ),
+    (
+        history_equivalence,
+        r"was shown .*function_call_output.* as item 2, where the chain has .*be quick",
+        steered().say("local", saw("resp_2", said("one"), CALL, output("call_1"))),
     ),
     (
         history_equivalence,

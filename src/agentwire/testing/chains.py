@@ -134,15 +134,19 @@ def _spelt(items: Sequence[Item]) -> bytes:
 
 
 def _input(turn: Turn) -> list[Item] | None:
-    if turn.request is None:
-        parts = [_items(steer.event.get("input")) for steer in turn.steers]
-        return [item for part in parts for item in part or ()] if parts and None not in parts else None
-    event = turn.request.event
-    if event.get("context_management") or event.get("conversation") or event.get("prompt"):
+    if turn.request is None and not turn.steers:
         return None
-    if event.get("truncation") not in (None, "disabled"):
+    told = [*turn.steers, *([] if turn.request is None else [turn.request])]
+    if not all(_is_whole(entry.event) for entry in told):
         return None
-    return _items(event.get("input", []))
+    parts = [_items(entry.event.get("input", [])) for entry in told]
+    return None if None in parts else [item for part in parts for item in part or ()]
+
+
+def _is_whole(event: Mapping[str, Any]) -> bool:
+    """Whether a request says by itself what its model is to be shown."""
+    members = ("context_management", "conversation", "prompt")
+    return event.get("truncation") in (None, "disabled") and not any(event.get(name) for name in members)
 
 
 def _items(given: object) -> list[Item] | None:

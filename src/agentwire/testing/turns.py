@@ -15,7 +15,7 @@ from agentwire.testing.exchanges import Lane, Response
 from agentwire.testing.retelling import CREATE
 from agentwire.testing.wires import Wire
 
-__all__ = ["Item", "Turn", "answers", "follows_steers", "turns"]
+__all__ = ["Item", "Turn", "answers", "asked_for", "take_steers", "turns"]
 
 Item = Mapping[str, Any]
 """An item, as it is in JSON."""
@@ -29,7 +29,7 @@ class Turn:
         wire: where it went by.
         lane: its ``stream_id``.
         request: the client's; None for the successor of a steered response.
-        steers: what it takes up of what was said meanwhile.
+        steers: what it takes up of what was said meanwhile, in front of what was asked.
         response: what was made for it; None if it was refused or has no answer.
         refusal: the error that refused it.
     """
@@ -74,19 +74,25 @@ class Turn:
         return body.get(name) if isinstance(body, Mapping) else None
 
 
-def follows_steers(created: Entry, waiting: list[Entry]) -> list[Entry]:
-    """The steers that a response takes up, if nobody asked for it but by them.
-
-    They are taken from what waits, whoever continues the response that they name.
-    """
-    response = created.event.get("response")
-    parent = response.get("previous_response_id") if isinstance(response, Mapping) else None
-    continuing = [request for request in waiting if request.event.get("previous_response_id") == parent]
-    steers = [request for request in continuing if request.type == "response.steer"]
+def take_steers(created: Entry, waiting: list[Entry]) -> list[Entry]:
+    """The steers that a response takes up, out of all that waits: those of the response that it continues."""
+    steers = [request for request in _continuing(created, waiting) if request.type == "response.steer"]
     for steer in steers:
         waiting.remove(steer)
-    asked = any(request.type == CREATE and answers(created, request, waiting) for request in continuing)
-    return [] if asked else steers
+    return steers
+
+
+def asked_for(created: Entry, waiting: Sequence[Entry]) -> bool:
+    """Whether a request that waits continues the same response; else it was begun for the sake of steers."""
+    return any(
+        request.type == CREATE and answers(created, request, waiting) for request in _continuing(created, waiting)
+    )
+
+
+def _continuing(created: Entry, waiting: Sequence[Entry]) -> list[Entry]:
+    response = created.event.get("response")
+    parent = response.get("previous_response_id") if isinstance(response, Mapping) else None
+    return [request for request in waiting if request.event.get("previous_response_id") == parent]
 
 
 def answers(created: Entry, request: Entry, waiting: Sequence[Entry] = ()) -> bool:
@@ -165,12 +171,12 @@ def _steer(event: Mapping[str, Any]) -> object:
 
 
 def _answered(wire: Wire, lane: Lane, created: Entry, waiting: list[Entry], response: Response) -> Turn:
-    steers = follows_steers(created, waiting)
-    if steers:
+    steers = take_steers(created, waiting)
+    if steers and not asked_for(created, waiting):
         return Turn(wire, lane.name, None, steers, response)
     fitting = [place for place, request in enumerate(waiting) if answers(created, request, waiting)]
     parent = Turn(wire, lane.name, response=response).parent
     best = [place for place in fitting if waiting[place].event.get("previous_response_id") == parent]
     place = next(iter(best or fitting), None)
     request = None if place is None else waiting.pop(place)
-    return Turn(wire, lane.name, request, response=response)
+    return Turn(wire, lane.name, request, steers, response)

@@ -15,7 +15,7 @@ from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.exchanges import Lane, Response
 from agentwire.testing.journal import Happened
 from agentwire.testing.retelling import CREATE
-from agentwire.testing.turns import answers, follows_steers
+from agentwire.testing.turns import answers, asked_for, take_steers
 from agentwire.testing.wires import Wire, wires
 
 __all__ = [
@@ -187,7 +187,9 @@ def _answered_in_order(lane: Lane, *, spare: int) -> None:
         without_response -= entry.type != "error"
         if unanswered + spare < 0 or without_response < 0:
             raise InvariantBroken("lane_fifo", "there are more answers than requests", [*lane.requests, entry])
-        if entry.type == "error" or follows_steers(entry, waiting):
+        if entry.type == "error":
+            continue
+        if take_steers(entry, waiting) and not asked_for(entry, waiting):
             continue
         while waiting and not answers(entry, waiting[0], waiting):
             waiting.pop(0)

@@ -24,7 +24,6 @@ from agentwire.testing import Fault, network, no_leaks
 from agentwire.testing.conformance import Peer
 from agentwire.testing.conformance.companion import open_companion
 from agentwire.testing.conformance.rules import Profile
-from agentwire.testing.streams import open_memory_streams
 from tests.server.kit import serving
 
 LIMITS = Limits(message_bytes=100_000, queued=20, connections=40)
@@ -140,7 +139,7 @@ class MemoryProcess:
         self._server: Server | None = None
 
     def descriptors(self) -> int:
-        return sum(stream.side == "server" for stream in open_memory_streams())
+        return sum(stream.side == "server" for stream in self.net.open_streams())
 
     async def dial(self) -> trio.abc.Stream:
         """A connection to whatever runs."""

@@ -14,7 +14,7 @@ import trio.testing
 from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.testing import Fault, Network, network, no_leaks
-from agentwire.testing.streams import MemoryStream, open_memory_streams
+from agentwire.testing.streams import MemoryStream
 from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
 
 Handler = Callable[[MemoryStream], Awaitable[object]]
@@ -117,7 +117,7 @@ async def test_what_is_not_needed_is_closed(autojump_clock: trio.testing.MockClo
         assert found.books == (0, 0, 1)
         await trio.sleep(2)
         assert found.books == (0, 0, 0)
-        assert not open_memory_streams()
+        assert not found.net.open_streams()
         await found.client.request("GET", "/")
         assert found.client.statistics().opened == 2
 
@@ -185,7 +185,7 @@ async def test_a_cancelled_request_leaves_nothing_wherever_it_is(autojump_clock:
             assert found.books == (0, 0, 0)
             await trio.sleep(1)
         assert seen > 20
-        assert not open_memory_streams()
+        assert not found.net.open_streams()
         assert ended == len(net.links)
 
 
@@ -230,7 +230,7 @@ async def test_who_is_cancelled_while_the_formal_end_is_read_leaves_nothing(
                 scope.cancel(reason="the test says so")
         assert scope.cancelled_caught
         assert found.books == (0, 0, 0)
-        assert not [stream for stream in open_memory_streams() if "client" in repr(stream)]
+        assert not [stream for stream in found.net.open_streams() if stream.side == "client"]
 
 
 async def test_two_deadlines_of_a_stream(autojump_clock: trio.testing.MockClock) -> None:
@@ -332,7 +332,7 @@ async def test_a_client_that_is_closed_ends_what_is_under_way(autojump_clock: tr
         with pytest.raises(LocalProtocolError, match="closed"):
             await client.request("GET", "/")
         nursery.cancel_scope.cancel(reason="the test is over")
-    assert not open_memory_streams()
+    assert not net.open_streams()
 
 
 async def test_a_body_that_ends_with_the_connection(autojump_clock: trio.testing.MockClock) -> None:

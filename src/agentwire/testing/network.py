@@ -16,7 +16,7 @@ import trio
 from agentwire.testing.faults import Fault
 from agentwire.testing.link import Link
 from agentwire.testing.pipe import LinkModel
-from agentwire.testing.streams import MemoryStream
+from agentwire.testing.streams import MemoryStream, open_memory_streams
 from agentwire.testing.trace import Trace
 
 __all__ = ["MemoryListener", "Network", "NetworkStatistics", "network"]
@@ -138,6 +138,10 @@ class Network:
         self._faults += (fault,)
         for link in self.links:
             link.arm(fault)
+
+    def open_streams(self) -> list[MemoryStream]:
+        """The ends of this network's connections that nobody has closed yet, oldest connection first."""
+        return [stream for stream in open_memory_streams() if stream.link in self.links]
 
     def statistics(self) -> NetworkStatistics:
         """Totals at this moment."""

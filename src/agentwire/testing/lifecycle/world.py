@@ -21,7 +21,6 @@ from agentwire.testing.lifecycle.raw import RawClient
 from agentwire.testing.lifecycle.talker import About, Talker
 from agentwire.testing.network import Network
 from agentwire.testing.rig import Rig, open_rig
-from agentwire.testing.streams import open_memory_streams
 
 __all__ = ["HOLDERS", "KEYS", "TALKERS", "Witness", "World"]
 
@@ -146,7 +145,7 @@ class World:
     async def kill(self, gap: float) -> None:
         """The server dies, and another one is started so long after."""
         self.disturb()
-        for number in sorted({stream.link.index for stream in open_memory_streams() if stream.link in self.net.links}):
+        for number in sorted({stream.link.index for stream in self.net.open_streams()}):
             self.net.arm(Fault("reset", "server", connection=number))  # as the system does for a process that dies
         await self.rig.stop()
         await trio.sleep(gap)

@@ -38,7 +38,7 @@ def main() -> int:
     cpu, clock = time.process_time(), time.perf_counter()
     try:
         run_state_machine_as_test(play, settings=settings)
-    except Exception as error:  # noqa: BLE001: whatever a run raises is what is to be told
+    except Exception as error:  # noqa: BLE001 - whatever a run raises is what is to be told
         print(f"seed {args.seed}: {type(error).__name__} after {ended} runs: {error}")
         print("\n".join(getattr(error, "__notes__", ())))
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentwire.testing import Trace
@@ -58,6 +58,7 @@ def spoilt(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [event for event in events if isinstance(event, dict)]
 
 
+@example([{"type": "response.create"}, {"type": "response.steer.failed", "steer": None}])
 @given(spoilt())
 @settings(max_examples=120, deadline=None)
 def test_any_events_are_judged_and_shown(events: list[dict[str, Any]]) -> None:

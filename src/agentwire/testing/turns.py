@@ -160,7 +160,8 @@ def _of_lane(wire: Wire, lane: Lane) -> Iterator[Turn]:
 def _handed_back(lane: Lane) -> list[object]:
     """The steers that nobody takes up."""
     told = [*lane.strays, *(entry for response in lane.responses for entry in response.events)]
-    return [_steer(entry.event["steer"]) for entry in told if entry.type == "response.steer.failed"]
+    failed = [entry.event.get("steer") for entry in told if entry.type == "response.steer.failed"]
+    return [back for steer in failed if isinstance(steer, Mapping) and (back := _steer(steer)) is not None]
 
 
 def _steer(event: Mapping[str, Any]) -> object:

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from agentwire.runtime.outbox import Outbox
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 from agentwire.testing.telling import Telling
 from agentwire.testing.watch import Follower, Watch, watching
 
@@ -20,10 +20,10 @@ WATCH = Watch()
 @contextmanager
 def watching_everything() -> Generator[Watch]:
     """Follow every connection, and every wire of a test that has a ``heard`` to be told what it takes."""
-    attach = Session.attach
-    tellings: WeakKeyDictionary[Session, Telling] = WeakKeyDictionary()
+    attach = WireSession.attach
+    tellings: WeakKeyDictionary[WireSession, Telling] = WeakKeyDictionary()
 
-    def watched(session: Session, wire: Any, *arguments: Any, **more: Any) -> Outbox:
+    def watched(session: WireSession, wire: Any, *arguments: Any, **more: Any) -> Outbox:
         outbox = attach(session, wire, *arguments, **more)
         if hasattr(wire, "heard"):
             telling = tellings.get(session)
@@ -36,7 +36,7 @@ def watching_everything() -> Generator[Watch]:
             wire.heard = lambda event: follower.take(event, telling.take)
         return outbox
 
-    patched: Any = Session
+    patched: Any = WireSession
     patched.attach = watched
     try:
         with watching(WATCH):

@@ -21,10 +21,10 @@ from agentwire.protocol.transcript import Node
 from agentwire.runtime import opening
 from agentwire.runtime.connection import Connection
 from agentwire.runtime.pulse import Pulse
-from agentwire.runtime.session import Session
 from agentwire.runtime.tools.running import Running
 from agentwire.runtime.turn import Turn
 from agentwire.runtime.window import Window
+from agentwire.runtime.wire_session import WireSession
 from agentwire.stores import MemoryStore
 from agentwire.transport import outgoing
 from agentwire.transport.outgoing import Outgoing
@@ -209,8 +209,8 @@ def gap_in_the_numbers(patch: Patch) -> None:
 @bug("case:there_are_32_lane_names", "wire:a_cancelled_response_fails_and_its_lane_goes_on")
 def error_without_lane(patch: Patch) -> None:
     """A refusal does not say which lane it is about."""
-    say = Session.say
-    patch.setattr(Session, "say", lambda session, answer: say(session, attrs.evolve(answer, stream_id=None)))
+    say = WireSession.say
+    patch.setattr(WireSession, "say", lambda session, answer: say(session, attrs.evolve(answer, stream_id=None)))
 
 
 @bug("case:a_client_that_does_not_read_stops_the_model")
@@ -243,15 +243,15 @@ def reader_that_waits(patch: Patch) -> None:
 @bug("cut:cancel", "case:a_client_that_vanishes_ends_the_models_work")
 def turns_outlive_their_client(patch: Patch) -> None:
     """A client that is gone is no reason to stop."""
-    detach = Session.detach
+    detach = WireSession.detach
 
-    def wrong(session: Session, wire: Any, reason: str, *, goodbye: bool = False) -> None:
+    def wrong(session: WireSession, wire: Any, reason: str, *, goodbye: bool = False) -> None:
         if session.granted.sessions or not session.turns:
             detach(session, wire, reason, goodbye=goodbye)
         else:
             session.outbox.disconnect()
 
-    patch.setattr(Session, "detach", wrong)
+    patch.setattr(WireSession, "detach", wrong)
 
 
 @bug("cut:cancel")
@@ -326,26 +326,26 @@ def resume_that_skips(patch: Patch) -> None:
 @bug("wire:a_session_that_came_back_is_not_given_up", "rig:long turn")
 def resumed_and_still_given_up(patch: Patch) -> None:
     """The time within which a session may be resumed goes on running when it has been resumed."""
-    resume = Session._resume
+    resume = WireSession._resume
 
-    def wrong(session: Session, reading: Any, outbox: Any) -> None:
+    def wrong(session: WireSession, reading: Any, outbox: Any) -> None:
         if session._expiry is not None:
             session._expiry = trio.CancelScope()
         resume(session, reading, outbox)
 
-    patch.setattr(Session, "_resume", wrong)
+    patch.setattr(WireSession, "_resume", wrong)
 
 
 @bug("wire:a_cancelled_response_fails_and_its_lane_goes_on", "rig:stopped")
 def stopped_turn_stays_busy(patch: Patch) -> None:
     """A turn that its client has stopped keeps its lane."""
-    close = Session._close_turn
+    close = WireSession._close_turn
 
-    def wrong(session: Session, turn: Turn) -> None:
+    def wrong(session: WireSession, turn: Turn) -> None:
         if turn.ending is None or turn.ending.outcome is not Outcome.CANCELLED:
             close(session, turn)
 
-    patch.setattr(Session, "_close_turn", wrong)
+    patch.setattr(WireSession, "_close_turn", wrong)
 
 
 @bug("client cuts:none", "client cuts:session")

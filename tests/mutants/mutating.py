@@ -22,6 +22,7 @@ FILES: Final = (
     "protocol/desk.py",
     "protocol/tickets.py",
     "runtime/session.py",
+    "runtime/wire_session.py",
     "runtime/turn.py",
     "runtime/outbox.py",
 )

@@ -72,7 +72,7 @@ def test_a_mutant_is_judged(runner: Runner, one: Mutant, verdict: str) -> None:
 
 
 def test_a_mutant_that_no_check_runs_survives(runner: Runner) -> None:
-    outcome = runner.run(mutant("runtime/session.py", "Session.look_on", "after + 1", "after + 2"))
+    outcome = runner.run(mutant("runtime/wire_session.py", "WireSession.look_on", "after + 1", "after + 2"))
     assert (outcome.verdict, outcome.checks) == ("survived", 0)
 
 

@@ -20,9 +20,9 @@ from agentwire.runtime.contracts import ByteSource, Engine, Store
 from agentwire.runtime.policies import Policy
 from agentwire.runtime.replay import Seen
 from agentwire.runtime.service import Service
-from agentwire.runtime.session import Session
 from agentwire.runtime.tools import Toolbox
 from agentwire.runtime.tools.registry import Registry
+from agentwire.runtime.wire_session import WireSession
 from agentwire.stores.memory import MemoryStore
 
 TERMINALS = ("response.completed", "response.incomplete", "response.failed")
@@ -211,7 +211,7 @@ class Client:
     """A session with its service, and a connection to it."""
 
     service: Service
-    session: Session
+    session: WireSession
     wire: MemoryWire
     nursery: trio.Nursery
 
@@ -222,7 +222,7 @@ class Client:
 
 
 def attach(
-    nursery: trio.Nursery, session: Session, wire: MemoryWire, seen: Mapping[str | None, Seen] | None = None
+    nursery: trio.Nursery, session: WireSession, wire: MemoryWire, seen: Mapping[str | None, Seen] | None = None
 ) -> None:
     """What a `Connection` does, but for ends: the session's outbox goes out on the wire, what comes in comes in."""
     outbox = session.attach(wire, seen)
@@ -257,7 +257,7 @@ async def client(
     async with trio.open_nursery() as nursery:
         if registry is not None:
             await nursery.start(registry.run)
-        session = Session(made, principal="tester", policy=policy)
+        session = WireSession(made, principal="tester", policy=policy)
         await nursery.start(session.run)
         wire = MemoryWire(budget)
         attach(nursery, session, wire)

@@ -14,7 +14,7 @@ from agentwire.runtime.connection import Connection
 from agentwire.runtime.contracts import Ask, Engine, Out
 from agentwire.runtime.policies import Policy, Resume
 from agentwire.runtime.replay import Seen
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 from agentwire.testing import no_leaks
 from tests.runtime.kit import MemoryWire, check_lanes, create, service
 
@@ -39,7 +39,7 @@ class Hang:
 @attrs.define
 class Running:
     wire: MemoryWire
-    session: Session
+    session: WireSession
     connection: Connection
     nursery: trio.Nursery
     ended: list[str] = attrs.field(factory=list)
@@ -50,7 +50,7 @@ async def connected(
     engine: Engine, *, limits: Limits | None = None, policy: Policy | None = None, wire: MemoryWire | None = None
 ) -> AsyncGenerator[Running]:
     async with no_leaks(), trio.open_nursery() as nursery:
-        session = Session(service(engine, limits=limits), principal="tester", policy=policy)
+        session = WireSession(service(engine, limits=limits), principal="tester", policy=policy)
         await nursery.start(session.run)
         wire = wire or MemoryWire()
         running = Running(wire, session, Connection(wire, session), nursery)

@@ -20,8 +20,8 @@ from agentwire.runtime.connection import Connection
 from agentwire.runtime.contracts import Engine
 from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.service import Service
-from agentwire.runtime.session import Session
 from agentwire.runtime.sessions import Sessions
+from agentwire.runtime.wire_session import WireSession
 from agentwire.testing import no_leaks
 from tests.runtime.kit import MemoryWire, create, service
 
@@ -42,7 +42,7 @@ class House:
     nursery: trio.Nursery
 
     async def connect(self, asked: Hello | None = None, *, budget: float = 1e9) -> Connection:
-        session = Session(self.service, principal="tester")
+        session = WireSession(self.service, principal="tester")
         self.sessions.add(session)
         await self.nursery.start(session.run)
         negotiation = Negotiation(ALL, self.sessions, self.service.limits, asked)
@@ -167,7 +167,7 @@ async def test_tokens_are_removed_with_their_sessions(autojump_clock: MockClock)
 
 async def test_tokens_differ(autojump_clock: MockClock) -> None:
     async with house(lambda ask, out: out.text("x")) as it:
-        session = Session(it.service, principal="tester")
+        session = WireSession(it.service, principal="tester")
         tokens = set()
         for _ in range(100):
             it.sessions.grant(session, Granted(frozenset(["sessions"]), 1))

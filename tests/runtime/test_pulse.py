@@ -12,6 +12,7 @@ from agentwire.runtime.connection import Connection
 from agentwire.runtime.contracts import Ask, Engine, Out
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 from tests.runtime.kit import MemoryWire, check, check_lanes, create, service
 
 
@@ -22,7 +23,7 @@ async def beating(
     """A connection under a pulse."""
     limits, wire = limits or Limits(), wire or MemoryWire()
     async with trio.open_nursery() as nursery:
-        session = Session(service(engine, limits=limits), principal="tester")
+        session = WireSession(service(engine, limits=limits), principal="tester")
         connection, pulse = Connection(wire, session), Pulse(limits)
         await nursery.start(session.run)
         pulse.add(session, connection)
@@ -143,7 +144,7 @@ async def test_the_pulse_survives_a_peer_that_cannot_be_told(autojump_clock: Moc
 
 async def test_removed_it_is_left_alone(autojump_clock: MockClock) -> None:
     pulse = Pulse(Limits())
-    session = Session(service(hang), principal="tester")
+    session = WireSession(service(hang), principal="tester")
     wire = MemoryWire()
     connection = Connection(wire, session)
     async with trio.open_nursery() as nursery:
@@ -178,10 +179,10 @@ async def test_many_connections_do_not_hold_the_loop(autojump_clock: MockClock) 
             steps.now += 1
 
     for number in range(1000):
-        session = Session(made, principal="tester")
+        session = WireSession(made, principal="tester")
         pulse.add(session, Connection(Wire(), session))
         if number < 200:
-            pulse.add(Session(made, principal="tester", transport="http"))
+            pulse.add(Session(made, principal="tester"))
     trio.lowlevel.add_instrument(steps)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pulse.run)

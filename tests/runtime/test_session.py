@@ -13,8 +13,8 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.runtime.outbox import ReserveExhausted
 from agentwire.runtime.policies import Resume
-from agentwire.runtime.session import Session
 from agentwire.runtime.turn import Turn
+from agentwire.runtime.wire_session import WireSession
 from agentwire.testing import no_leaks, run
 from tests.runtime.kit import Event, MemoryWire, attach, check, check_lanes, client, create, service
 
@@ -77,7 +77,7 @@ async def test_an_engine_sends_its_request_before_anything_is_said(autojump_cloc
 
     made, wire = service(engine), Calm()
     async with trio.open_nursery() as nursery:
-        session = Session(made, principal="tester")
+        session = WireSession(made, principal="tester")
         await nursery.start(session.run)
         wire.nursery = nursery
         attach(nursery, session, wire)
@@ -170,7 +170,7 @@ async def test_a_body_that_is_too_costly_is_refused_in_its_lane(autojump_clock: 
 async def test_text_that_is_no_text_ends_the_connection(autojump_clock: MockClock) -> None:
     made = service(hello)
     with pytest.raises(RemoteProtocolError) as error:
-        Session(made, principal="tester").receive(b'{"type":"\xff"}')
+        WireSession(made, principal="tester").receive(b'{"type":"\xff"}')
     assert error.value.close_code == 1007
 
 
@@ -211,11 +211,11 @@ async def test_the_33rd_lane_is_refused_by_its_name(autojump_clock: MockClock) -
 
 async def test_a_client_that_floods_and_never_reads_exhausts_the_reserve(autojump_clock: MockClock) -> None:
     made = service(hello, limits=Limits(reply_bytes=10_000))
-    session = Session(made, principal="tester")
+    session = WireSession(made, principal="tester")
     session.attach(MemoryWire(budget=0))
     with pytest.raises(ReserveExhausted):
         _receive_often(session, b"{}")
-    assert session.statistics().outbox.reply_bytes <= 10_000
+    assert session.outbox.statistics().reply_bytes <= 10_000
 
 
 # Steering
@@ -270,7 +270,7 @@ async def test_steers_that_nobody_reads_the_answers_of_are_bounded(autojump_cloc
     gate = Gate()
     made = service(gate, limits=Limits(window_bytes=10_000, reply_bytes=10_000))
     async with trio.open_nursery() as nursery:
-        session = Session(made, principal="tester")
+        session = WireSession(made, principal="tester")
         await nursery.start(session.run)
         session.attach(MemoryWire(budget=0))
         session.receive(create())
@@ -283,7 +283,7 @@ async def test_steers_that_nobody_reads_the_answers_of_are_bounded(autojump_cloc
         session.cancel("the test is over")
 
 
-def _receive_often(session: Session, message: bytes) -> None:
+def _receive_often(session: WireSession, message: bytes) -> None:
     for _ in range(1000):
         session.receive(message)
 
@@ -353,7 +353,7 @@ async def test_an_engine_that_answers_a_cancellation_badly_ends_alone(
 
     async with no_leaks(), trio.open_nursery() as nursery:
         made = service(stubborn)
-        session = Session(made, principal="tester")
+        session = WireSession(made, principal="tester")
         await nursery.start(session.run)
         session.attach(MemoryWire())
         session.receive(create())
@@ -392,7 +392,7 @@ def test_a_session_that_could_be_resumed_and_its_connection_end_in_any_order(see
             nursery.cancel_scope.cancel()
         assert it.session.ended == "the server stopped"
 
-    async def lose(session: Session, wire: MemoryWire) -> None:
+    async def lose(session: WireSession, wire: MemoryWire) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
         session.detach(wire, "lost in the same moment")
 

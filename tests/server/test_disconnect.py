@@ -22,7 +22,7 @@ from agentwire.runtime.connection import Connection
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.runtime.policies import Resume
 from agentwire.runtime.replay import Seen
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 from agentwire.testing import Fault, Network, cut_points, every_frame, network, no_leaks, run
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.streams import NetworkStream
@@ -282,7 +282,7 @@ class Comeback:
     """A client that comes back to its session whenever its connection breaks, and asks again only what got lost."""
 
     net: Network
-    session: Session
+    session: WireSession
     limits: Limits = attrs.field(factory=Limits)
     events: list[Event] = attrs.field(factory=list)
 
@@ -339,7 +339,7 @@ async def resumed(faults: Sequence[Fault]) -> tuple[list[Event], Network]:
     net = network(faults=faults)
     engine = scripted(script())
     async with no_leaks(), trio.open_nursery() as nursery:
-        session = Session(service(engine, ours), principal="tester", policy=Resume(within=60))
+        session = WireSession(service(engine, ours), principal="tester", policy=Resume(within=60))
         await nursery.start(session.run)
         comeback = Comeback(net, session)
         await comeback.run()

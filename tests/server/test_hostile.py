@@ -19,7 +19,7 @@ from agentwire.protocol.compaction import seal
 from agentwire.protocol.items import Compaction, Message
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 from agentwire.testing import network
 from agentwire.transport.frames import client_frame
 from tests.runtime.kit import MemoryWire, attach, service
@@ -347,7 +347,7 @@ async def test_a_body_is_judged_before_anything_looks_into_it(text: bytes, autoj
 async def test_reading_a_costly_body_lets_others_run(kind: str) -> None:
     limits = Limits(json_values=10_000_000)  # so that it is read to its end
     async with trio.open_nursery() as nursery:
-        session = Session(service(hello, limits=limits), principal="tester")
+        session = WireSession(service(hello, limits=limits), principal="tester")
         await nursery.start(session.run)
         wire = MemoryWire()
         attach(nursery, session, wire)

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Ask, Finish, Out
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 from agentwire.server import Server, serve
 from agentwire.testing import network, no_leaks
 from tests.server.kit import Peer, eventually, on_loopback, serving
@@ -168,7 +168,7 @@ async def test_a_sessions_own_failure_is_not_the_servers(
             raise RuntimeError("our own fault")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Session, "_close_turn", broken)
+            patch.setattr(WireSession, "_close_turn", broken)
             await peer.create()
             await peer.until()
             assert (await peer.read_on()).code == 1011  # the turn may close after its last event was read

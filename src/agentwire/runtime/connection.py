@@ -20,7 +20,7 @@ from agentwire.runtime.contracts import Wire
 from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.outbox import Outbox, ReserveExhausted
 from agentwire.runtime.replay import Seen
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 
 __all__ = ["Connection"]
 
@@ -33,7 +33,7 @@ class Connection:
     Args:
         wire: an open WebSocket; closed here.
         session: running already; told when the connection is gone.
-        seen: how far the client got on an earlier connection of this session; see `Session.attach`.
+        seen: how far the client got on an earlier connection of this session; see `WireSession.attach`.
         negotiation: what the client may ask for before anything else.
 
     Attributes:
@@ -45,7 +45,7 @@ class Connection:
     def __init__(
         self,
         wire: Wire,
-        session: Session,
+        session: WireSession,
         seen: Mapping[str | None, Seen] | None = None,
         *,
         negotiation: Negotiation | None = None,
@@ -147,13 +147,13 @@ class Connection:
         """
         self.session.notify(event)
 
-    def move(self, session: Session, seen: Mapping[str | None, Seen], reply: int) -> None:
+    def move(self, session: WireSession, seen: Mapping[str | None, Seen], reply: int) -> None:
         """Go on with a session that its client has come back to; what it missed is sent.
 
         Args:
             session: it; the connection's new one, in which nothing has happened yet, ends.
             seen: how far the client got.
-            reply: likewise; `Session.missed` has not raised for these.
+            reply: likewise; `WireSession.missed` has not raised for these.
         """
         new = self.session
         self.session = session

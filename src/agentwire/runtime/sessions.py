@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from agentwire.protocol.extensions import Granted, session_not_found
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.session import Session
+from agentwire.runtime.wire_session import WireSession
 
 __all__ = ["Sessions"]
 
@@ -33,11 +33,11 @@ class Sessions:
     def __init__(self, limits: Limits, sources: Sources) -> None:
         self._limits = limits
         self._sources = sources
-        self._all: dict[Session, None] = {}
-        self._detached: dict[Session, None] = {}
-        self._by_token: dict[bytes, Session] = {}
+        self._all: dict[WireSession, None] = {}
+        self._detached: dict[WireSession, None] = {}
+        self._by_token: dict[bytes, WireSession] = {}
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[WireSession]:
         return iter(tuple(self._all))
 
     def __len__(self) -> int:
@@ -48,19 +48,19 @@ class Sessions:
         """How many wait for their clients."""
         return len(self._waiting())
 
-    def add(self, session: Session) -> None:
+    def add(self, session: WireSession) -> None:
         """It runs."""
         self._all[session] = None
         session.on_detached = self._make_room
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: WireSession) -> None:
         """It has ended."""
         self._all.pop(session, None)
         self._detached.pop(session, None)
         if session.token is not None:
             self._by_token.pop(_digest(session.token), None)
 
-    def grant(self, session: Session, granted: Granted) -> None:
+    def grant(self, session: WireSession, granted: Granted) -> None:
         """Give a new session's client what it asked for: a token, too, if it shall be resumed."""
         token = None
         if granted.sessions:
@@ -68,7 +68,7 @@ class Sessions:
             self._by_token[_digest(token)] = session
         session.grant(granted, token)
 
-    def find(self, token: str, principal: str) -> Session:
+    def find(self, token: str, principal: str) -> WireSession:
         """The session that this principal comes back to.
 
         Raises:
@@ -79,13 +79,13 @@ class Sessions:
             raise session_not_found()
         return session
 
-    def _waiting(self) -> list[Session]:
+    def _waiting(self) -> list[WireSession]:
         """Those that wait for their clients, the first to go first: idle ones, then the longest waiting."""
         waiting = [session for session in self._detached if session.detached_since is not None and not session.ended]
         self._detached = dict.fromkeys(waiting)
         return sorted(waiting, key=lambda session: (bool(session.turns), session.detached_since or 0))
 
-    def _make_room(self, newest: Session) -> None:
+    def _make_room(self, newest: WireSession) -> None:
         self._detached[newest] = None
         waiting = self._waiting()
         own = [session for session in waiting if session.principal == newest.principal]

@@ -86,7 +86,7 @@ class HttpDoor:
     @asynccontextmanager
     async def session(self, principal: str, connection: HttpConnection) -> AsyncGenerator[Session]:
         """A session that lives as long as the request does, and ends at once when the client goes."""
-        session = Session(self._service, principal=principal, transport="http")
+        session = Session(self._service, principal=principal)
         self.sessions.add(session)
         self._idle = trio.Event()
         self._pulse.add(session)

@@ -20,8 +20,8 @@ from agentwire.runtime.negotiation import Negotiation
 from agentwire.runtime.policies import Policy
 from agentwire.runtime.pulse import Pulse
 from agentwire.runtime.service import Service
-from agentwire.runtime.session import Session
 from agentwire.runtime.sessions import Sessions
+from agentwire.runtime.wire_session import WireSession
 from agentwire.server.refusals import overloaded
 from agentwire.transport.http11 import HttpConnection
 from agentwire.transport.requests import Request
@@ -139,14 +139,14 @@ class SocketDoor:
                     nursery.start_soon(connection.end, 1008, REVOKED, "revoked")
             await trio.lowlevel.checkpoint()
 
-    async def _open_session(self, principal: str) -> Session:
-        session = Session(self._service, principal=principal, policy=self._policy)
+    async def _open_session(self, principal: str) -> WireSession:
+        session = WireSession(self._service, principal=principal, policy=self._policy)
         session.in_background = partial(FollowingTurn, background=self._background)
         self.sessions.add(session)
         await self._nursery.start(self._run_session, session)
         return session
 
-    async def _run_session(self, session: Session, *, task_status: trio.TaskStatus[Session]) -> None:  # noqa: ASYNC114, ASYNC128 - `Session.run` says started
+    async def _run_session(self, session: WireSession, *, task_status: trio.TaskStatus[WireSession]) -> None:  # noqa: ASYNC114, ASYNC128 - `Session.run` says started
         try:
             await session.run(task_status=task_status)
         except Exception:  # one session's fault is not the server's

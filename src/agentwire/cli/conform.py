@@ -9,16 +9,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import attrs
 import trio
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
+from agentwire.cli.checks import print_checks, run_checks, typed_options
 from agentwire.cli.failures import CommandFailed, UserError
-from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.reports import ReportFiles, ReportProgress, exit_code, print_report
 from agentwire.link.address import Address, find_key
 from agentwire.protocol.errors import LocalProtocolError
@@ -38,6 +36,7 @@ SECOND_KEY_VARIABLE: Final = "AGENTWIRE_SECOND_API_KEY"
 """The environment variable with another owner's API key."""
 
 _HIGHEST: Final = 65_535
+_NOT_OF_THE_RUN: Final = ("json", "html", "key_file", "full", "list_cases")
 
 KEY_HINT: Final = " (--key-file, or the environment's AGENTWIRE_API_KEY)"
 
@@ -200,12 +199,7 @@ class _Command:
     found: tuple[str, ...] = ()
 
     async def run(self) -> int:
-        with ReportProgress(len(self.cases)) as progress:
-            interrupts = Interrupts(progress.note)
-            with interrupts.listening() as scope:
-                await self._look(progress)
-        code = self._tell()
-        return interrupts.code if scope.cancelled_caught else code
+        return await run_checks(len(self.cases), self._look, self._tell)
 
     async def _look(self, progress: ReportProgress) -> None:
         async with AsyncExitStack() as stack:
@@ -270,7 +264,7 @@ class _Command:
     def _tell(self) -> int:
         if self.campaign is None:
             return 0
-        report = self.campaign.report(options=_told(self.options), found=self.found)
+        report = self.campaign.report(options=typed_options(self.options, _NOT_OF_THE_RUN), found=self.found)
         self.files.write(report)
         if not self.files.stdout_is_taken:
             hints = {NEEDS[need]: hint for need, hint in HINTS.items()}
@@ -279,22 +273,9 @@ class _Command:
         return exit_code(report, strict=self.options.strict)
 
 
-def _told(options: ConformOptions) -> dict[str, str]:
-    """The options that were typed, but for those that only say where to write."""
-    plain = ConformOptions()
-    found: dict[str, str] = {}
-    for field in attrs.fields(ConformOptions):
-        value: Any = getattr(options, field.name)
-        if value != getattr(plain, field.name) and field.name not in ("json", "html", "key_file", "full", "list_cases"):
-            found[field.name.replace("_", "-")] = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return found
-
-
 def _print_list(cases: Sequence[Case], profile: Profile) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("number", "topic", "level", "what is done", "needs"):
-        table.add_column(name, no_wrap=name != "what is done")
-    for case in cases:
-        table.add_row(case.number, topic_of(case), level_of(case, profile), case.title, ", ".join(case.needs))
-    console = Console(highlight=False)
-    (console if console.is_terminal else Console(highlight=False, width=160, color_system=None)).print(table)
+    print_checks(
+        ("number", "topic", "level", "what is done", "needs"),
+        [(case.number, topic_of(case), level_of(case, profile), case.title, ", ".join(case.needs)) for case in cases],
+        fold="what is done",
+    )

@@ -6,18 +6,15 @@ Exit code 0: no binding rule is broken. 1: one is. 2: the program cannot be star
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import attrs
 import trio
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
+from agentwire.cli.checks import print_checks, run_checks, typed_options
 from agentwire.cli.failures import UserError
-from agentwire.cli.interrupts import Interrupts
 from agentwire.cli.reports import ReportFiles, ReportProgress, exit_code, print_report
 from agentwire.testing.clients import ClientRun, Result, Scenario
 from agentwire.testing.clients.contract import ABILITIES
@@ -26,7 +23,7 @@ from agentwire.testing.clients.selecting import select
 
 __all__ = ["conform_client"]
 
-_WRITES: Final = ("json", "html", "full", "list_scenarios")
+_NOT_OF_THE_RUN: Final = ("json", "html", "full", "list_scenarios")
 
 
 @Parameter(name="*")
@@ -102,12 +99,7 @@ class _Command:
     client: ClientRun | None = None
 
     async def run(self) -> int:
-        with ReportProgress(len(self.scenarios)) as progress:
-            interrupts = Interrupts(progress.note)
-            with interrupts.listening() as scope:
-                await self._look(progress)
-        code = self._tell()
-        return interrupts.code if scope.cancelled_caught else code
+        return await run_checks(len(self.scenarios), self._look, self._tell)
 
     async def _look(self, progress: ReportProgress) -> None:
         def told(result: Result) -> None:
@@ -130,29 +122,16 @@ class _Command:
     def _tell(self) -> int:
         if self.client is None:
             return 0
-        report = self.client.report(options=_told(self.options))
+        report = self.client.report(options=typed_options(self.options, _NOT_OF_THE_RUN))
         self.files.write(report)
         if not self.files.stdout_is_taken:
             print_report(report, full=self.options.full)
         return exit_code(report, strict=self.options.strict)
 
 
-def _told(options: ClientOptions) -> dict[str, str]:
-    """The options that were typed, but for those that only say where to write."""
-    plain = ClientOptions()
-    found: dict[str, str] = {}
-    for field in attrs.fields(ClientOptions):
-        value: Any = getattr(options, field.name)
-        if value != getattr(plain, field.name) and field.name not in _WRITES:
-            found[field.name] = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return found
-
-
 def _print_list(scenarios: Sequence[Scenario]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("number", "topic", "name", "what the server does", "needs"):
-        table.add_column(name, no_wrap=name != "what the server does")
-    for scenario in scenarios:
-        table.add_row(scenario.number, scenario.topic, scenario.name, scenario.title, ", ".join(scenario.needs))
-    width = {} if sys.stdout.isatty() else {"width": 160}
-    Console(highlight=False, **width).print(table)  # type: ignore[arg-type]
+    print_checks(
+        ("number", "topic", "name", "what the server does", "needs"),
+        [(each.number, each.topic, each.name, each.title, ", ".join(each.needs)) for each in scenarios],
+        fold="what the server does",
+    )

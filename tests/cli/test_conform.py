@@ -53,6 +53,14 @@ async def test_a_server_is_started_and_its_failures_are_told(tmp_path: Path) -> 
         assert said in ran.out
 
 
+async def test_the_companion_is_asked_over_its_wire() -> None:
+    start = f"{SERVE} --upstream {{upstream_wire}} --upstream-kind wire"
+    ran = await run_command("conform", "--start", start, "--model", "companion", "--only", "153", "159")
+    assert ran.code == 0, ran.out + ran.err
+    assert "it speaks the WebSocket mode at http://127.0.0.1:" in ran.err
+    assert "2 passed" in ran.out
+
+
 async def test_nobody_is_there() -> None:
     ran = await run_command("conform", "http://127.0.0.1:9/v1")
     assert (ran.code, ran.out) == (2, "")

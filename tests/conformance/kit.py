@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import trio
 from agentwire.engines import builtin
 from agentwire.engines.chat import open_chat_engine
 from agentwire.engines.responses import open_responses_engine
+from agentwire.engines.wire import open_wire_engine
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
@@ -22,8 +23,9 @@ from agentwire.server import Server, serve
 from agentwire.stores import MemoryStore, open_sqlite_store
 from agentwire.testing import Fault, network, no_leaks
 from agentwire.testing.conformance import Peer
-from agentwire.testing.conformance.companion import open_companion
+from agentwire.testing.conformance.companion import Companion, open_companion
 from agentwire.testing.conformance.rules import Profile
+from agentwire.testing.conformance.wired import open_wired
 from tests.server.kit import serving
 
 LIMITS = Limits(message_bytes=100_000, queued=20, connections=40)
@@ -93,7 +95,19 @@ async def in_memory(
         yield peer_at("http://localhost/v1", profile, able=ABLE | {"patience"}, dial=rig.dial)
 
 
-OPENERS = {"chat": open_chat_engine, "responses": open_responses_engine}
+OPENERS = {"chat": open_chat_engine, "responses": open_responses_engine, "wire": open_wire_engine}
+
+
+@asynccontextmanager
+async def opened_before(companion: Companion, kind: str, limits: Limits) -> AsyncGenerator[Engine]:
+    """The engine of this kind in front of the companion."""
+    opener: Any = OPENERS[kind]
+    async with AsyncExitStack() as stack:
+        url, connect = companion.url, companion.connect
+        if kind == "wire":
+            net = network(keep=False)
+            url, connect = await stack.enter_async_context(open_wired(companion, net=net)), net.connect
+        yield await stack.enter_async_context(opener(url, connector=connect, limits=limits))
 
 
 @asynccontextmanager
@@ -101,12 +115,11 @@ async def before_companion(
     profile: Profile, kind: str = "chat", *, wrap: Callable[[Engine], Engine] = lambda engine: engine, **options: Any
 ) -> AsyncGenerator[Peer]:
     """A server in memory in front of the companion, which is in memory as well."""
-    opener: Any = OPENERS[kind]
     usual: dict[str, Any] = {"keys": KEYS, "limits": LIMITS, "sources": Sources.seeded(1), **options}
     async with (
         no_leaks(rounds=50),
         open_companion(net=network(keep=False)) as companion,
-        opener(companion.url, connector=companion.connect, limits=usual["limits"]) as engine,
+        opened_before(companion, kind, usual["limits"]) as engine,
         trio.open_nursery() as nursery,
     ):
         net = network(keep=False)

@@ -198,7 +198,8 @@ LIVE = (
     # slow clients and silent models
     Lie(
         "reads its model to the end",
-        "a_client_that_does_not_read_stops_the_model a_stream_that_is_not_read_stops_the_model",
+        "a_client_that_does_not_read_stops_the_model a_stream_that_is_not_read_stops_the_model "
+        "a_client_that_never_reads_is_given_up",
         wrap=insatiable,
     ),
     Lie(

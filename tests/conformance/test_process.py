@@ -44,9 +44,9 @@ def command(tmp_path: Path) -> list[str]:
 
 
 async def test_it_is_started_asked_to_leave_and_killed(command: list[str]) -> None:
-    words = [*command, "serves", "{upstream}|{upstream_root}|{other}"]
+    words = [*command, "serves", "{upstream}|{upstream_root}|{upstream_wire}|{other}"]
     with trio.fail_after(30):
-        async with start_server(words, upstream="http://127.0.0.1:9/v1") as server:
+        async with start_server(words, upstream="http://127.0.0.1:9/v1", upstream_wire="http://x/v1") as server:
             first = server.pid
             assert first is not None
             lives = server.running
@@ -69,7 +69,7 @@ async def test_it_is_started_asked_to_leave_and_killed(command: list[str]) -> No
             assert last is not None
             folder = Path(server.command[3])
             assert folder.joinpath("starts").read_text().split() == [str(server.port)] * 3
-            assert "upstream http://127.0.0.1:9/v1|http://127.0.0.1:9|{other}" in server.lines
+            assert "upstream http://127.0.0.1:9/v1|http://127.0.0.1:9|http://x/v1|{other}" in server.lines
             assert max(map(len, server.lines)) == 500
         await eventually(lambda: not group_lives(last))  # the system has to take note of the grandchild's end
         assert not folder.exists()

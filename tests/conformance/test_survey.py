@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from agentwire.engines import builtin
 from agentwire.engines.chat import open_chat_engine
+from agentwire.runtime.contracts import Ask, Finish, Out
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.testing import MemoryStream, network
 from agentwire.testing.conformance import Peer
@@ -67,6 +68,21 @@ async def test_models_of_the_companion_are_found_through_the_server(autojump_clo
             found = await survey(Peer("http://localhost/v1", model="", companion=companion, dial=rig.dial))
     assert (found.peer.slow_model, found.peer.failing_model) == ("companion-slow", "companion-fails")
     assert "companion-slow, companion-fails" in " ".join(found.told)
+
+
+async def test_the_patience_of_a_case_is_not_spent_on_a_model_that_fails(autojump_clock: MockClock) -> None:
+    quick = builtin()
+
+    async def engine(ask: Ask, out: Out) -> Finish | None:
+        if ask.model == "companion-fails":
+            await trio.sleep_forever()
+        return await quick(ask, out)
+
+    async with open_companion(net=network(keep=False)) as companion, serving(engine, net=network(keep=False)) as rig:
+        begun = trio.current_time()
+        found = await survey(Peer("http://localhost/v1", model="m", companion=companion, dial=rig.dial), timeout=700)
+        assert trio.current_time() - begun < 60
+    assert found.peer.failing_model is None
 
 
 async def test_the_socket_alone_may_be_looked_at(autojump_clock: MockClock) -> None:

@@ -29,11 +29,15 @@ from agentwire.testing.conformance.rules import Profile
 from agentwire.testing.conformance.runner import Result
 from agentwire.testing.conformance.selection import select
 from agentwire.testing.conformance.survey import NotReached, survey
+from agentwire.testing.conformance.wired import open_wired
 
 __all__ = ["HINTS", "SECOND_KEY_VARIABLE", "conform"]
 
 SECOND_KEY_VARIABLE: Final = "AGENTWIRE_SECOND_API_KEY"
 """The environment variable with another owner's API key."""
+
+WIRE: Final = "{upstream_wire}"
+"""What a command to start a server has where it is to reach the companion over the WebSocket mode."""
 
 _HIGHEST: Final = 65_535
 _NOT_OF_THE_RUN: Final = ("json", "html", "key_file", "full", "list_cases")
@@ -103,7 +107,7 @@ class ConformOptions:
     http://HOST:PORT/v1. It shows what the server does to its models."""
     start: str | None = None
     """Command that starts the server under test. {port} is where it has to listen, {upstream} the base URL of the
-    companion, {folder} a folder that outlives a restart."""
+    companion, {upstream_wire} that of its WebSocket mode, {folder} a folder that outlives a restart."""
 
 
 def conform(url: str | None = None, /, *, options: ConformOptions = ConformOptions()) -> int:
@@ -234,17 +238,25 @@ class _Command:
 
     async def _open(self, stack: AsyncExitStack, progress: ReportProgress) -> Peer:
         """Start what the run itself has to start."""
-        options, companion = self.options, None
+        options, companion, wire = self.options, None, None
         if options.companion is not None or "{upstream" in (options.start or ""):
             companion = await self._companion(stack)
             progress.note(f"the companion listens at {companion.url}")
+            if WIRE in (options.start or ""):
+                wire = await stack.enter_async_context(open_wired(companion))
+                progress.note(f"it speaks the WebSocket mode at {wire}")
         peer = attrs.evolve(self.peer, companion=companion)
         if options.start is None:
             return peer
         progress.note("starting the server")
         try:
             process = await stack.enter_async_context(
-                start_server(options.start, url=peer.url or None, upstream=companion.url if companion else None)
+                start_server(
+                    options.start,
+                    url=peer.url or None,
+                    upstream=companion.url if companion else None,
+                    upstream_wire=wire,
+                )
             )
         except ValueError as error:
             raise UserError(f"--start: {error}") from error

@@ -64,10 +64,12 @@ class Companion:
     Attributes:
         url: its base URL, with ``/v1``.
         heard: the requests for an answer, the latest 500 of them, in the order of their coming.
+        wired: it is asked over the WebSocket mode as well, where one connection carries several turns.
     """
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
+        self.wired = False
         self._more = trio.Event()
         self._upstream: ScriptedUpstream | None = None
 

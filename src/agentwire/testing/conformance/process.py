@@ -196,6 +196,7 @@ async def start_server(
     url: str | None = None,
     host: str = "127.0.0.1",
     upstream: str | None = None,
+    upstream_wire: str | None = None,
     env: Mapping[str, str] | None = None,
     ready: float = 60.0,
 ) -> AsyncGenerator[ProcessUnderTest]:
@@ -204,10 +205,12 @@ async def start_server(
     Args:
         command: the program and its arguments, as words or as a line that is split as a shell would. In each word
             ``{port}`` is a free port, ``{host}`` the host, ``{upstream}`` the base URL of the companion (with ``/v1``),
-            ``{upstream_root}`` the same without, and ``{folder}`` an empty folder that is kept until the block is left.
+            ``{upstream_root}`` the same without, ``{upstream_wire}`` where the companion speaks the WebSocket mode, and
+            ``{folder}`` an empty folder that is kept until the block is left.
         url: its base URL, with the same placeholders; ``http://{host}:{port}/v1`` if left out.
         host: where it will listen.
         upstream: the base URL of the companion.
+        upstream_wire: its base URL for the WebSocket mode.
         env: its environment; ours if left out.
         ready: seconds that it may take until it listens.
 
@@ -220,7 +223,7 @@ async def start_server(
         raise ValueError("there is no program in the command")
     with TemporaryDirectory(prefix="agentwire-conform-") as folder:
         port = _free_port(host)
-        places = {"host": host, "port": str(port), "folder": folder} | _upstream_places(upstream)
+        places = {"host": host, "port": str(port), "folder": folder} | _upstream_places(upstream, upstream_wire)
         filled = [_fill(word, places) for word in words]
         server = ProcessUnderTest(filled, _fill(url or "http://{host}:{port}/v1", places), host, port, env=env)
         server.ready = ready
@@ -234,15 +237,14 @@ async def start_server(
                 nursery.cancel_scope.cancel(reason="the server has been killed")
 
 
-def _upstream_places(upstream: str | None) -> dict[str, str]:
-    if upstream is None:
-        return {}
-    return {"upstream": upstream, "upstream_root": upstream.removesuffix("/v1")}
+def _upstream_places(upstream: str | None, wire: str | None) -> dict[str, str]:
+    places = {} if upstream is None else {"upstream": upstream, "upstream_root": upstream.removesuffix("/v1")}
+    return places if wire is None else places | {"upstream_wire": wire}
 
 
 def _fill(word: str, places: Mapping[str, str]) -> str:
     """Put in what the placeholders stand for; other braces stay as they are."""
-    for name in ("host", "port", "folder", "upstream", "upstream_root"):
+    for name in ("host", "port", "folder", "upstream", "upstream_root", "upstream_wire"):
         if f"{{{name}}}" in word:
             if name not in places:
                 raise ValueError(f"the command asks for {{{name}}}, and there is no companion")

@@ -213,16 +213,19 @@ class _Surveyor:
             self._able("reasoning")
 
     async def _through(self, *, upgraded: bool) -> None:
-        """Whether the companion's models that are slow, or fail, can be had through the server."""
+        """Whether the companion's models that are slow, or fail, can be had through the server.
+
+        Neither speaks for long: a server that waits for ever after a failure is not given the patience of a case.
+        """
         if self.peer.companion is None:
             return
         if self.peer.slow_model is None:
             begun = trio.current_time()
-            found = await self._answer(upgraded=upgraded, model=SLOW)
+            found = await self._answer(upgraded=upgraded, seconds=self._soon, model=SLOW)
             if isinstance(found, dict) and trio.current_time() - begun > _SLOW:
                 self.peer = attrs.evolve(self.peer, slow_model=SLOW)
         if self.peer.failing_model is None:
-            found = await self._answer(upgraded=upgraded, model=FAILING)
+            found = await self._answer(upgraded=upgraded, seconds=self._soon, model=FAILING)
             if isinstance(found, Exception) and not isinstance(found, trio.TooSlowError | Closed):
                 self.peer = attrs.evolve(self.peer, failing_model=FAILING)
         named = [name for name in (self.peer.slow_model, self.peer.failing_model) if name is not None]
@@ -251,7 +254,7 @@ class _Surveyor:
         peer = self.peer
         self.peer = attrs.evolve(peer, able=peer.able.union(more), unable=peer.unable.union(without))
 
-    async def _answer(self, *, upgraded: bool, **fields: Any) -> Any:
+    async def _answer(self, *, upgraded: bool, seconds: float | None = None, **fields: Any) -> Any:
         """The response to a short request, or what was wrong."""
 
         async def socket() -> dict[str, Any]:
@@ -264,7 +267,7 @@ class _Surveyor:
                 raise Refused(reply.status, reply.headers, reply.body)
             return reply.json()
 
-        return await self._try(socket if upgraded else post, self.timeout)
+        return await self._try(socket if upgraded else post, self.timeout if seconds is None else seconds)
 
     @property
     def _soon(self) -> float:

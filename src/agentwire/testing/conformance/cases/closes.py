@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from agentwire.testing.conformance.cases.frames import LONG_TASK
+from agentwire.testing.conformance.cases.frames import LONG_TASK, silence
 from agentwire.testing.conformance.peer import Peer
 from agentwire.testing.conformance.registry import case
 from agentwire.testing.conformance.turns import Socket, about, check
@@ -67,7 +67,7 @@ async def a_connection_has_its_age(peer: Peer) -> None:
         with trio.move_on_after(age - 30):
             await socket.receive()
         if peer.slow_model is not None:
-            await socket.create(LONG_TASK, model=peer.slow_model, input="Be silent for a minute, then answer.")
+            await socket.create(LONG_TASK, model=peer.slow_model, input=silence(peer))
         told = (await socket.until("error"))[-1]
         check(told["error"]["code"] == LIMIT, f"the connection is told {told}")
         check(told["status"] == 400 and "stream_id" not in told, f"the connection is told {told}")

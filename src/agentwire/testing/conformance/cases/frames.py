@@ -9,6 +9,7 @@ from typing import Final
 import trio
 
 from agentwire.testing.conformance.peer import Peer
+from agentwire.testing.conformance.plays import Play
 from agentwire.testing.conformance.registry import case
 from agentwire.testing.conformance.turns import CaseFailed, Socket, check
 from agentwire.testing.conformance.wire import CONTINUATION, PING, TEXT, Closed, frame
@@ -24,12 +25,19 @@ __all__ = [
     "fragments_are_one_message",
     "pings_are_answered_in_the_midst_of_a_response",
     "reserved_bits_and_opcodes_fail_the_connection",
+    "silence",
     "text_that_is_not_utf8_closes",
     "what_is_dear_to_read_is_refused",
 ]
 
 MIB: Final = 1024 * 1024
 LONG_TASK: Final = "Write the numbers from one to two hundred, in words."
+SILENCE: Final = "Be silent for a minute, then answer."
+
+
+def silence(peer: Peer) -> str:
+    """A message that the model is silent about for more than a minute: a real one thinks, the companion is told to."""
+    return SILENCE if peer.companion is None else f"{SILENCE} {Play(first=70.0)}"
 
 
 async def closing(socket: Socket) -> Closed:
@@ -149,7 +157,7 @@ async def a_message_has_a_largest_size(peer: Peer) -> None:
 async def a_silent_response_gives_signs_of_life(peer: Peer) -> None:
     """Wait for a model that is silent for a minute or more: signs of life come, each with the next number."""
     async with peer.socket() as socket:
-        await socket.create("Be silent for a minute, then answer.", model=peer.slow_model)
+        await socket.create(silence(peer), model=peer.slow_model)
         turn = (await socket.finish()).completed()
         beats = [event for event in turn.events if event.get("type") == "keepalive"]
         if not beats:

@@ -29,6 +29,11 @@ __all__ = [
 
 FLOOD: Final = Play(flood=64 * 1024 * 1024)
 TAKEN: Final = 24 * 1024 * 1024
+SAID: Final = 5.0
+"""Seconds after which all has come that the model has said."""
+TEN_MINUTES: Final = 615.0
+"""And a bit: a deadline of ten minutes is often met by that much."""
+ENDS: Final = (*TERMINALS, "error")
 
 
 async def settled(request: Heard) -> None:
@@ -92,6 +97,7 @@ async def a_client_that_never_reads_is_given_up(peer: Peer) -> None:
         with trio.move_on_after(300):
             await request.answer.ended.wait()
         check(request.answer.ended.is_set(), "after five minutes the model server was still held for it")
+        check(request.left, "the model server was heard out for a client that reads nothing")
 
 
 @case(176, "AW-U-012", "AW-F-004", needs=["companion"])
@@ -119,11 +125,17 @@ async def a_silent_model_holds_up_no_other_lane(peer: Peer) -> None:
 @case(178, "AW-U-013", needs=["companion", "patience"])
 async def a_model_that_falls_silent_is_not_waited_for_in_silence(peer: Peer) -> None:
     """Let the model stop in the midst of an answer: within ten minutes something comes."""
-    async with begun(peer, Play(stall=2)) as (socket, _):
+    name = tag()
+    async with peer.socket() as socket:
+        await socket.create(Play(stall=2).tagged(name))
+        await heard(peer, name)
+        with trio.move_on_after(SAID):
+            while True:
+                await socket.receive()
         seen = len(socket.events)
-        with trio.move_on_after(600) as scope:
+        with trio.move_on_after(TEN_MINUTES) as scope:
             await socket.receive()
-            while len(socket.events) < seen + 3 and socket.events[-1]["type"] not in TERMINALS:
+            while len(socket.events) < seen + 3 and socket.events[-1]["type"] not in ENDS:
                 await socket.receive()
         check(not scope.cancelled_caught, "ten minutes of silence, and neither an end nor a sign of life")
 

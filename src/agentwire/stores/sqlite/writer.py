@@ -9,6 +9,8 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -16,6 +18,7 @@ import trio
 
 from agentwire.protocol.errors import StoreError
 from agentwire.protocol.limits import Limits
+from agentwire.runtime.groups import open_flat_nursery
 from agentwire.stores.sqlite.file import Form, savepoint, told, transaction
 
 __all__ = ["STEP", "Work", "Writer"]
@@ -64,8 +67,10 @@ class Writer:
         self._connection = connection
         self._limits = limits
         self._prune = prune
-        self._send, self._receive = trio.open_memory_channel[_Job](limits.store_queue)
-        self._thread = trio.CapacityLimiter(1)
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # None: nothing follows
+        self._room = trio.Semaphore(limits.store_queue)
+        self._closing = trio.Event()
+        self._stopped = False
         self.written = 0
         self.batches = 0
         self.dropped = 0
@@ -74,7 +79,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """What waits to be written."""
-        return self._receive.statistics().current_buffer_used
+        return self._jobs.qsize()
 
     async def write(self, work: Work[T]) -> T:
         """Have something written; on return it is on its way to the disk, and everybody can read it.
@@ -84,12 +89,17 @@ class Writer:
         Raises:
             StoreError: it cannot be written, or the store is closed.
         """
-        job = _Job(work)
         try:
-            await self._send.send(job)
+            self._room.acquire_nowait()
+        except trio.WouldBlock:
+            await self._room.acquire()
+        if self._closing.is_set():
+            self._room.release()
+            raise self._closed()
+        job = _Job(work)
+        self._jobs.put(job)
+        try:
             await job.done.wait()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self._closed() from None
         finally:
             job.wanted = False
         if job.error is not None:
@@ -97,33 +107,62 @@ class Writer:
         result: T = job.result
         return result
 
+    def _tell(self, jobs: Iterable[_Job]) -> None:
+        for job in jobs:
+            job.done.set()
+            self._room.release()
+
     def close(self) -> None:
         """Take nothing more; `run` ends when everything that waits has been written."""
-        self._send.close()
+        if not self._closing.is_set():
+            self._closing.set()
+            self._jobs.put(None)
 
     async def run(self) -> None:
         """The writer's task; ends after `close`. Cancelled, whoever waits is told that the store is closed."""
-        jobs: list[_Job] = []
+        work = partial(trio.to_thread.run_sync, self._work, trio.lowlevel.current_trio_token())
         try:
-            async for job in self._receive:
-                jobs = [job, *self._take(self._limits.store_batch - 1)]
-                await trio.to_thread.run_sync(self._write, jobs, limiter=self._thread)
-                _tell(jobs)
-                jobs = []
+            async with open_flat_nursery() as nursery:
+                nursery.start_soon(partial(work, limiter=trio.CapacityLimiter(1)))
+                try:
+                    await self._closing.wait()
+                except trio.Cancelled:
+                    self._stopped = True
+                    raise
+                finally:
+                    self.close()
         finally:
-            jobs += self._take(self._limits.store_queue)
-            self._receive.close()
-            for job in jobs:
-                job.error = self._closed()
-            _tell(jobs)
+            left = self._take(self._jobs.qsize())  # there is something only if its thread never began
+            self._refuse(left)
+            self._tell(left)
+
+    # On the thread
+
+    def _work(self, token: trio.lowlevel.TrioToken) -> None:
+        """Write what waits, until nothing follows; the thread stays, as starting one for each write costs more."""
+        while (job := self._jobs.get()) is not None:
+            jobs = [job, *self._take(self._limits.store_batch - 1)]
+            if self._stopped:
+                self._refuse(jobs)
+            else:
+                self._write(jobs)
+            token.run_sync_soon(self._tell, jobs)
 
     def _take(self, most: int) -> list[_Job]:
         """What waits now."""
         jobs: list[_Job] = []
-        with suppress(trio.WouldBlock, trio.EndOfChannel):
+        with suppress(Empty):
             while len(jobs) < most:
-                jobs.append(self._receive.receive_nowait())
+                job = self._jobs.get_nowait()
+                if job is None:
+                    self._jobs.put(None)
+                    break
+                jobs.append(job)
         return jobs
+
+    def _refuse(self, jobs: Iterable[_Job]) -> None:
+        for job in jobs:
+            job.error = self._closed()
 
     def _write(self, jobs: Sequence[_Job]) -> None:
         """One transaction (in a thread): all of it or, if SQLite says no, nothing of it."""
@@ -134,7 +173,7 @@ class Writer:
                 for job in wanted:
                     _attempt(job, self._connection)
                 _attempt(pruning := _Job(self._prune), self._connection)
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: those who wait are told, and the thread goes on
             for job in jobs:
                 job.error = error
             return
@@ -158,7 +197,3 @@ def _attempt(job: _Job, connection: sqlite3.Connection) -> None:
     except Exception as error:  # noqa: BLE001 - it is for whoever waits, and nobody else's
         job.error = error
 
-
-def _tell(jobs: Iterable[_Job]) -> None:
-    for job in jobs:
-        job.done.set()

@@ -126,6 +126,27 @@ async def test_what_waits_is_written_together(path: Path) -> None:
     assert query(path, "SELECT count(*) FROM responses") == [(200,)]
 
 
+@pytest.mark.parametrize("company", [0, 3])
+async def test_one_that_cannot_be_written_leaves_nothing_and_costs_nobody_else(path: Path, company: int) -> None:
+    refused = 0
+
+    async def put(store: SqliteStore) -> None:
+        nonlocal refused
+        with pytest.raises(OverflowError):
+            await store.put("a", stored(chain(3)[2], size=1 << 63))  # more than a column holds
+        refused += 1
+
+    async with open_sqlite_store(path) as store:
+        await store.put("a", stored("first"))
+        async with trio.open_nursery() as nursery:
+            for number in range(company):
+                nursery.start_soon(store.put, "a", stored(f"r{number}"))
+            nursery.start_soon(put, store)
+        await store.put("a", stored("last"))
+    assert refused == 1
+    assert len(query(path, "SELECT id FROM responses")) == 2 + company
+
+
 async def test_the_file_is_for_its_owner_only(path: Path) -> None:
     async with open_sqlite_store(path) as store:
         await store.put("a", stored("r"))

@@ -12,7 +12,7 @@ import attrs
 from agentwire.client.journal.contract import JournalError, JournalHeld
 from agentwire.client.journal.holds import Holds
 from agentwire.protocol.limits import Limits
-from agentwire.stores.sqlite.file import Form
+from agentwire.stores.sqlite.file import Form, savepoint
 from agentwire.stores.sqlite.retention import used_bytes
 from agentwire.stores.sqlite.rows import name
 from agentwire.stores.sqlite.writer import STEP
@@ -80,15 +80,16 @@ def append(connection: sqlite3.Connection, run: int, first: int, entries: Sequen
 def prune(connection: sqlite3.Connection, holds: Holds, now: float, limits: Limits) -> int:
     """Drop a few runs that are too old or for which there is no room; never one that is open."""
     doomed: list[int] = []
-    oldest_first = connection.execute("SELECT run, used FROM runs ORDER BY used, run")
-    for run, used in oldest_first:
-        if len(doomed) == STEP or (
-            used >= now - limits.journal_age and used_bytes(connection) <= limits.journal_file_bytes
-        ):
-            break
-        if not holds.is_held(run):
-            connection.execute("DELETE FROM entries WHERE run = ?", (run,))
-            doomed.append(run)
-    oldest_first.close()
-    connection.executemany("DELETE FROM runs WHERE run = ?", [(run,) for run in doomed])
+    with savepoint(connection):
+        oldest_first = connection.execute("SELECT run, used FROM runs ORDER BY used, run")
+        for run, used in oldest_first:
+            if len(doomed) == STEP or (
+                used >= now - limits.journal_age and used_bytes(connection) <= limits.journal_file_bytes
+            ):
+                break
+            if not holds.is_held(run):
+                connection.execute("DELETE FROM entries WHERE run = ?", (run,))
+                doomed.append(run)
+        oldest_first.close()
+        connection.executemany("DELETE FROM runs WHERE run = ?", [(run,) for run in doomed])
     return len(doomed)

@@ -27,7 +27,7 @@ from agentwire.stores.sqlite import owners, rows
 from agentwire.stores.sqlite.file import absolute, connect, prepare, told, transaction
 from agentwire.stores.sqlite.nodes import NodeCache
 from agentwire.stores.sqlite.reading import read_response
-from agentwire.stores.sqlite.retention import prune
+from agentwire.stores.sqlite.retention import Retention
 from agentwire.stores.sqlite.schema import STORE
 from agentwire.stores.sqlite.writer import Writer
 
@@ -83,6 +83,7 @@ class SqliteStore:
         self._connections = [connect(STORE, path, limits)]
         self._free: list[sqlite3.Connection] = []
         self._closed = False
+        self._retention = Retention(limits)
         self._writer = Writer(STORE, path, self._connections[0], limits, self._prune)
 
     # The contract
@@ -106,7 +107,7 @@ class SqliteStore:
         return done
 
     def _prune(self, connection: sqlite3.Connection) -> int:
-        return prune(connection, self._now(), self._limits)
+        return self._retention.prune(connection, self._now())
 
     async def get(self, principal: str, response_id: str) -> Stored | None:
         """The response, or None; see `Store.get`."""

@@ -51,7 +51,7 @@ class Writer:
         connection: used by nobody else.
         limits: how much may wait, and how much is written at once.
         prune: drops a few of the oldest entries, `STEP` at most, if they must go, and says how many; part of every
-            transaction.
+            transaction. Where it raises something, nothing of it has changed.
     """
 
     def __init__(
@@ -170,19 +170,29 @@ class Writer:
         try:
             with told(self._form, self._path, "write to"), transaction(self._connection, "IMMEDIATE"):
                 wanted += (job for job in jobs if job.wanted)  # only now: another process may have kept us waiting
-                for job in wanted:
-                    _attempt(job, self._connection)
-                _attempt(pruning := _Job(self._prune), self._connection)
+                if len(wanted) == 1:
+                    wanted[0].result = wanted[0].work(self._connection)  # what it raises undoes nobody else's
+                else:
+                    for job in wanted:
+                        _attempt(job, self._connection)
+                dropped = self._drop()
         except Exception as error:  # noqa: BLE001 - whatever it is: those who wait are told, and the thread goes on
             for job in jobs:
                 job.error = error
             return
-        if pruning.error is not None:
-            log.error("the %s %s: cannot drop its oldest entries", self._form.noun, self._path, exc_info=pruning.error)
-        self.behind = pruning.result == STEP
-        self.dropped += pruning.result or 0
+        self.behind = dropped == STEP
+        self.dropped += dropped
         self.written += len(wanted)
         self.batches += 1
+
+    def _drop(self) -> int:
+        try:
+            return self._prune(self._connection)
+        except sqlite3.Error:
+            raise
+        except Exception:
+            log.exception("the %s %s: cannot drop its oldest entries", self._form.noun, self._path)
+            return 0
 
     def _closed(self) -> StoreError:
         return self._form.error(f"the {self._form.noun} {self._path} is closed")
@@ -196,4 +206,3 @@ def _attempt(job: _Job, connection: sqlite3.Connection) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - it is for whoever waits, and nobody else's
         job.error = error
-

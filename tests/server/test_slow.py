@@ -98,6 +98,18 @@ async def test_what_a_response_shows_of_its_request_waits_for_its_reader_too(aut
         assert events[1]["response"]["instructions"] == "x" * 500_000
 
 
+async def test_what_waits_for_its_reader_is_counted(autojump_clock: MockClock) -> None:
+    async with serving(Endless(), limits=Limits(window_bytes=10_000)) as rig:
+        peer = await rig.connect()
+        await peer.create(stream_id="a")
+        await peer.create(stream_id="b")
+        await wait_all_tasks_blocked()
+        await trio.sleep(1)
+        assert 10_000 < rig.server.statistics().unsent_bytes <= 20_000
+        await rig.gone()
+        assert rig.server.statistics().unsent_bytes == 0
+
+
 async def test_an_engine_waits_for_its_reader(autojump_clock: MockClock) -> None:
     engine = Endless()
     async with serving(engine, limits=Limits(window_bytes=10_000)) as rig:

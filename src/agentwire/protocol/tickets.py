@@ -88,11 +88,6 @@ class Lane:
     current: Ticket | None = None
     steers: tuple[Steer, ...] = ()
 
-    @property
-    def latest(self) -> Node | None:
-        """The response that it remembers; the latest of them."""
-        return self.kept[-1] if self.kept else None
-
     def find(self, response_id: str | None) -> Node | None:
         """A response that it remembers."""
         for node in self.kept:

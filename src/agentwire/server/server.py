@@ -76,6 +76,8 @@ class ServerStatistics:
         background: responses without a client.
         running: requests that run.
         queued: requests that wait in their lanes.
+        unsent_bytes: of events that wait until their clients have read what came before; each turn has
+            ``limits.window_bytes`` for them.
         sessions_total: sessions so far.
         turns: how many ended in which way.
         used: the tokens of the turns that ended in that way, as far as the engine said; those of a turn whose client
@@ -93,6 +95,7 @@ class ServerStatistics:
     background: BackgroundStatistics
     running: int
     queued: int
+    unsent_bytes: int
     sessions_total: int
     turns: Mapping[str, int]
     used: Mapping[str, Usage]
@@ -164,15 +167,16 @@ class Server:
         """Counts at this moment."""
         tally = self._service.tally
         sessions = [*self._sockets.sessions, *self._http.sessions, *self._background.sessions]
-        desks = [session.desk.statistics() for session in sessions]
+        shown = [session.statistics() for session in sessions]
         return ServerStatistics(
             listening=self._listening.statistics(),
             connections=len(self._sockets.connections),
             sessions=len(sessions),
             detached=self._sockets.sessions.detached,
             background=self._background.statistics(),
-            running=sum(desk.running for desk in desks),
-            queued=sum(desk.queued for desk in desks),
+            running=sum(one.desk.running for one in shown),
+            queued=sum(one.desk.queued for one in shown),
+            unsent_bytes=sum(window.waiting_bytes for one in shown for window in one.windows),
             sessions_total=tally.sessions,
             turns={outcome.value: count for outcome, count in tally.turns.items()},
             used={outcome.value: used for outcome, used in tally.used.items()},

@@ -1,15 +1,18 @@
 """Reports as pages of the documentation: ``python tools/reports.py NAME=report.json ... docs/project/reports``.
 
 A page keeps what `agentwire conform --json` and `agentwire conform-client --json` have found and leaves the frames out:
-a table by topic, and a line for each check that did not pass, which links to the case's own page.
+a table by topic, and a line for each check that did not pass, which links to the case's own page. With
+``NAME=report.json+more.json+...`` the rows of runs of single cases, such as those that take minutes, stand for its own.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+import attrs
 
 from agentwire.testing.report import VERDICTS, Report, Row, Tally, Verdict, from_json
 
@@ -17,12 +20,15 @@ COLUMNS: Final[tuple[Verdict, ...]] = ("passed", "failed", "fell short", "differ
 LONGEST: Final = 240
 
 
-def page(name: str, report: Report) -> str:
-    """One report, without its frames."""
-    return "\n".join((f"# {name}", "", *_facts(report), *_table(report), *_verdicts(report)))
+def page(name: str, report: Report, more: Sequence[Report] = ()) -> str:
+    """One report, without its frames, with what single cases have added to it."""
+    alone = {row.number: row for one in more for row in one.rows}
+    rows = {row.number: row for row in report.rows} | alone
+    whole = attrs.evolve(report, rows=tuple(rows.values()))
+    return "\n".join((f"# {name}", "", *_facts(whole, sorted(alone)), *_table(whole), *_verdicts(whole)))
 
 
-def _facts(report: Report) -> Iterator[str]:
+def _facts(report: Report, alone: Sequence[str]) -> Iterator[str]:
     yield f"{Tally.of(report.rows)}; {report.seconds:.0f} s, {report.started_at[:10]}, agentwire {report.version}."
     yield ""
     profile = f", profile `{report.profile}`" if report.profile else ""
@@ -36,6 +42,9 @@ def _facts(report: Report) -> Iterator[str]:
         yield "What the run found out by itself:"
         yield ""
         yield from (f"- {fact}" for fact in report.found)
+        yield ""
+    if alone:
+        yield f"Run one by one, with more time: {', '.join(alone)}."
         yield ""
 
 
@@ -81,9 +90,9 @@ def main(*words: str) -> None:
     *given, folder = words
     for word in given:
         name, _, file = word.rpartition("=")
-        path = Path(file)
-        report = from_json(path.read_text(encoding="utf-8"))
-        (Path(folder) / f"{path.stem}.md").write_text(page(name, report), encoding="utf-8")
+        paths = [Path(path) for path in file.split("+")]
+        report, *more = [from_json(path.read_text(encoding="utf-8")) for path in paths]
+        (Path(folder) / f"{paths[0].stem}.md").write_text(page(name, report, more), encoding="utf-8")
 
 
 if __name__ == "__main__":

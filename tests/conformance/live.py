@@ -199,7 +199,7 @@ LIVE = (
     Lie(
         "reads its model to the end",
         "a_client_that_does_not_read_stops_the_model a_stream_that_is_not_read_stops_the_model "
-        "a_client_that_never_reads_is_given_up",
+        "a_client_that_never_reads_is_given_up a_stream_that_is_never_read_is_given_up",
         wrap=insatiable,
     ),
     Lie(
@@ -209,7 +209,7 @@ LIVE = (
     ),
     Lie(
         "waits for ever for its clients",
-        "a_client_that_never_reads_is_given_up",
+        "a_client_that_never_reads_is_given_up a_stream_that_is_never_read_is_given_up",
         limits={"write_progress": 1e6, "ping_timeout": 1e6, "ping_interval": 1e5},
     ),
     Lie(

@@ -125,7 +125,8 @@ FIELD: Final[tuple[Failure, ...]] = (
         "Queues without a bound filled the memory; a reader that had stopped held the model for ever.",
         "donovan-yohan/relay-ide#1249 donovan-yohan/relay-ide#1250 pleaseai/shunt#155 agentic-api LiteLLM",
         "a_client_that_does_not_read_stops_the_model a_stream_that_is_not_read_stops_the_model "
-        "a_client_that_does_not_read_holds_up_nobody a_client_that_never_reads_is_given_up the_queue_is_bounded",
+        "a_client_that_does_not_read_holds_up_nobody a_client_that_never_reads_is_given_up "
+        "a_stream_that_is_never_read_is_given_up the_queue_is_bounded",
     ),
     _failure(
         "A large message ended the connection, and no code said why.",

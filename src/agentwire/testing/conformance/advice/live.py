@@ -158,4 +158,8 @@ LIVE: Final[Mapping[int, Advice]] = {
         "What is not closed adds up, until no connection can be accepted any more.",
         "Close the socket in whatever way a connection ends, the upstream's too; count descriptors in a test.",
     ),
+    228: Advice(
+        "Over HTTP there is no ping, so that nobody notices a reader that is stuck.",
+        "Hold an event stream to the same deadline for progress in writing as a socket.",
+    ),
 }

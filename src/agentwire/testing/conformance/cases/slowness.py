@@ -23,6 +23,7 @@ __all__ = [
     "a_model_that_falls_silent_is_not_waited_for_in_silence",
     "a_silent_model_holds_up_no_other_lane",
     "a_silent_model_holds_up_no_ping",
+    "a_stream_that_is_never_read_is_given_up",
     "a_stream_that_is_not_read_stops_the_model",
     "an_abandoned_turn_leaves_nothing_behind",
 ]
@@ -55,6 +56,16 @@ async def not_reading(peer: Peer) -> AsyncGenerator[Heard]:
         yield request
 
 
+@asynccontextmanager
+async def stream_not_read(peer: Peer) -> AsyncGenerator[Heard]:
+    """The same over HTTP, where only the head is read."""
+    name = tag()
+    async with peer.events("POST", body=peer.body(FLOOD.tagged(name), stream=True)):
+        request = await heard(peer, name)
+        await settled(request)
+        yield request
+
+
 @case(172, "AW-U-009", needs=["companion"])
 async def a_client_that_does_not_read_stops_the_model(peer: Peer) -> None:
     """Ask for 64 MiB on a socket and read nothing."""
@@ -72,10 +83,7 @@ def _bounded(request: Heard) -> None:
 @case(173, "AW-U-009", needs=["companion"])
 async def a_stream_that_is_not_read_stops_the_model(peer: Peer) -> None:
     """Ask for 64 MiB over HTTP and read nothing but the head."""
-    name = tag()
-    async with peer.events("POST", body=peer.body(FLOOD.tagged(name), stream=True)):
-        request = await heard(peer, name)
-        await settled(request)
+    async with stream_not_read(peer) as request:
         _bounded(request)
     await left(request)
 
@@ -94,10 +102,22 @@ async def a_client_that_does_not_read_holds_up_nobody(peer: Peer) -> None:
 async def a_client_that_never_reads_is_given_up(peer: Peer) -> None:
     """Read nothing of 64 MiB for five minutes."""
     async with not_reading(peer) as request:
-        with trio.move_on_after(300):
-            await request.answer.ended.wait()
-        check(request.answer.ended.is_set(), "after five minutes the model server was still held for it")
-        check(request.left, "the model server was heard out for a client that reads nothing")
+        await given_up(request)
+
+
+@case(228, "AW-U-011", needs=["companion", "patience"])
+async def a_stream_that_is_never_read_is_given_up(peer: Peer) -> None:
+    """Read nothing of an event stream of 64 MiB for five minutes."""
+    async with stream_not_read(peer) as request:
+        await given_up(request)
+
+
+async def given_up(request: Heard) -> None:
+    """The server under test leaves its model server within five minutes."""
+    with trio.move_on_after(300):
+        await request.answer.ended.wait()
+    check(request.answer.ended.is_set(), "after five minutes the model server was still held for it")
+    check(request.left, "the model server was heard out for a client that reads nothing")
 
 
 @case(176, "AW-U-012", "AW-F-004", needs=["companion"])

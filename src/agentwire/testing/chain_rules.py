@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from agentwire.protocol.hello import CANCELLED
 from agentwire.testing.chains import Chains
 from agentwire.testing.entry import Entry, InvariantBroken
-from agentwire.testing.exchanges import Response
 from agentwire.testing.journal import Happened, entries
-from agentwire.testing.retelling import HTTP_REQUEST, HTTP_RESPONSE
+from agentwire.testing.lanes import Response
+from agentwire.testing.trace_entries import HTTP_REQUEST, HTTP_RESPONSE
 from agentwire.testing.turns import Item, Turn, turns
 from agentwire.testing.wires import Wire, wires
 
@@ -68,7 +68,7 @@ def _shown(chains: Chains, turn: Turn, entry: Entry) -> None:
         return
     shown = chains.shown(entry.event["items"])
     first = len(expected)
-    if shown[:first] == expected and _put_in_front(shown[first:], chains.made(turn)):
+    if shown[:first] == expected and _put_in_front(shown[first:], chains.output(turn)):
         return
     place = next(
         (place for place, (one, other) in enumerate(zip(shown, expected, strict=False)) if one != other),

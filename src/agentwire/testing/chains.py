@@ -16,54 +16,54 @@ from agentwire.protocol.codec import decode_item, encode_item
 from agentwire.protocol.errors import AgentwireError
 from agentwire.testing.journal import Happened
 from agentwire.testing.turns import Item, Turn, turns
-from agentwire.testing.wires import Story
+from agentwire.testing.wires import Recorded
 
 __all__ = ["Chains", "normal"]
 
 
 class Chains:
-    """What each response of a record continues; made by `Chains.of`, once for a story.
+    """What each response of a record continues; made by `Chains.of`, once for a record.
 
     Attributes:
-        turns: the turns of all conversations.
+        turns: the turns of all wires.
     """
 
     def __init__(self, turns: Sequence[Turn]) -> None:
         self.turns = turns
         self._by_id = {turn.id: turn for turn in turns if turn.id is not None}
-        self._given: dict[int, list[Item] | None] = {}
-        self._made: dict[int, list[Item] | None] = {}
+        self._inputs: dict[int, list[Item] | None] = {}
+        self._outputs: dict[int, list[Item] | None] = {}
         self._digests: dict[int, Any] = {}
         self._normal: dict[int, tuple[object, Item]] = {}
 
     @classmethod
     def of(cls, happened: Happened) -> Chains:
         """Those of a record."""
-        story = Story.of(happened)
-        if not isinstance(story.memo, Chains):
-            story.memo = cls([turn for wire in story.wires for turn in turns(wire)])
-        return story.memo
+        recorded = Recorded.of(happened)
+        if not isinstance(recorded.memo, Chains):
+            recorded.memo = cls([turn for wire in recorded.wires for turn in turns(wire)])
+        return recorded.memo
 
     def get(self, response_id: object) -> Turn | None:
         """The turn that made this response."""
         return self._by_id.get(response_id) if isinstance(response_id, str) else None
 
-    def line(self, turn: Turn) -> list[Turn] | None:
+    def chain(self, turn: Turn) -> list[Turn] | None:
         """The turns that lead to this one, oldest first, itself included; None if one of them is not in the record."""
-        line, known = [turn], {id(turn)}
-        while (parent := line[-1].parent) is not None:
+        chain, known = [turn], {id(turn)}
+        while (parent := chain[-1].parent) is not None:
             before = self._by_id.get(parent)
             if before is None or id(before) in known:
                 return None
-            line.append(before)
+            chain.append(before)
             known.add(id(before))
-        return line[::-1]
+        return chain[::-1]
 
     def context(self, turn: Turn) -> list[Item] | None:
         """The items that the model has to be shown, as `normal` gives them; None where the record does not say."""
         items: list[Item] = []
-        for one in self.line(turn) or ():
-            given, made = self._given_of(one), [] if one is turn else self._made_of(one)
+        for one in self.chain(turn) or ():
+            given, made = self._input_of(one), [] if one is turn else self.output(one)
             if given is None or made is None:
                 return None
             items += [*given, *made]
@@ -71,7 +71,7 @@ class Chains:
 
     def digest(self, turn: Turn) -> bytes | None:
         """The same for the same context, and for no other."""
-        given = self._given_of(turn)
+        given = self._input_of(turn)
         before = self._digest_before(turn)
         if given is None or before is None:
             return None
@@ -96,7 +96,7 @@ class Chains:
         return None if digest is None else digest.copy()
 
     def _digest_after(self, turn: Turn, before: Any) -> Any:
-        given, made = self._given_of(turn), self._made_of(turn)
+        given, made = self._input_of(turn), self.output(turn)
         if before is None or given is None or made is None:
             return None
         digest = before.copy()
@@ -113,20 +113,17 @@ class Chains:
             found.append(known[1])
         return found
 
-    def _given_of(self, turn: Turn) -> list[Item] | None:
-        if id(turn) not in self._given:
-            self._given[id(turn)] = _input(turn)
-        return self._given[id(turn)]
+    def _input_of(self, turn: Turn) -> list[Item] | None:
+        if id(turn) not in self._inputs:
+            self._inputs[id(turn)] = _input(turn)
+        return self._inputs[id(turn)]
 
-    def made(self, turn: Turn) -> list[Item] | None:
-        """The turn's own output, in full; None if it was not told."""
-        return self._made_of(turn)
-
-    def _made_of(self, turn: Turn) -> list[Item] | None:
-        if id(turn) not in self._made:
+    def output(self, turn: Turn) -> list[Item] | None:
+        """The turn's own output, as `normal` gives it; None if it was not told."""
+        if id(turn) not in self._outputs:
             output = turn.output
-            self._made[id(turn)] = None if output is None else [normal(item) for item in output]
-        return self._made[id(turn)]
+            self._outputs[id(turn)] = None if output is None else [normal(item) for item in output]
+        return self._outputs[id(turn)]
 
 
 def _spelt(items: Sequence[Item]) -> bytes:

@@ -30,7 +30,7 @@ from agentwire.testing.wire_rules import (
     nothing_after_terminal,
     one_terminal,
 )
-from agentwire.testing.wires import Story
+from agentwire.testing.wires import Recorded
 from agentwire.testing.work_rules import bounded, cancelled_within, tool_once, tools_awaited
 
 __all__ = [
@@ -135,10 +135,10 @@ def each_broken(
         del rules["cancelled_within"]
     else:
         rules["cancelled_within"] = partial(cancelled_within, seconds=cancelled_after)
-    story = Story(entries(*happened))
+    recorded = Recorded(entries(*happened))
     for name, rule in rules.items():
         if name not in without:
             try:
-                rule(story)
+                rule(recorded)
             except InvariantBroken as broken:
                 yield broken

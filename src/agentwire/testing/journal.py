@@ -15,8 +15,8 @@ import trio
 from agentwire.protocol.items import Item
 from agentwire.testing.entry import Entry, InvariantBroken, Who
 from agentwire.testing.leaks import present
-from agentwire.testing.retelling import CREATE, retell
 from agentwire.testing.trace import Note, Record, Trace
+from agentwire.testing.trace_entries import CREATE, entries_in
 
 __all__ = ["Entry", "Happened", "InvariantBroken", "Journal", "Told", "Who", "entries"]
 
@@ -89,7 +89,7 @@ class Journal:
 
     def wire(self, trace: Trace, connection: int | None = 0) -> None:
         """Add what went by on a connection of a network, or on all of them, in the order of the clock."""
-        said = [entry for entry in retell(trace) if connection in (None, entry.connection)]
+        said = [entry for entry in entries_in(trace) if connection in (None, entry.connection)]
         self._entries = _by_time([*self._entries, *said])
 
     def add_to(self, trace: Trace) -> None:
@@ -120,9 +120,9 @@ def _entries(happened: Happened) -> Sequence[Entry]:
     if isinstance(happened, Journal):
         return happened.entries
     if isinstance(known := getattr(happened, "entries", None), tuple):
-        return known  # of a story, which has read them all
+        return known  # of a `Recorded`, which has read them all
     if isinstance(happened, Trace):
-        return retell(happened)
+        return entries_in(happened)
     return [_entry(number, one) for number, one in enumerate(happened)]
 
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 from agentwire.protocol.hello import GOAWAY
 from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.journal import Happened, entries
-from agentwire.testing.retelling import CREATE, HTTP_REQUEST, HTTP_RESPONSE
+from agentwire.testing.trace_entries import CREATE, HTTP_REQUEST, HTTP_RESPONSE
 from agentwire.testing.turns import turns
-from agentwire.testing.wires import Story, Wire, wires
+from agentwire.testing.wires import Recorded, Wire, wires
 
 __all__ = ["honest_close", "no_turn_lost_in_drain", "nothing_leaked", "requests_answered"]
 
@@ -83,9 +83,9 @@ def no_turn_lost_in_drain(happened: Happened) -> None:
 
     Source: hivecommons/hive#5090 and mnfst/llm-gateway#2326 (deploys that cut turns).
     """
-    story = Story.of(happened)
-    started = next((entry for entry in story if entry.type == "drain.started"), None)
-    for wire in story.wires:
+    recorded = Recorded.of(happened)
+    started = next((entry for entry in recorded if entry.type == "drain.started"), None)
+    for wire in recorded.wires:
         begin = started or next((entry for entry in wire.messages if _announces_drain(entry)), None)
         if wire.transport == "websocket" and wire.stopped_by_server:
             _nothing_cut(wire, begin)

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 
 from agentwire.testing.entry import Entry
-from agentwire.testing.exchanges import Lane, Response
-from agentwire.testing.retelling import CREATE
+from agentwire.testing.lanes import Lane, Response
+from agentwire.testing.trace_entries import CREATE
 from agentwire.testing.wires import Wire
 
 __all__ = ["Item", "Turn", "answers", "asked_for", "take_steers", "turns"]
@@ -114,7 +114,7 @@ def answers(created: Entry, request: Entry, waiting: Sequence[Entry] = ()) -> bo
 
 
 def turns(wire: Wire) -> list[Turn]:
-    """The turns of a conversation, lane by lane, in the order of their answers; then those without one."""
+    """The turns of a wire, lane by lane, in the order of their answers; then those without one."""
     if wire.partial:
         return []
     if wire.body is not None:

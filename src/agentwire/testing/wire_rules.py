@@ -1,4 +1,4 @@
-"""What is true of everything that a server says in one conversation, whatever goes wrong.
+"""What is true of everything that a server says on one wire, whatever goes wrong.
 
 Each rule is one function, takes what happened, and raises `InvariantBroken` with the events that show it; none has to
 be told what was supposed to happen.
@@ -12,9 +12,9 @@ from typing import Any, Final
 from agentwire.protocol.grammar import Checker, GrammarError
 from agentwire.protocol.order import DONE_TEXT, LATE_EVENTS, SIDE_EVENTS
 from agentwire.testing.entry import Entry, InvariantBroken
-from agentwire.testing.exchanges import Lane, Response
 from agentwire.testing.journal import Happened
-from agentwire.testing.retelling import CREATE
+from agentwire.testing.lanes import Lane, Response
+from agentwire.testing.trace_entries import CREATE
 from agentwire.testing.turns import answers, asked_for, take_steers
 from agentwire.testing.wires import Wire, wires
 

@@ -1,6 +1,6 @@
-"""The conversations in what happened: each WebSocket by itself, and each HTTP exchange, with how it ended.
+"""The wires in what happened: each WebSocket by itself, and each HTTP exchange, with how it ended.
 
-A session that goes on on another connection is one conversation: what is said again when it is resumed is told once.
+A session that goes on on another connection is one wire: what is said again when it is resumed is told once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import attrs
 
 from agentwire.protocol.hello import HELLO, REPLY, WELCOME
 from agentwire.testing.entry import Entry
-from agentwire.testing.exchanges import Lane, Response, lanes
 from agentwire.testing.journal import Happened, entries
-from agentwire.testing.retelling import CLOSING, CREATE, HTTP_REQUEST, HTTP_RESPONSE, STREAM_ENDED
+from agentwire.testing.lanes import Lane, Response, lanes
+from agentwire.testing.trace_entries import CLOSING, CREATE, HTTP_REQUEST, HTTP_RESPONSE, STREAM_ENDED
 
-__all__ = ["Story", "Wire", "wires"]
+__all__ = ["Recorded", "Wire", "wires"]
 
 Transport = Literal["websocket", "sse", "json"]
 
@@ -29,7 +29,7 @@ _BESIDE: Final = (CLOSING, HTTP_REQUEST, HTTP_RESPONSE, STREAM_ENDED, "http.requ
 
 @attrs.define(eq=False)
 class Wire:
-    """One conversation.
+    """One WebSocket, on whichever connections its session was, or one HTTP exchange.
 
     Attributes:
         connection: the latest connection that it was on.
@@ -169,8 +169,8 @@ def _begins_later(event: Mapping[str, Any]) -> bool:
     return "starting_after" in parse_qs(urlsplit(str(event.get("target"))).query)
 
 
-class Story:
-    """Entries of which the conversations are looked for only once.
+class Recorded:
+    """What happened, of which the wires are looked for only once.
 
     Attributes:
         entries: what happened.
@@ -182,22 +182,22 @@ class Story:
         self.memo: object = None
 
     @classmethod
-    def of(cls, happened: Happened) -> Story:
-        """What happened, as a story, if it is none yet."""
-        return happened if isinstance(happened, Story) else cls(happened)
+    def of(cls, happened: Happened) -> Recorded:
+        """What happened, read once, if it is not yet."""
+        return happened if isinstance(happened, Recorded) else cls(happened)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
     @cached_property
     def wires(self) -> list[Wire]:
-        """The conversations (see the function `wires`)."""
+        """See the function `wires`."""
         return _find(self.entries)
 
 
 def wires(happened: Happened) -> list[Wire]:
-    """The conversations, in the order in which they began; those that have nothing of this protocol are left out."""
-    return Story.of(happened).wires
+    """The wires, in the order in which they began; those that have nothing of this protocol are left out."""
+    return Recorded.of(happened).wires
 
 
 def _find(told: tuple[Entry, ...]) -> list[Wire]:

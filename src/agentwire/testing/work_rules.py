@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from agentwire.testing.entry import Entry, InvariantBroken
 from agentwire.testing.journal import Happened, entries
-from agentwire.testing.wires import Story, Wire
+from agentwire.testing.wires import Recorded, Wire
 
 __all__ = [
     "bounded",
@@ -56,8 +56,8 @@ def cancelled_within(happened: Happened, seconds: float) -> None:
         happened: what happened.
         seconds: how long it may take, on the clock of the entries.
     """
-    story = Story.of(happened)
-    told, owners = story.entries, _owners(story)
+    recorded = Recorded.of(happened)
+    told, owners = recorded.entries, _owners(recorded)
     for place, entry in enumerate(told):
         if entry.type != "connection.ended":
             continue
@@ -75,10 +75,10 @@ def _base(work: Entry) -> str:
     return str(work.event["name"]).partition(" ")[0]
 
 
-def _owners(story: Story) -> dict[str, set[int]]:
-    """Name of a response or a call -> the connections, of its conversation, on which it was told last."""
+def _owners(recorded: Recorded) -> dict[str, set[int]]:
+    """Name of a response or a call -> the connections, of its wire, on which it was told last."""
     owners: dict[str, set[int]] = {}
-    for wire in story.wires:
+    for wire in recorded.wires:
         for name in _names(wire):
             owners.setdefault(name, set()).add(wire.connection)
     return owners

@@ -1,4 +1,4 @@
-"""Requests and responses on their lanes, as the messages of one connection tell them.
+"""The lanes of one wire, with their requests and responses, as its messages tell them.
 
 A response has its lane's events from its ``response.created`` to the next one's; there is no id on most events. A steer
 names no lane: it belongs to that of the response that it names.
@@ -42,7 +42,7 @@ class Response:
 
 @attrs.define(eq=False)
 class Lane:
-    """One lane of a connection.
+    """One lane of a wire.
 
     Attributes:
         name: its ``stream_id``; None for the default lane.
@@ -97,7 +97,7 @@ def _is_refusal(response: Response, error: Entry) -> bool:
 
 
 def lanes(happened: Iterable[Entry]) -> list[Lane]:
-    """The lanes of one connection, in the order in which they were first used."""
+    """The lanes of one wire, in the order in which they were first used."""
     found: dict[object, Lane] = {}
     places: dict[object, object] = {}
     for entry in happened:

@@ -19,7 +19,7 @@ from agentwire.testing.redaction import KEY_HEADERS
 from agentwire.testing.scan import Frame
 from agentwire.testing.trace import ENDS, MESSAGE, Note, Record, Trace, decode
 
-__all__ = ["CREATE", "HTTP_REQUEST", "HTTP_RESPONSE", "retell"]
+__all__ = ["CREATE", "HTTP_REQUEST", "HTTP_RESPONSE", "entries_in"]
 
 HTTP_REQUEST: Final = "http.request"
 HTTP_RESPONSE: Final = "http.response"
@@ -32,8 +32,8 @@ _CREATES: Final = re.compile(r"/responses/?")
 _LOSING: Final = re.compile(r"(cut|reset)\b")
 
 
-def retell(trace: Trace) -> list[Entry]:
-    """The entries of a trace, all connections, in the order of its records."""
+def entries_in(trace: Trace) -> list[Entry]:
+    """The entries of a trace, of all its connections, in the order of its records."""
     connections: dict[int, _Connection] = {}
     entries: list[Entry] = []
     for record in trace.records:

@@ -17,6 +17,7 @@ from agentwire.protocol.errors import AgentwireError
 from agentwire.testing import no_leaks
 from agentwire.testing.hostile import DEEDS, Answer, Deed, End, Say, cue, hostile_server, scripted_server
 from agentwire.testing.hostile.clerk import Clerk, page_text, right_answer, task_of
+from agentwire.testing.hostile.deeds import doors, ends, errors, frames, order
 from tests.testing.hostile.kit import connected
 
 ENDS_WITH_AN_ERROR: Final = {
@@ -130,7 +131,8 @@ async def test_a_test_ends_connections_when_it_likes(autojump_clock: MockClock) 
         assert server.seen.connections[0].how == "the server closed it"
 
 
-def test_every_deed_has_a_name_a_title_and_does_something() -> None:
+def test_every_deed_has_a_name_of_its_own_a_title_and_does_something() -> None:
+    assert len(DEEDS) == sum(len(module.DEEDS) for module in (doors, ends, errors, frames, order))
     for name, deed in DEEDS.items():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
         assert deed.title[0].isupper()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import trio
 
-from agentwire.testing.hostile.deeds.model import Deed, Door, deed_of
+from agentwire.testing.hostile.deeds.model import Deed, Door
 from agentwire.testing.hostile.socket import reset_now
 from agentwire.transport.http11 import HttpConnection
 
-__all__ = ["REFUSALS"]
+__all__ = ["DEEDS", "REFUSALS"]
 
 _SLOW_TO_REFUSE: Final = (
     "provos/ironcurtain#341",
@@ -46,20 +47,6 @@ def _refuse(status: int, **headers: str) -> Door:
     return door
 
 
-for _status, (_phrase, _reports) in REFUSALS.items():
-    deed_of(
-        Deed(
-            name=f"refuse-{_status}",
-            title=f"Every upgrade is refused with HTTP {_status} ({_phrase}); POST goes on to work",
-            reports=_reports,
-            when="upgrade",
-            first=1,
-            times=math.inf,
-            door=_refuse(_status),
-        )
-    )
-
-
 async def _hang(connection: HttpConnection) -> None:
     connection.take_over()
     await trio.sleep_forever()
@@ -83,16 +70,28 @@ async def _no_http(connection: HttpConnection) -> None:
     await stream.aclose()
 
 
-deed_of(
+def _refusal(status: int) -> Deed:
+    phrase, reports = REFUSALS[status]
+    return Deed(
+        name=f"refuse-{status}",
+        title=f"Every upgrade is refused with HTTP {status} ({phrase}); POST goes on to work",
+        reports=reports,
+        when="upgrade",
+        first=1,
+        times=math.inf,
+        door=_refuse(status),
+    )
+
+
+DEEDS: Final[Sequence[Deed]] = (
+    *map(_refusal, REFUSALS),
     Deed(
         name="upgrade-busy",
         title="The upgrade is refused once with HTTP 503 and retry-after: 1",
         when="upgrade",
         first=1,
         door=_refuse(503, retry_after="1"),
-    )
-)
-deed_of(
+    ),
     Deed(
         name="upgrade-hangs",
         title="No upgrade is ever answered; POST goes on to work",
@@ -101,18 +100,14 @@ deed_of(
         first=1,
         times=math.inf,
         door=_hang,
-    )
-)
-deed_of(
+    ),
     Deed(
         name="upgrade-reset",
         title="The connection is reset instead of the answer to the upgrade, once",
         when="upgrade",
         first=1,
         door=_reset,
-    )
-)
-deed_of(
+    ),
     Deed(
         name="upgrade-wrong-accept",
         title="Each 101 has a Sec-WebSocket-Accept that does not answer the key",
@@ -120,9 +115,7 @@ deed_of(
         first=1,
         times=math.inf,
         door=_wrong_accept,
-    )
-)
-deed_of(
+    ),
     Deed(
         name="upgrade-no-http",
         title="Each upgrade is answered with bytes that are no HTTP",
@@ -130,9 +123,7 @@ deed_of(
         first=1,
         times=math.inf,
         door=_no_http,
-    )
-)
-deed_of(
+    ),
     Deed(
         name="key-revoked",
         title="From the second upgrade on, the key is refused with HTTP 401",
@@ -140,5 +131,5 @@ deed_of(
         first=2,
         times=math.inf,
         door=_refuse(401),
-    )
+    ),
 )

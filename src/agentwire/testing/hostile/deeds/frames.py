@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
 from agentwire.testing.hostile.deeds.editing import before, cut, each_event, evolved, on_steps
-from agentwire.testing.hostile.deeds.model import Deed, deed_of
+from agentwire.testing.hostile.deeds.model import Deed
 from agentwire.testing.hostile.scene import Scene
 from agentwire.testing.hostile.script import End
 from agentwire.testing.hostile.socket import server_frame_of
 from agentwire.testing.hostile.steps import Plan, Raw, Step, Tell
 from agentwire.transport.frames import PING, TEXT
 
-__all__: list[str] = []
+__all__ = ["DEEDS"]
 
 _LARGE: Final = 20 * 2**20
 _PINGS: Final = 2_000
@@ -40,7 +41,7 @@ def _broken(name: str, title: str, data: bytes, body: bytes, *reports: str) -> D
     return Deed(name=name, title=title, reports=reports, turn=cut(Raw(data, body), End("quiet")))
 
 
-_DEEDS: Final = (
+DEEDS: Final[Sequence[Deed]] = (
     Deed(
         name="fragments",
         title="Every event comes in fragments, which cut its characters apart",
@@ -111,6 +112,3 @@ _DEEDS: Final = (
         turn=_deafened,
     ),
 )
-
-for _deed in _DEEDS:
-    deed_of(_deed)

@@ -1,11 +1,9 @@
-"""What a deed is, when it is done, and how both are written in a word: ``reset-idle@2``, ``refuse-500@1+``."""
+"""What a deed is, and when it is done."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import attrs
 
@@ -14,15 +12,13 @@ from agentwire.testing.hostile.socket import ServerSocket
 from agentwire.testing.hostile.steps import Plan, Step
 from agentwire.transport.http11 import HttpConnection
 
-__all__ = ["DEEDS", "Cue", "Deed", "Door", "When", "cue", "deed_of"]
+__all__ = ["Cue", "Deed", "Door", "When"]
 
 When = Literal["upgrade", "connection", "turn"]
 """What is counted: upgrades that are asked for, WebSockets that are opened, or turns."""
 
 Door = Callable[[HttpConnection], Awaitable[None]]
 """Answers an upgrade, or does not."""
-
-_WRITTEN: Final = re.compile(r"(?P<name>[a-z0-9-]+?)(@(?P<first>[0-9]+)(?P<on>\+)?)?")
 
 
 @attrs.frozen(kw_only=True)
@@ -71,49 +67,3 @@ class Cue:
     def due(self, number: int) -> bool:
         """Whether it is done at this one."""
         return self.first <= number < self.first + self.times
-
-
-DEEDS: Final[dict[str, Deed]] = {}
-"""Every deed, by name."""
-
-
-def deed_of(deed: Deed) -> Deed:
-    """Register a deed.
-
-    Raises:
-        ValueError: its name is taken.
-    """
-    if deed.name in DEEDS:
-        raise ValueError(f"there is a deed {deed.name} already")
-    DEEDS[deed.name] = deed
-    return deed
-
-
-def cue(written: str | Deed | Cue, *, first: int | None = None, times: float | None = None) -> Cue:
-    """A deed and when it is done.
-
-    Args:
-        written: a deed or its name, with ``@N`` for another moment than its own and ``+`` for each time from there on:
-            ``reset-idle``, ``reset-idle@3``, ``reset-idle@3+``.
-        first: the same as ``@N``.
-        times: how often.
-
-    Raises:
-        ValueError: there is no such deed, or this is no moment.
-    """
-    if isinstance(written, Cue):
-        return written
-    if isinstance(written, str):
-        parts = _WRITTEN.fullmatch(written)
-        if parts is None or parts["name"] not in DEEDS:
-            raise ValueError(f"there is no deed {written!r} (there are {', '.join(DEEDS)})")
-        deed = DEEDS[parts["name"]]
-        if parts["first"]:
-            first = int(parts["first"])
-            times = math.inf if parts["on"] else deed.times
-    else:
-        deed = written
-    first = deed.first if first is None else first
-    if first < 1:
-        raise ValueError(f"{deed.name}: turns, upgrades and connections are counted from 1, not {first}")
-    return Cue(deed, first, deed.times if times is None else times)

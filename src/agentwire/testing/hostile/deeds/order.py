@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
 
 from agentwire.testing.hostile.deeds.editing import Change, each_event, evolved, is_terminal, on_steps
-from agentwire.testing.hostile.deeds.model import Deed, deed_of
+from agentwire.testing.hostile.deeds.model import Deed
 from agentwire.testing.hostile.scene import Scene
 from agentwire.testing.hostile.steps import Plan, Step, Tell
 
-__all__: list[str] = []
+__all__ = ["DEEDS"]
 
 _OFF_BY_ONE: Final = (
     "stippi/code-assistant#200",
@@ -98,7 +98,7 @@ def _with_strangers(step: Tell) -> list[Step]:
     return [*(Tell(event) for event in _STRANGERS if not first), evolved(step, x_new_member={"deep": [1, 2]})]
 
 
-_DEEDS: Final = (
+DEEDS: Final[Sequence[Deed]] = (
     Deed(
         name="stale-events",
         title="The last events of the turn before come again, before those of the next response",
@@ -173,6 +173,3 @@ _DEEDS: Final = (
         turn=each_event(_with_strangers),
     ),
 )
-
-for _deed in _DEEDS:
-    deed_of(_deed)

@@ -16,7 +16,7 @@ from agentwire.protocol.errors import CloseFrame, ConnectionEnded
 from agentwire.protocol.grammar import Checker
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import ByteSource, Engine, Store
+from agentwire.runtime.contracts import Ask, ByteSource, Engine, Out, Store
 from agentwire.runtime.policies import Policy
 from agentwire.runtime.replay import Seen
 from agentwire.runtime.service import Service
@@ -196,6 +196,38 @@ def check(events: Iterable[Event]) -> None:
     for event in events:
         checker.feed(event)
     checker.finish()
+
+
+async def hello(ask: Ask, out: Out) -> None:
+    await out.text("hello")
+
+
+class Gate:
+    """An engine whose turns wait until the test lets them go on; what runs is known."""
+
+    def __init__(self) -> None:
+        self.running: list[str] = []
+        self.ended: list[str] = []
+        self.reasons: list[str] = []
+        self.open = trio.Event()
+
+    async def __call__(self, ask: Ask, out: Out) -> None:
+        name = str(ask.request.stream_id)
+        self.running.append(name)
+        try:
+            await out.text("begun")
+            await self.open.wait()
+            await out.text("ended")
+        except trio.Cancelled as cancelled:
+            self.reasons.append(str(cancelled))
+            raise
+        finally:
+            self.running.remove(name)
+            self.ended.append(name)
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]
 
 
 def check_lanes(events: Iterable[Event]) -> None:

@@ -17,17 +17,13 @@ from agentwire.protocol.items import Message
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.testing import no_leaks
-from tests.runtime.kit import Client, Event, check_lanes, client, create, output_for
+from tests.runtime.kit import Client, Event, check_lanes, client, create, kinds, output_for
 
 ANSWER = Turn(Text("Only tests, then."))
 
 
 def steer(response_id: str, given: Any = "Only touch tests.") -> bytes:
     return encode_json({"type": "response.steer", "previous_response_id": response_id, "input": given})
-
-
-def kinds(events: list[Event]) -> list[str]:
-    return [event["type"].removeprefix("response.") for event in events]
 
 
 def plot(events: list[Event]) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agentwire.protocol.codec import encode_json
+from agentwire.protocol.codec import decode_items, encode_json
 from agentwire.protocol.desk import Outcome
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.items import FunctionCallOutput, McpCall, Message
@@ -500,6 +501,29 @@ async def test_a_response_is_stored_before_its_end_is_told(autojump_clock: MockC
         await trio.sleep(5)
         assert types(it.wire.events)[-1] == "output_item.done"
         await it.wire.until()
+
+
+async def test_what_is_stored_brings_the_json_that_its_client_has_been_sent(autojump_clock: MockClock) -> None:
+    kept: list[Stored] = []
+
+    class Spy(MemoryStore):
+        async def put(self, principal: str, stored: Stored) -> None:
+            kept.append(stored)
+            await super().put(principal, stored)
+
+    async def engine(ask: Ask, out: Out) -> None:
+        await out.reasoning("hm")
+        await out.text("half a pair \ud83d")
+        await out.item({"type": "web_search_call", "id": "ws_1", "status": "completed", "queries": ["x"]})
+        await out.call("look", '{"a": 1}')
+
+    async with client(engine, store=Spy()) as it:
+        tools = [{"type": "function", "name": "look", "parameters": {}}]
+        ended = (await it.wire.ask("hi \ud83d", tools=tools, store=True))[-1]["response"]
+    (one,) = kept
+    assert decode_items(one.input) == decode_items(encode_json(one.node.input))
+    assert decode_items(one.output) == decode_items(encode_json(one.node.output))
+    assert json.loads(one.output) == ended["output"]
 
 
 @pytest.mark.parametrize("operation", ["put", "get"])

@@ -13,6 +13,7 @@ import attrs
 import pytest
 import trio
 
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import StoreError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
@@ -114,6 +115,18 @@ async def test_only_what_is_new_is_written(path: Path) -> None:
     sizes = [row[0] for row in query(path, "SELECT length(input) + length(output) FROM responses")]
     assert len(sizes) == 50
     assert max(sizes) < 400  # type: ignore[type-var,operator]
+
+
+async def test_json_that_is_there_already_is_written_as_it_is(path: Path) -> None:
+    async with open_sqlite_store(path) as store:
+        for node in chain(3):
+            given, made = encode_json(node.input), b" %b " % encode_json(node.output)
+            await store.put("a", attrs.evolve(stored(node), input=given, output=made))
+    rows = query(path, "SELECT output FROM responses")
+    assert [row[0][:1] for row in rows] == [b" "] * 3  # type: ignore[index]
+    async with open_sqlite_store(path) as store:
+        assert same(await found(store, "resp_2"), chain(3)[2])
+        assert await store.find_item("a", "msg_resp_1") == chain(3)[1].output[0]
 
 
 async def test_what_waits_is_written_together(path: Path) -> None:

@@ -128,7 +128,7 @@ class BackgroundTurn(Turn):
         by_client = ending.error is not None and ending.error.code == CANCELLED
         return attrs.evolve(final, status="cancelled") if by_client else final
 
-    async def _keep(self, node: Node | None, final: Response, shown: bytes) -> None:
+    async def _keep(self, node: Node | None, final: Response, shown: bytes, output: bytes) -> None:
         """Store it, whatever became of it."""
         await self._record(final, node, shown)
 

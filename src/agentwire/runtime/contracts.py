@@ -305,6 +305,8 @@ class Stored:
             shared with other responses.
         status: the response's status.
         background: it runs on without its client; it has events at rest.
+        input: the JSON of the node's own input, if it has been made already; else empty.
+        output: the same of its output.
     """
 
     node: Node
@@ -312,6 +314,8 @@ class Stored:
     size: int
     status: str = "completed"
     background: bool = False
+    input: bytes = b""
+    output: bytes = b""
 
     @property
     def continuable(self) -> bool:

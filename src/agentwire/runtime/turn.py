@@ -14,8 +14,10 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.desk import Desk, Outcome, Ticket
 from agentwire.protocol.errors import EngineError, RequestError
+from agentwire.protocol.items import Item
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.transcript import History, Memo, Node
@@ -105,6 +107,7 @@ class Turn:
         self._context = Context(service, window, self._output)
         self._equipment: Equipment  # once its request has been read
         self._shown: Shown  # once there is a response
+        self._input = b""  # what was given as JSON, if that has been made
         self._used = 0
         self._step: Step | None = None
         self._aside: trio.CancelScope | None = None
@@ -176,7 +179,8 @@ class Turn:
         self._shown = Shown(response)
         about, most = self._size + _AROUND_SETTINGS, self._service.limits.slice_bytes
         if self._size and about <= most:
-            self.window.put_later(partial(self._opening, response), 2, 2 * about)
+            given = request.input if request.store else ()
+            self.window.put_later(partial(self._opening, response, given), 2, 2 * about)
             return response
         created, in_progress = self._opening(response)
         if len(created[1]) <= most:
@@ -186,8 +190,13 @@ class Turn:
             await self.window.put(*in_progress)
         return response
 
-    def _opening(self, response: Response) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    def _opening(
+        self, response: Response, given: tuple[Item, ...] = ()
+    ) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        """The first events; what the store will need of what was given is made with them, ahead of time."""
         shown = b',"response":' + self._shown.text(response)
+        if given:
+            self._input = encode_json(given)
         return (_CREATED, shown), (_IN_PROGRESS, shown)
 
     # Working
@@ -337,13 +346,14 @@ class Turn:
         """The desk knows first, then the store, then the client."""
         self._ends = True
         final = self.response = self._final(response, ending)
-        shown = self._shown.text(final, self._output.shown())
+        output = self._output.shown()
+        shown = self._shown.text(final, output)
         node = None
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
             node = grow(final.id, request.input, final.output, self._memo)
         if request.store:
-            await self._keep(node, final, shown)
+            await self._keep(node, final, shown, output)
         self.ending = ending
         self._desk.settle(self.ticket, ending.outcome, node)
         if ending.outcome is Outcome.FAILED and ending.error is not None:
@@ -352,10 +362,11 @@ class Turn:
         await self.window.put(event_head(f"response.{kind}"), b',"response":' + shown)
         self._conclude(ending.error)
 
-    async def _keep(self, node: Node | None, final: Response, shown: bytes) -> None:
-        """Store what has ended and may be continued."""
+    async def _keep(self, node: Node | None, final: Response, shown: bytes, output: bytes) -> None:
+        """Store what has ended and may be continued; ``output`` is a part of what is shown."""
         if node is not None:
-            stored = Stored(node=node, response=shown, size=self._size + len(shown))
+            size = self._size + len(shown)
+            stored = Stored(node=node, response=shown, size=size, input=self._input, output=output)
             await self._service.store.put(self._principal, stored)
 
     def _conclude(self, error: RequestError | None) -> None:

@@ -146,6 +146,8 @@ class MemoryStore:
         hidden = list(self._unknown(principal, stored.node.parent))
         for node in reversed(hidden):
             self._add(principal, _Row(node, weights[node] if node in weights else _weigh(node)))
+        if stored.input or stored.output:
+            stored = attrs.evolve(stored, input=b"", output=b"")  # the node has both
         self._add(principal, _Row(stored.node, stored.size, stored, old.children if old is not None else 0))
         if old is not None:
             self._bytes -= old.size

@@ -42,8 +42,9 @@ class _Texts:
     item_ids: tuple[str, ...]
 
     @classmethod
-    def of(cls, node: Node) -> _Texts:
-        return cls(encode_json(node.input), encode_json(node.output), _item_ids((*node.input, *node.output)))
+    def of(cls, node: Node, given: bytes = b"", made: bytes = b"") -> _Texts:
+        ids = _item_ids((*node.input, *node.output))
+        return cls(given or encode_json(node.input), made or encode_json(node.output), ids)
 
 
 def _item_ids(items: Iterable[Item]) -> tuple[str, ...]:
@@ -83,13 +84,13 @@ def put(connection: sqlite3.Connection, principal: str, stored: Stored, owner: s
     node = stored.node
     parent, missing = _find_ancestor(connection, principal, node.parent)
     hidden = [(one, _Texts.of(one)) for one in missing]
-    texts = _Texts.of(node)
+    texts = _Texts.of(node, stored.input, stored.output)
     for one, of_one in reversed(hidden):
         parent = _insert_hidden(connection, principal, one, parent, of_one, now=now)
     stamp = _random.getrandbits(63)
     values: tuple[Any, ...] = (parent, stamp, now, stored.status, stored.background, owner, stored.size)
     values = (*values, texts.input, texts.output, stored.response, principal, node.response_id)
-    inserted = connection.execute(f"{_INSERT} ON CONFLICT DO NOTHING", values)
+    inserted = connection.execute(_INSERT_NEW, values)
     key = _key(inserted) if inserted.rowcount == 1 else _replace(connection, values)
     connection.executemany("INSERT INTO items VALUES (?, ?, ?)", [(principal, one, key) for one in texts.item_ids])
     return Put(key, parent, stamp, len(texts.input) + len(texts.output))
@@ -97,6 +98,7 @@ def put(connection: sqlite3.Connection, principal: str, stored: Stored, owner: s
 
 _COLUMNS: Final = "parent, stamp, created, status, background, owner, size, input, output, response, principal, id"
 _INSERT: Final = f"INSERT INTO responses ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_NEW: Final = f"{_INSERT} ON CONFLICT DO NOTHING"
 _UPDATE: Final = (
     "UPDATE responses SET parent = ?, stamp = ?, created = ?, status = ?, background = ?, owner = ?, size = ?,"
     " input = ?, output = ?, response = ? WHERE principal = ? AND id = ?"

@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -151,13 +150,12 @@ class Writer:
     def _take(self, most: int) -> list[_Job]:
         """What waits now."""
         jobs: list[_Job] = []
-        with suppress(Empty):
-            while len(jobs) < most:
-                job = self._jobs.get_nowait()
-                if job is None:
-                    self._jobs.put(None)
-                    break
-                jobs.append(job)
+        while len(jobs) < most and not self._jobs.empty():
+            job = self._jobs.get()
+            if job is None:
+                self._jobs.put(None)
+                break
+            jobs.append(job)
         return jobs
 
     def _refuse(self, jobs: Iterable[_Job]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import trio
 
 from agentwire.protocol.errors import RemoteProtocolError
-from agentwire.transport.frames import unmask
+from agentwire.testing.raw_frames import raw_frame
 from agentwire.transport.refusal import AnswerReader
 
 __all__ = [
@@ -93,18 +93,7 @@ class Frame(NamedTuple):
 
 def frame(opcode: int, payload: bytes, *, final: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
     """One frame of a client, right or wrong."""
-    first = (0x80 if final else 0) | reserved | opcode
-    length, flag = len(payload), 0x80 if masked else 0
-    if length < 126:
-        head = bytes((first, flag | length))
-    elif length < 65536:
-        head = bytes((first, flag | 126)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((first, flag | 127)) + length.to_bytes(8, "big")
-    if not masked:
-        return head + payload
-    key = os.urandom(4)
-    return head + key + unmask(payload, key)
+    return raw_frame(opcode, payload, final=final, reserved=reserved, key=os.urandom(4) if masked else None)
 
 
 def cut_frame(buffer: bytes) -> tuple[Frame, bool, bytes] | None:

@@ -20,6 +20,7 @@ from agentwire.runtime.contracts import ByteStream
 from agentwire.testing.hostile.script import End
 from agentwire.testing.hostile.seen import Seen, SeenConnection
 from agentwire.testing.hostile.steps import Form
+from agentwire.testing.raw_frames import raw_frame
 from agentwire.testing.streams import MemoryStream
 from agentwire.transport.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Control, FrameParser
 from agentwire.transport.requests import Request
@@ -45,14 +46,7 @@ def server_frame_of(
     opcode: int, payload: bytes, *, final: bool = True, reserved: int = 0, masked: bool = False
 ) -> bytes:
     """One frame of a server, right or wrong; the mask of one that has it is zero."""
-    first, length, flag = (0x80 if final else 0) | reserved | opcode, len(payload), 0x80 if masked else 0
-    if length < 126:
-        head = bytes((first, flag | length))
-    elif length < 65536:
-        head = bytes((first, flag | 126)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((first, flag | 127)) + length.to_bytes(8, "big")
-    return head + (bytes(4) if masked else b"") + payload
+    return raw_frame(opcode, payload, final=final, reserved=reserved, key=bytes(4) if masked else None)
 
 
 async def reset_now(stream: ByteStream) -> None:

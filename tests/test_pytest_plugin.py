@@ -71,6 +71,15 @@ async def test_does_not_hold(autojump_clock, rig):
     for _ in range(2):
         with rig.journal.work("tool", "call_1"):
             pass
+
+
+async def test_swallows(autojump_clock, rig):
+    with trio.move_on_after(1):
+        for _ in range(400_000):
+            try:
+                await trio.sleep(2)
+            except trio.Cancelled:
+                continue
 """
 
 PLAIN = f"""
@@ -113,9 +122,10 @@ def test_the_fixtures_work_and_fail_tests_that_deserve_it(tmp_path: Path) -> Non
     assert "descriptor" in said
     assert "Leaked" in said
     assert "call 'call_1' has run twice" in said
+    assert "in test_swallows (task <test 'test_swallows'>) swallows its cancellation" in said
     failed = {line.partition(" - ")[0].rpartition("::")[2] for line in said.splitlines() if line.startswith("FAILED")}
-    assert failed == {"test_leaves_a_stream", "test_leaves_a_descriptor", "test_does_not_hold"}, said
-    assert "3 failed, 4 passed" in said
+    assert failed == {"test_leaves_a_stream", "test_leaves_a_descriptor", "test_does_not_hold", "test_swallows"}, said
+    assert "4 failed, 4 passed" in said
 
 
 def test_without_pytest_trio_they_say_what_is_missing_and_ones_own_go_before(tmp_path: Path) -> None:

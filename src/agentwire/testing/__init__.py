@@ -32,6 +32,7 @@ from agentwire.testing.replies import Pause as Pause
 from agentwire.testing.replies import Reply as Reply
 from agentwire.testing.rig import Rig as Rig
 from agentwire.testing.rig import open_rig as open_rig
+from agentwire.testing.spinning import Spinning as Spinning
 from agentwire.testing.story import NotSurvived as NotSurvived
 from agentwire.testing.streams import MemoryStream as MemoryStream
 from agentwire.testing.survives import survives as survives
@@ -58,6 +59,7 @@ __all__ = [
     "Rig",
     "ScriptedServer",
     "ScriptedUpstream",
+    "Spinning",
     "Trace",
     "cancel_everywhere",
     "check_all",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 import trio.testing
+
+from agentwire.testing.spinning import no_spinning
 
 __all__ = ["run", "seeded_order", "virtual_clock"]
 
@@ -32,11 +34,17 @@ def run(async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, seed: int | None = 
         async_fn: what to run.
         args: its arguments.
         seed: decides the order in which Trio lets tasks run; without one it is Trio's own choice.
+
+    Raises:
+        Spinning: a task never waits, so that time stands still.
     """
-    if seed is None:
-        return trio.run(async_fn, *args, clock=virtual_clock())
-    with seeded_order(seed):
-        return trio.run(async_fn, *args, clock=virtual_clock())
+
+    async def main() -> T:
+        with no_spinning():
+            return await async_fn(*args)
+
+    with nullcontext() if seed is None else seeded_order(seed):
+        return trio.run(main, clock=virtual_clock())
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import trio
 from agentwire.client import PATIENT
 from agentwire.runtime.contracts import Engine
 from agentwire.runtime.policies import Policy
+from agentwire.testing.spinning import Spinning
 from agentwire.testing.stage import Played, Scene, Test, play, supplied
 from agentwire.testing.story import NotSurvived, named, own_steps
 from agentwire.testing.tasks import describe_place
@@ -84,7 +85,14 @@ def cancel_everywhere(
     if first.error is not None:
         raise first.error.with_traceback(own_steps(first.error, function) or first.error.__traceback__)
     numbers = _chosen(first.injector.passed, limit, seed)
-    lost = [played for played in map(attempts.at, numbers) if not _is_fine(played, allow)]
+    lost: list[_Cancelled] = []
+    for number in numbers:
+        played = attempts.at(number)
+        if not _is_fine(played, allow):
+            lost.append(played)
+        if isinstance(played.error, Spinning):
+            lost, numbers = [played], [number]  # each of the others might take as long
+            break
     if lost:
         shortest = min(lost, key=lambda played: played.number or 0)
         error = NotSurvived(function, shortest, lost, tried=len(numbers), environment=CHECKPOINT)

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.testing.clock import virtual_clock
+from agentwire.testing.spinning import Patrol, no_spinning
 from agentwire.testing.tasks import describe_tasks
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _HOST_TIMEOUT: Final = 60.0  # real seconds without a sign of Trio, after which 
 _IDLE_ROUNDS: Final = (
     10  # rounds of Trio's loop that `wait_all_tasks_blocked` and the like may need to see that it idles
 )
+
+_TICKS_ALONE: Final = 4  # the part of a rule's ticks that one task may take for itself
 
 _LOOKS: Final = 8  # rounds between two looks whether it idles, as long as it does not
 
@@ -88,6 +91,7 @@ class TrioMachine(RuleBasedStateMachine):
         self._guest_host: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._guest_over: Callable[[], object] | None = None
         self._guest_nursery: trio.Nursery | None = None
+        self._guest_patrol = Patrol()
         trio.lowlevel.start_guest_run(
             self._guest_main,
             run_sync_soon_threadsafe=self._guest_host.put,
@@ -105,11 +109,13 @@ class TrioMachine(RuleBasedStateMachine):
 
         Raises:
             Stuck: it waits for something that never comes, or for too long.
+            Spinning: a task never waits, so that time stands still.
         """
         job = _Job(async_fn, args)
         self._guest_tasks().start_soon(job.run, name=getattr(async_fn, "__qualname__", repr(async_fn)))
         self._guest_pump(lambda: job.done)
         if job.error is not None:
+            self._guest_patrol.check()  # which has ended it, then
             raise job.error
         value: T = job.value
         return value
@@ -146,9 +152,10 @@ class TrioMachine(RuleBasedStateMachine):
     # How it works
 
     async def _guest_main(self) -> None:
-        async with open_flat_nursery() as nursery:
-            self._guest_nursery = nursery
-            await trio.sleep_forever()
+        with no_spinning(alone=self.ticks // _TICKS_ALONE) as self._guest_patrol:
+            async with open_flat_nursery() as nursery:
+                self._guest_nursery = nursery
+                await trio.sleep_forever()
 
     def _guest_done(self, how: Outcome[None]) -> None:
         self._guest_over = how.unwrap

@@ -29,6 +29,7 @@ from agentwire.stores import MemoryStore
 from agentwire.testing.faults import Fault, Kind, Side
 from agentwire.testing.invariants import check_all
 from agentwire.testing.network import Network, network
+from agentwire.testing.spinning import no_spinning
 from agentwire.testing.streams import MemoryStream
 from agentwire.testing.trace import Trace
 from agentwire.testing.watch import Watch, watching
@@ -225,13 +226,14 @@ async def open_rig(
 
     Raises:
         Broken, InvariantBroken: something did not hold.
+        Spinning: on a virtual clock, a task never waited.
     """
     limits = limits or Limits()
     options = {"store": MemoryStore(limits), "sources": Sources.seeded(seed), **options}
     net = network() if net is None else net
     engine = builtin() if engine is None else engine
     journal = WorkJournal(net.trace)
-    with watching() as watch, noting_tools(journal):
+    with no_spinning(), watching() as watch, noting_tools(journal):
         async with open_flat_nursery() as nursery:
             rig = Rig(net, engine, limits, policy, journal, watch, nursery, options, seed)
             await rig.start()

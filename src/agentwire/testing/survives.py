@@ -29,6 +29,7 @@ from agentwire.runtime.policies import Cancel, Policy
 from agentwire.testing.cuts import every_byte, every_frame
 from agentwire.testing.faults import SIDES, Fault, Kind
 from agentwire.testing.network import Network
+from agentwire.testing.spinning import Spinning
 from agentwire.testing.stage import SUPPLIED, Played, Scene, Test, play, supplied
 from agentwire.testing.story import NotSurvived, named, own_steps
 
@@ -162,6 +163,9 @@ class Trials:
             happened += played.happened
             if not self._survived(played):
                 lost.append(played)
+            if isinstance(played.error, Spinning):
+                lost, plans = [played], [plan]  # each of the others might take as long
+                break
         if plans and not happened:
             raise ValueError(f"{named(test)} has no such place: none of its {len(plans)} faults has happened")
         if lost:

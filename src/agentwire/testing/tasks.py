@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-__all__ = ["describe_place", "describe_task", "describe_tasks", "walk_tasks"]
+__all__ = ["describe_frame", "describe_place", "describe_task", "describe_tasks", "is_trio", "walk_tasks"]
 
 _TRIO: Final = ("trio", "outcome")
 _INSTALLED: Final = frozenset(("site-packages", "dist-packages"))
@@ -39,7 +39,7 @@ def describe_task(task: trio.lowlevel.Task) -> str:
 
 def describe_place(task: trio.lowlevel.Task) -> str:
     """The innermost line of a task that is of no library and not agentwire's own; if there is none, the task, too."""
-    own = [_told(frame, line) for frame, line in task.iter_await_frames() if _is_own(frame)]
+    own = [describe_frame(frame, line) for frame, line in task.iter_await_frames() if _is_own(frame)]
     return own[-1] if own else f"{(_places(task) or ['in Trio'])[-1]} (task {task.name})"
 
 
@@ -48,11 +48,17 @@ def describe_tasks() -> str:
     return "\n".join(f"  {describe_task(task)}" for task in walk_tasks())
 
 
+def is_trio(frame: FrameType) -> bool:
+    """Whether a frame is Trio's own."""
+    return _package(frame) in _TRIO
+
+
 def _places(task: trio.lowlevel.Task) -> list[str]:
-    return [_told(frame, line) for frame, line in task.iter_await_frames() if _package(frame) not in _TRIO]
+    return [describe_frame(frame, line) for frame, line in task.iter_await_frames() if not is_trio(frame)]
 
 
-def _told(frame: FrameType, line: int) -> str:
+def describe_frame(frame: FrameType, line: int) -> str:
+    """A line of code, and the function that it is in."""
     return f"{Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_qualname}"
 
 

@@ -25,6 +25,8 @@ if mode == "fails":
     sys.exit("no weights")
 if mode == "idles":
     time.sleep(60)
+if mode == "hesitates":
+    time.sleep(0.3)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 print("upstream", sys.argv[4], flush=True)
 def leave(*_):
@@ -84,6 +86,17 @@ async def test_one_that_does_not_listen(command: list[str], mode: str, message: 
             async with start_server([*command, mode], ready=1 if mode == "idles" else 20):
                 pass
         assert "hello xxx" in str(caught.value)
+
+
+async def test_a_start_that_was_cut_short_is_waited_for_by_the_next(command: list[str]) -> None:
+    with trio.fail_after(30):
+        async with start_server([*command, "hesitates", "-"]) as server:
+            await server.kill()
+            with trio.move_on_after(0.1) as scope:
+                await server.start()
+            assert scope.cancelled_caught
+            await server.start()
+            await trio.aclose_forcefully(await trio.open_tcp_stream(server.host, server.port))
 
 
 async def test_what_cannot_be_started() -> None:

@@ -86,6 +86,7 @@ class ProcessUnderTest:
         self._process: trio.Process | None = None
         self._nursery: trio.Nursery | None = None
         self._leaving = False
+        self._listening = False
 
     @property
     def running(self) -> bool:
@@ -106,6 +107,8 @@ class ProcessUnderTest:
     async def start(self) -> None:
         """Start it, unless it runs; returns when it listens. One that was asked to leave has 5 seconds to do so.
 
+        A start that is cancelled is gone on with by the next one.
+
         Raises:
             NotStarted: it cannot be started, ends, or does not listen within `ready` seconds.
         """
@@ -113,10 +116,14 @@ class ProcessUnderTest:
         if self._leaving and self._process is not None:
             with trio.move_on_after(_GRACE):
                 await self._process.wait()
-        elif self._runs():
-            return
+        if not self._runs() or self._leaving:
+            await self._launch(self._nursery)
+        if not self._listening:
+            await self._wait_until_it_listens()
+
+    async def _launch(self, nursery: trio.Nursery) -> None:
         await self._end_group()
-        self._leaving = False
+        self._leaving = self._listening = False
         try:
             self._process = await trio.lowlevel.open_process(
                 self.command,
@@ -128,7 +135,9 @@ class ProcessUnderTest:
             )
         except OSError as error:
             raise NotStarted(f"{shlex.join(self.command)}: {error}") from error
-        self._nursery.start_soon(self._read, self._process)
+        nursery.start_soon(self._read, self._process)
+
+    async def _wait_until_it_listens(self) -> None:
         with trio.move_on_after(self.ready) as scope:
             while not await self._listens():
                 if not self._runs():
@@ -136,6 +145,7 @@ class ProcessUnderTest:
                 await trio.sleep(_LOOK)
         if scope.cancelled_caught:
             raise NotStarted(self._story(f"nobody listens on {self.host}:{self.port} after {self.ready:g} s"))
+        self._listening = True
 
     async def terminate(self) -> None:
         """Send SIGTERM to the process alone, as a process manager does; returns at once."""

@@ -90,9 +90,9 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
     failed = partial(Result, case, "failed")
     try:
         look_anew()
+        if peer.process is not None:
+            await peer.process.start()  # the case before may have ended it; that takes none of this one's time
         with trio.fail_after(timeout):
-            if peer.process is not None:
-                await peer.process.start()  # the case before may have ended it
             await case.body(peer)
         if peer.process is not None and "process" not in case.needs and not peer.process.running:
             raise CaseFailed("the process of the server ended")

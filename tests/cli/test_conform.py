@@ -67,6 +67,18 @@ async def test_nobody_is_there() -> None:
     assert ran.err == "agentwire: cannot connect to 127.0.0.1:9: Connection refused\n"
 
 
+async def test_nothing_that_is_meant_applies(tmp_path: Path) -> None:
+    async with serving("--port", "0") as server:
+        files = ["--json", str(tmp_path / "r.json")]
+        ran = await run_command("conform", server.where["http"], "--only", "153", "159", *files)
+    assert ran.code == 2, ran.out + ran.err
+    assert "2 not applicable" in ran.out
+    assert ran.err.endswith(
+        "agentwire: nothing was looked at: none of the 2 cases applies to this run; the report says what they lack\n"
+    )
+    assert from_json((tmp_path / "r.json").read_text(encoding="utf-8")).tally.count("not applicable") == 2
+
+
 async def test_a_key_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("sk-one\n")
     (tmp_path / "other").write_text("sk-other\n")

@@ -1,6 +1,7 @@
 """``agentwire conform``: holds any server of the WebSocket mode to the rules, and says what it found, with evidence.
 
-Exit code 0: no binding rule is broken. 1: one is. 2: the server cannot be looked at at all.
+Exit code 0: no binding rule is broken. 1: one is. 2: the server cannot be looked at at all, or
+nothing that was meant applies to it.
 """
 
 from __future__ import annotations
@@ -282,6 +283,11 @@ class _Command:
             hints = {NEEDS[need]: hint for need, hint in HINTS.items()}
             seen = sys.stdout.isatty() and sys.stderr.isatty()  # on the screen already
             print_report(report, full=self.options.full, found=not seen, hints=hints)
+        if report.complete and report.tally.count("not applicable") == len(report.rows):
+            raise UserError(
+                f"nothing was looked at: none of the {len(report.rows)} cases applies to this run; "
+                "the report says what they lack"
+            )
         return exit_code(report, strict=self.options.strict)
 
 

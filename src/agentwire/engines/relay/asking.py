@@ -13,7 +13,7 @@ import attrs
 
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render, upward
-from agentwire.protocol.codec import encode_json, to_wire
+from agentwire.protocol.codec import encode_json, encode_plain, to_wire
 from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
@@ -134,11 +134,11 @@ class Asking:
 
         Args:
             item_id: as the client knows it.
-            raw: as the upstream made it.
+            raw: as the upstream made it; plain JSON values.
             call_id: of a call of a tool that this server runs.
         """
         lost = not self.stateful and is_empty_thought(raw)
-        self.rendered.made[item_id] = Made(b"" if lost else encode_json(upward(raw)), call_id)
+        self.rendered.made[item_id] = Made(b"" if lost else encode_plain(upward(raw)), call_id)
 
     def keep_response(self, response_id: str | None) -> None:
         """The upstream's answer is whole, and has this id there."""

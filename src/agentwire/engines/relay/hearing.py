@@ -14,7 +14,7 @@ from agentwire.engines.relay.events import PlainDelta, read_delta, read_event
 from agentwire.engines.relay.healing import HeardItem, Thread
 from agentwire.engines.relay.matching import CALLS, Heard, Matcher, item_of
 from agentwire.engines.relay.owned import OwnCall
-from agentwire.engines.relay.plain import Added, Begun, PlainMessage, read_plain
+from agentwire.engines.relay.plain import Added, Begun, Completed, PartAdded, PlainEvent, PlainMessage, read_plain
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
 from agentwire.protocol.irregular import read_error, read_usage
@@ -129,7 +129,8 @@ class Relay:
             return
         self._place = self._thread = None
         try:
-            if delta is not None or not await self._take_plain(payload):
+            event = read_plain(payload) if delta is None else None
+            if event is None or not await self._take_plain(event):
                 await self._take(read_event(payload), len(payload))
         except (LocalProtocolError, RequestError) as error:
             raise RemoteProtocolError(f"its response cannot be told: {error}") from error
@@ -148,20 +149,23 @@ class Relay:
             return True
         return False
 
-    async def _take_plain(self, payload: bytes) -> bool:
-        """An event of a message that comes as it should, or of a response that begins; False if it is another."""
-        event = read_plain(payload)
-        if event is None:
-            return False
+    async def _take_plain(self, event: PlainEvent) -> bool:
+        """An event that comes as it should; False, and nothing done, if it comes out of turn."""
         if isinstance(event, Begun):
             self.response_id = event.response.id
             return True
         if isinstance(event, Added):
             return await self._add_plain(event)
+        if isinstance(event, Completed):
+            await self._end("response.completed", event.response)
+            return True
         plain = self._plain
-        if plain is None or not await plain.hear(event):
+        if plain is None or not plain.hear(event):
             return False
-        if plain.whole is not None:
+        if isinstance(event, PartAdded):
+            await self._out.text("")
+        elif plain.whole is not None:
+            await self._out.begin_message()
             self._end_plain(plain, plain.whole)
         return True
 
@@ -206,7 +210,10 @@ class Relay:
         if kind in _BEGINS:
             self._begin(event.get("response"))
         elif kind in _ENDS:
-            await self._end(kind, event)
+            response = event.get("response")
+            if not isinstance(response, dict):
+                response = event if event.get("object") == "response" else {}
+            await self._end(kind, response)
         elif kind == "error":
             self._fail(event)
         elif kind == ADDED:
@@ -361,10 +368,7 @@ class Relay:
 
     # The end
 
-    async def _end(self, kind: str, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if not isinstance(response, dict):
-            response = event if event.get("object") == "response" else {}
+    async def _end(self, kind: str, response: Mapping[str, Any]) -> None:
         self._begin(response)
         if response.get("usage") is not None:
             self.usage = read_usage(response["usage"])

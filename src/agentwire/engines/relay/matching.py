@@ -136,10 +136,9 @@ class Matcher:
 
     def is_told(self, index: int, raw: Mapping[str, Any]) -> bool:
         """Whether an item of the final output was told as a whole, under this id or in this place."""
-        done = [heard for heard in self.items if heard.is_done]
-        if any(raw.get("id") in heard.ids for heard in done):
+        if index < len(self.items) and self.items[index].is_done and self.items[index].kind == raw["type"]:
             return True
-        return index < len(self.items) and self.items[index].is_done and self.items[index].kind == raw["type"]
+        return any(heard.is_done and raw.get("id") in heard.ids for heard in self.items)
 
 
 def _is_named(event: Mapping[str, Any]) -> bool:

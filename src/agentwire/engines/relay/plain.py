@@ -7,7 +7,7 @@ what the pieces said is not for this module: the message goes on as a `HeardItem
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,7 @@ from agentwire.engines.relay.healing import HeardItem
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.runtime.contracts import Out
 
-__all__ = ["Added", "Begun", "PlainMessage", "read_plain"]
+__all__ = ["Added", "Begun", "Completed", "PartAdded", "PlainEvent", "PlainMessage", "read_plain"]
 
 DELTA: Final = "response.output_text.delta"
 
@@ -54,6 +54,12 @@ class Begun(msgspec.Struct):
     response: _Response
 
 
+class Completed(msgspec.Struct, tag="response.completed"):
+    """The response has ended, and nothing is missing."""
+
+    response: dict[str, Any]
+
+
 class _Created(Begun, tag="response.created"):
     pass
 
@@ -77,7 +83,9 @@ class _OfPart(_Plain):
     sequence_number: int | None = None
 
 
-class _PartAdded(_OfPart, tag="response.content_part.added", kw_only=True):
+class PartAdded(_OfPart, tag="response.content_part.added", kw_only=True):
+    """Its text begins."""
+
     part: _Text
 
 
@@ -96,13 +104,13 @@ class _Done(_Plain, tag="response.output_item.done"):
     sequence_number: int | None = None
 
 
-_OfMessage = _PartAdded | _TextDone | _PartDone | _Done
-_Event = _Created | _InProgress | Added | _OfMessage
-_EVENT: Final[msgspec.json.Decoder[_Event]] = msgspec.json.Decoder(_Event)
+_OfMessage = PartAdded | _TextDone | _PartDone | _Done
+PlainEvent: TypeAlias = _Created | _InProgress | Added | _OfMessage | Completed
+_EVENT: Final[msgspec.json.Decoder[PlainEvent]] = msgspec.json.Decoder(PlainEvent)
 
 
-def read_plain(payload: bytes) -> Begun | Added | _OfMessage | None:
-    """The event that this is, if it is one of those of a plain message, or of a response that begins."""
+def read_plain(payload: bytes) -> PlainEvent | None:
+    """The event that this is, if it is one of those of a plain message, or of a response that begins or ends well."""
     try:
         return _EVENT.decode(payload)
     except (ValueError, RecursionError):
@@ -156,16 +164,22 @@ class PlainMessage:
         mine = delta.item_id == self.id and delta.output_index == self.index
         return self.is_open and mine and delta.type == DELTA and delta.content_index == 0
 
-    async def hear(self, event: _OfMessage) -> bool:
-        """Its next event, its end too; False, and nothing done, if it is not the one that has to come."""
+    def hear(self, event: _OfMessage) -> bool:
+        """Note its next event, its end too; False, and nothing done, if it is not the one that has to come.
+
+        Nothing is told here: what ends its text is told with the end of the message.
+        """
         if event.output_index != self.index:
             return False
         if isinstance(event, _Done):
-            return await self._end(event.item)
+            return self._end(event.item)
         if event.item_id != self.id or event.content_index:
             return False
-        if isinstance(event, _PartAdded):
-            return await self._begin_part(event.part)
+        if isinstance(event, PartAdded):
+            if self._has_part or not event.part.says(""):
+                return False
+            self._has_part = self.is_open = True
+            return True
         said = "".join(self.pieces)
         if isinstance(event, _TextDone):
             fits = self.is_open and event.text == said and not event.logprobs
@@ -176,21 +190,13 @@ class PlainMessage:
             self._held.append(event)
         return fits
 
-    async def _begin_part(self, part: _Text) -> bool:
-        if self._has_part or not part.says(""):
-            return False
-        self._has_part = self.is_open = True
-        await self._out.text("")
-        return True
-
-    async def _end(self, item: _Message) -> bool:
+    def _end(self, item: _Message) -> bool:
         told = len(self._held) == 2 and item.id == self.id and item.status == "completed"
         if not told or len(item.content) != 1 or not item.content[0].says("".join(self.pieces)):
             return False
         whole: dict[str, Any] = msgspec.to_builtins(item)
         if whole.get("phase") != self.raw.get("phase"):
             return False
-        await self._out.begin_message()
         self.whole = whole
         return True
 

@@ -6,12 +6,13 @@ the same few over and over; a response's head also says how its body ends, and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
 import h11
 
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError
 from agentwire.transport.bodies import Body, ChunkedBody, EndlessBody, SizedBody
 
@@ -56,27 +57,35 @@ class ResponseHead:
 
 
 class RequestHeads:
-    """Writes the heads of requests."""
+    """Writes the heads of requests.
 
-    def __init__(self) -> None:
+    Args:
+        standing: headers of every request, names in lower case.
+        target: makes the target of a path; the path is it, if this is left out.
+    """
+
+    def __init__(self, standing: Mapping[str, str] = EMPTY, target: Callable[[str], str] = str) -> None:
+        self._standing = dict(standing)
+        self._target = target
         self._known: dict[tuple[str, str, tuple[tuple[str, str], ...]], bytes] = {}
 
-    def head(self, method: str, target: str, headers: Mapping[str, str], length: int | None) -> bytes:
+    def head(self, method: str, path: str, headers: Mapping[str, str], length: int | None) -> bytes:
         """A request's head, with the empty line behind it.
 
         Args:
             method: such as ``POST``.
-            target: what stands behind it.
-            headers: names in lower case, ``host`` among them.
+            path: what makes the target that stands behind it.
+            headers: besides the standing ones, which they replace.
             length: of the body; None if there is none.
 
         Raises:
             LocalProtocolError: it cannot be sent.
         """
-        key = (method, target, tuple(headers.items()))
+        key = (method, path, tuple(headers.items()))
         start = self._known.get(key)
         if start is None:
-            start = _checked(method, target, headers)
+            sent = self._standing | {name.lower(): value for name, value in headers.items()}
+            start = _checked(method, self._target(path), sent)
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[key] = start

@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from agentwire._version import __version__
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.groups import open_flat_nursery
@@ -32,6 +33,7 @@ __all__ = ["HttpClient", "HttpReply", "HttpStatusError", "ServerSilent", "SseStr
 _EVENT_STREAM: Final = "text/event-stream"
 _NO_ANSWER: Final = "silent for too long: no answer within {:g} s"
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")
+_OF_JSON: Final = {"content-type": "application/json"}
 
 
 class HttpReply(NamedTuple):
@@ -66,10 +68,7 @@ class HttpClient:
     """Requests to one server, over connections that are kept; made by `open_http_client`."""
 
     def __init__(self, base: BaseUrl, prefix: str, headers: Mapping[str, str], pool: Pool, limits: Limits) -> None:
-        self._base = base
-        self._prefix = prefix
-        self._headers = dict(headers)
-        self._heads = RequestHeads()
+        self._heads = RequestHeads(headers, lambda path: prefix + base.target(path))
         self._pool = pool
         self._limits = limits
         self._server = base.origin
@@ -180,13 +179,10 @@ class HttpClient:
 
     def _request(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> tuple[bytes, bytes]:
         """A request's head and body."""
-        sent = self._headers | {name.lower(): value for name, value in (headers or {}).items()}
-        body, length = b"", 0 if method in _WITH_BODY else None
-        if json is not None:
-            body = json if isinstance(json, bytes) else msgspec.json.encode(json)
-            sent["content-type"] = "application/json"
-            length = len(body)
-        return self._heads.head(method, self._prefix + self._base.target(path), sent, length), body
+        if json is None:
+            return self._heads.head(method, path, headers or EMPTY, 0 if method in _WITH_BODY else None), b""
+        body = json if isinstance(json, bytes) else msgspec.json.encode(json)
+        return self._heads.head(method, path, {**(headers or EMPTY), **_OF_JSON}, len(body)), body
 
     async def _send(
         self, method: str, request: bytes, body: bytes, *, repeat: bool, leaving: Callable[[], None] | None

@@ -72,12 +72,13 @@ class SocketByteStream(NetworkStream):
         peer: its name; asked of the socket if left out.
     """
 
-    __slots__ = ("_descriptor", "_socket", "_stream", "peer")
+    __slots__ = ("_descriptor", "_poll", "_socket", "_stream", "peer")
 
     def __init__(self, stream: trio.SocketStream, *, peer: str | None = None) -> None:
         self._stream = stream
         self._socket = stream.socket
         self._descriptor = stream.socket.fileno()
+        self._poll: select.poll | None = None
         self.peer = peer_name(stream.socket) if peer is None else peer
 
     @property
@@ -155,9 +156,10 @@ class SocketByteStream(NetworkStream):
 
     def has_input(self) -> bool:
         """Whether a read would give something at once, the end included; see `NetworkStream.has_input`."""
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLIN)
+        return bool(self._poll.poll(0))
 
     def reset_at_close(self) -> None:
         """Let the next `aclose` be a reset: what the peer has not received is lost, and it learns of it (POSIX)."""

@@ -22,7 +22,7 @@ from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, ToolChoice
 
-__all__ = ["encode_json", "encode_plain", "to_wire"]
+__all__ = ["encode_json", "encode_plain", "encode_wire", "settings_to_wire", "to_wire"]
 
 Writer = Callable[[Any], Any]
 
@@ -54,7 +54,11 @@ def encode_json(value: Any) -> bytes:
     Raises:
         TypeError: there is something in it that has no JSON.
     """
-    plain = to_wire(value)
+    return encode_wire(to_wire(value))
+
+
+def encode_wire(plain: Any) -> bytes:
+    """The same for what `to_wire` has made plain already."""
     try:
         return _ENCODER.encode(plain)
     except UnicodeEncodeError:
@@ -128,12 +132,24 @@ _USUAL: Final[tuple[Any, ...]] = _get_request(CreateRequest(model=""))
 
 def _write_request(request: CreateRequest) -> dict[str, Any]:
     """A request says only what differs from the defaults, which are the server's own."""
-    wire: dict[str, Any] = {"type": request.type, "model": request.model}
+    return {"type": request.type, "model": request.model, **settings_to_wire(request)}
+
+
+def settings_to_wire(request: CreateRequest, omit: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What a request says besides its type and its model, as far as that differs from the defaults.
+
+    Args:
+        request: it.
+        omit: members that are left out.
+    """
+    wire: dict[str, Any] = {}
     said = _get_request(request)
     for name, value, usual in compress(zip(_REQUEST, said, _USUAL, strict=True), map(is_not, said, _USUAL)):
-        if value is not None and value != usual:
+        if name not in omit and value is not None and value != usual:
             wire[name] = _write_member(value)
-    return {**wire, **request.extra} if request.extra else wire
+    if request.extra:
+        wire |= {name: value for name, value in request.extra.items() if name not in omit}
+    return wire
 
 
 def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> dict[str, Any]:

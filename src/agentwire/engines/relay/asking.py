@@ -13,7 +13,7 @@ import attrs
 
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render, upward
-from agentwire.protocol.codec import encode_json, encode_plain, to_wire
+from agentwire.protocol.codec import encode_json, encode_plain, encode_wire, settings_to_wire, to_wire
 from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
@@ -126,7 +126,7 @@ class Asking:
         return attrs.evolve(self, settings=settings).full_body()
 
     def _body(self, entries: Iterable[bytes], members: Mapping[str, Any]) -> bytes:
-        head, tail = encode_json({**members, "model": self.model}), encode_json(self.settings)
+        head, tail = encode_wire({**members, "model": self.model}), encode_wire(self.settings)
         return b'%b,"input":[%b]%b%b' % (head[:-1], b",".join(entries), b"," if self.settings else b"", tail[1:])
 
     def keep(self, item_id: str, raw: Mapping[str, Any], *, call_id: str | None = None) -> None:
@@ -153,7 +153,7 @@ def settings_of(ask: Ask, *, encrypted: bool = False) -> dict[str, Any]:
         encrypted: reasoning must come back in a form that can be handed back.
     """
     request = ask.request
-    settings = {name: value for name, value in to_wire(request).items() if name not in _OURS}
+    settings = settings_to_wire(request, omit=_OURS)
     include = [*request.include, *([ENCRYPTED] if encrypted and ENCRYPTED not in request.include else [])]
     if include:
         settings["include"] = include

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from agentwire.protocol.codec import encode_item, encode_json
+from agentwire.protocol.codec import encode_item, encode_json, encode_wire
 from agentwire.protocol.items import Item, McpCall, Message, Reasoning, answered_call, client_call
 from agentwire.protocol.transcript import Memo
 
@@ -152,7 +152,7 @@ class _Writer:
         if not self._goes_up(item):
             return b""
         made = self.made.get(item.id or "")
-        return made.entry if made is not None else encode_json(upward(encode_item(item)))
+        return made.entry if made is not None else encode_wire(upward(encode_item(item)))
 
     def news(self, item: Item, entry: bytes) -> bytes:
         """The same, for an upstream that knows what it made."""

@@ -27,16 +27,19 @@ class InvalidUtf8(RemoteProtocolError):
     """A text frame that is not UTF-8: the connection must be closed with 1007 (RFC 6455, section 8.1)."""
 
 
+_ABSENT: Final = msgspec.Raw()
+
+
 class _Head(msgspec.Struct):
     """The members of an envelope, still as text: a wrong one must cost nothing and spoil none of the others."""
 
-    type: msgspec.Raw = msgspec.Raw()
-    stream_id: msgspec.Raw = msgspec.Raw()
-    previous_response_id: msgspec.Raw = msgspec.Raw()
-    response_id: msgspec.Raw = msgspec.Raw()
-    generate: msgspec.Raw = msgspec.Raw()
-    background: msgspec.Raw = msgspec.Raw()
-    input: msgspec.Raw = msgspec.Raw()
+    type: msgspec.Raw = _ABSENT
+    stream_id: msgspec.Raw = _ABSENT
+    previous_response_id: msgspec.Raw = _ABSENT
+    response_id: msgspec.Raw = _ABSENT
+    generate: msgspec.Raw = _ABSENT
+    background: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
@@ -90,10 +93,12 @@ def _check_utf8(frame: bytes) -> None:
 
 
 def _bytes(raw: msgspec.Raw) -> bytes:
-    return bytes(memoryview(raw))
+    return b"" if raw is _ABSENT else bytes(memoryview(raw))
 
 
 def _string(raw: msgspec.Raw) -> str | None:
+    if raw is _ABSENT:
+        return None
     text = _bytes(raw)
     return parse_json(STRING, text) if text[:1] == b'"' else None
 
@@ -104,7 +109,7 @@ def _id(raw: msgspec.Raw) -> str | None:
 
 
 def _lane(raw: msgspec.Raw) -> str | None:
-    if _bytes(raw) in (b"", b"null"):
+    if raw is _ABSENT or _bytes(raw) == b"null":
         return None
     value = _string(raw)
     try:

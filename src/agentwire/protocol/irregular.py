@@ -82,17 +82,22 @@ def _read_usage(value: Any) -> Usage:
 
 def write_usage(usage: Usage) -> dict[str, Any]:
     """Usage with all its details."""
-    extra = dict(usage.extra)
-    inputs = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": usage.cache_write_tokens}
-    outputs = {"reasoning_tokens": usage.reasoning_tokens}
-    return {
+    written: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": inputs | _inner(extra, "input_tokens_details"),
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
-        "output_tokens_details": outputs | _inner(extra, "output_tokens_details"),
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.total_tokens,
-        **extra,
     }
+    if usage.extra:
+        extra = dict(usage.extra)
+        for name in ("input_tokens_details", "output_tokens_details"):
+            written[name] |= _inner(extra, name)
+        written |= extra
+    return written
 
 
 def read_error(value: Any, _: Any = None) -> ErrorEvent:

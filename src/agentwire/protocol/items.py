@@ -281,6 +281,8 @@ def client_call(item: Item) -> str | None:
 
     A shell in the server's container and a tool search that the server does are the server's own affair.
     """
+    if isinstance(item, Message):  # nearly all are
+        return None
     if isinstance(item, FunctionCall | CustomToolCall):
         return item.call_id
     if not isinstance(item, OpaqueItem) or item.type not in CLIENT_CALLS:
@@ -297,6 +299,8 @@ def client_call(item: Item) -> str | None:
 
 def answered_call(item: Item) -> str | None:
     """The id of the call that this item answers, or None if it is no client's answer to a call."""
+    if isinstance(item, Message):
+        return None
     if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
         return item.call_id
     if not isinstance(item, OpaqueItem) or item.type not in _ANSWERS:

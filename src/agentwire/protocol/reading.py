@@ -137,7 +137,7 @@ def _members_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[
     most = len(members) + len(tags)
 
     def read(value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict | Mapping):
+        if value.__class__ is not dict and not isinstance(value, Mapping):
             raise Misfit.kind("an object", value)
         found: dict[str, Any] = {}
         told, extra = _split(value, members) if len(value) > most else (value, {})

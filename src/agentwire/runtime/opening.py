@@ -138,7 +138,9 @@ async def resolve_items(
     Raises:
         RequestError: 400 or 404, an item is part of the conversation already, or nowhere.
     """
-    wanted = dict.fromkeys(item.id for item in given if isinstance(item, ItemReference))
+    wanted = dict.fromkeys([item.id for item in given if isinstance(item, ItemReference)])
+    if not wanted:
+        return tuple(given)
     found = {item_id: await service.store.find_item(principal, item_id) for item_id in wanted}
     return resolve(parent, given, found.get)
 

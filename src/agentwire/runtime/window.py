@@ -142,9 +142,11 @@ class Window:
 
     def put_if_room(self, head: bytes, tail: bytes) -> bool:
         """What `put` does when it need not wait; False, and nothing done, if it must."""
-        if not self._has_room(len(head) + len(tail)):
+        waiting = self._waiting  # what `_has_room` asks, without the way there: every event but a piece comes here
+        full = waiting > self._held and waiting + len(head) + len(tail) > self._limit
+        if full or self.next_number >= self._pause:
             return False
-        self.put_nowait(head, tail)
+        self._add(b"%b%d%b%b" % (head, self.next_number, tail, self.ending))
         return True
 
     async def put_piece(self, text: Pieces, piece: str) -> None:
@@ -402,7 +404,8 @@ class Window:
     def close(self) -> None:
         """No event will follow."""
         self.closed = True
-        self._readers.unpark_all()
+        if self._readers:
+            self._readers.unpark_all()
 
     async def drained(self) -> None:
         """Wait until everything here was read."""

@@ -20,9 +20,10 @@ def changed(of: T, changes: dict[str, Any]) -> T:
         TypeError: it has no such member.
     """
     members = of.__dict__
-    if not changes.keys() <= members.keys():
+    merged = members | changes
+    if len(merged) != len(members):
         unknown = ", ".join(sorted(changes.keys() - members.keys()))
         raise TypeError(f"{type(of).__name__} has no {unknown}")
     copy: T = object.__new__(type(of))
-    copy.__dict__.update(members, **changes)
+    object.__setattr__(copy, "__dict__", merged)
     return copy

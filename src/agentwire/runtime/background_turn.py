@@ -78,7 +78,7 @@ class BackgroundTurn(Turn):
 
     # Its begin
 
-    async def _begin(self, request: CreateRequest, id_: str) -> Response:
+    async def _begin(self, request: CreateRequest, id_: str) -> None:
         """Store it, say that it is there, and wait for a permit."""
         self.ticket.response_id = id_
         grow = self._parent.extend if self._parent is not None else Node.root
@@ -89,16 +89,15 @@ class BackgroundTurn(Turn):
         self._shown = Shown(queued)
         self._runs = self._take_permit()
         await self._record(running if self._runs else queued)
-        self.response = queued
+        self._response = queued
         self._accepted(queued)
         await self.window.put(*event_parts("response.created", {"response": queued}))
         if not self._runs:
             await self.window.put(*event_parts("response.queued", {"response": queued}))
             await self._wait_for_permit(running)
         if self._runs:
-            self.response = running
+            self._response = running
             await self.window.put(*event_parts("response.in_progress", {"response": running}))
-        return self.response
 
     def _take_permit(self) -> bool:
         try:

@@ -82,7 +82,7 @@ class FollowingTurn(Turn):
 
     def fail(self, error: RequestError) -> None:
         """The telling ends here; see `Turn.fail`."""
-        self.response = self._job.response if self._job is not None else None
+        self._response = self._job.response if self._job is not None else None
         super().fail(error)
 
     def cancel(self, error: RequestError) -> bool:

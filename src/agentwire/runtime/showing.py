@@ -36,6 +36,10 @@ class Shown:
         self._begun = response
         self._stays = b""  # until it is shown
 
+    def begun(self) -> bytes:
+        """The JSON of the response as it was when it began."""
+        return self.text(self._begun)
+
     def text(self, response: Response, output: bytes = b"[]") -> bytes:
         """The JSON of the response as it is now.
 

@@ -93,7 +93,6 @@ class Turn:
         self.ticket = ticket
         self.window = window
         self.request: CreateRequest | None = None
-        self.response: Response | None = None
         self.ending: Ending | None = None
         self._service = service
         self._desk = desk
@@ -106,6 +105,8 @@ class Turn:
         self._parent: Node | None = None
         self._context = Context(service, window, self._output)
         self._equipment: Equipment  # once its request has been read
+        self._response: Response | None = None
+        self._begins: Callable[[], Response] | None = None  # makes it
         self._shown: Shown  # once there is a response
         self._input = b""  # what was given as JSON, if that has been made
         self._used = 0
@@ -143,7 +144,7 @@ class Turn:
                 ask = await self._prepare(ask)
             except RequestError as error:
                 return self._refuse(error)
-        response = await self._begin(request, ask.response_id)
+        await self._begin(request, ask.response_id)
         try:
             if runs:
                 ending = await self._work(ask)
@@ -154,8 +155,17 @@ class Turn:
             self._equipment.close()
             outcome = Outcome.FAILED if self._stopped is None else Outcome.CANCELLED
             ending = Ending(outcome=outcome, usage=self.used, error=error)
-        await self._end(request, parent, response, ending)
+        await self._end(request, parent, ending)
         return ending
+
+    @property
+    def response(self) -> Response | None:
+        """The response as it is now; None if there is none. Made when it is first looked at."""
+        if self._begins is not None:
+            begin, self._begins = self._begins, None
+            self._response = response = begin()
+            self._shown = Shown(response)
+        return self._response
 
     # Opening
 
@@ -168,33 +178,28 @@ class Turn:
         self._conclude(error)
         return ending
 
-    async def _begin(self, request: CreateRequest, id_: str) -> Response:
+    async def _begin(self, request: CreateRequest, id_: str) -> None:
         """Say that there is a response, in one write; one that shows large settings waits for its reader in between.
 
-        What is said of a small request is made when it is read: the engine's work comes first.
+        What is said of a small request is made when it is read, the response too: the engine's work comes first.
         """
         self.ticket.response_id = id_
-        created_at = self._service.sources.timestamp()
-        self.response = response = Response.begin(request, id=id_, created_at=created_at)
-        self._shown = Shown(response)
+        self._begins = partial(Response.begin, request, id=id_, created_at=self._service.sources.timestamp())
         about, most = self._size + _AROUND_SETTINGS, self._service.limits.slice_bytes
         if self._size and about <= most:
-            given = request.input if request.store else ()
-            self.window.put_later(partial(self._opening, response, given), 2, 2 * about)
-            return response
-        created, in_progress = self._opening(response)
+            self.window.put_later(partial(self._opening, request.input if request.store else ()), 2, 2 * about)
+            return
+        created, in_progress = self._opening()
         if len(created[1]) <= most:
             self.window.put_together(created, in_progress)
         else:
             await self.window.put(*created)
             await self.window.put(*in_progress)
-        return response
 
-    def _opening(
-        self, response: Response, given: tuple[Item, ...] = ()
-    ) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    def _opening(self, given: tuple[Item, ...] = ()) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
         """The first events; what the store will need of what was given is made with them, ahead of time."""
-        shown = b',"response":' + self._shown.text(response)
+        assert self.response is not None
+        shown = b',"response":' + self._shown.begun()  # it may have ended, if its client reads slowly
         if given:
             self._input = encode_json(given)
         return (_CREATED, shown), (_IN_PROGRESS, shown)
@@ -342,10 +347,11 @@ class Turn:
 
     # Ending
 
-    async def _end(self, request: CreateRequest, parent: Node | None, response: Response, ending: Ending) -> None:
+    async def _end(self, request: CreateRequest, parent: Node | None, ending: Ending) -> None:
         """The desk knows first, then the store, then the client."""
         self._ends = True
-        final = self.response = self._final(response, ending)
+        assert self.response is not None
+        final = self._response = self._final(self.response, ending)
         output = self._output.shown()
         shown = self._shown.text(final, output)
         node = None
@@ -395,7 +401,7 @@ class Turn:
         self._desk.settle(self.ticket, Outcome.FAILED)
         self._put_error(error)
         if self.response is not None:
-            final = self.response = self._final(self.response, self.ending)
+            final = self._response = self._final(self.response, self.ending)
             self.window.put_nowait(*event_parts("response.failed", {"response": final}))
         self._conclude(error)
 

@@ -45,7 +45,7 @@ lint: dev ## check style, types, Trio rules and the floors
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(TYPED)
-	$(BIN)/flake8-async $(ASYNC_RULES) $$(find src -name '*.py')
+	find src -name '*.py' | xargs -n 20 -P $$(getconf _NPROCESSORS_ONLN) $(BIN)/flake8-async $(ASYNC_RULES)
 	$(BIN)/lint-imports --no-logo
 
 format: dev ## let ruff rewrite what it can

@@ -123,8 +123,10 @@ async def test_it_listens_on_a_port_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("kind", ["chat", "wire"])
-async def test_a_model_is_silent_for_a_minute_where_a_case_wants_that(kind: str, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("name", ["a_silent_response_gives_signs_of_life", "a_connection_has_its_age"])
+async def test_a_model_is_silent_for_a_minute_where_a_case_wants_that(
+    name: str, kind: str, autojump_clock: MockClock
+) -> None:
     async with before_companion("openai", kind) as peer:
-        case = CASES["a_silent_response_gives_signs_of_life"]
-        result = await run_case(attrs.evolve(peer, able=["patience"]), case, timeout=1000)
+        result = await run_case(attrs.evolve(peer, able=["patience"]), CASES[name], timeout=5000)
         assert result.verdict == "passed", str(result)

@@ -60,13 +60,13 @@ async def test_what_is_not_legal_is_told_with_its_rule(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Violation] = []
-    put = Window.put_nowait
+    add = Window._add
 
-    def skipping(window: Window, *event: bytes) -> None:
-        put(window, *event)
+    def skipping(window: Window, event: bytes) -> None:
+        add(window, event)
         window.next_number += window.next_number == 3
 
-    monkeypatch.setattr(Window, "put_nowait", skipping)
+    monkeypatch.setattr(Window, "_add", skipping)
     with watching(Watch(told.append)) as watch:
         await both()
     assert [(violation.rule, violation.where) for violation in told] == [

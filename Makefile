@@ -58,7 +58,7 @@ docs: dev ## build the documentation into docs/_build/html
 bench: dev ## measure the wire beside other servers
 	$(BIN)/python -m benchmarks.wire $(ARGS)
 
-mutants: dev ## change the code that decides how turns live, and see what the test kit finds (an hour)
+mutants: dev ## change the code that decides how turns live, and see what the test kit finds (half an hour)
 	@$(PYTHON) tools/venv.py build/mutants/venv requirements/mutants.txt
 	@PYTHONPATH=src:. build/mutants/venv/bin/python tools/mutants.py make
 	@PYTHONPATH=src:. $(BIN)/python tools/mutants.py run $(ARGS)

@@ -17,6 +17,7 @@ import trio
 
 from agentwire.engines import Call, Fail, Text, Turn, scripted
 from agentwire.engines.scripted import ScriptedEngine
+from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import StoreError
 from agentwire.protocol.items import Message
 from agentwire.protocol.limits import Limits
@@ -572,6 +573,19 @@ async def what_is_said_of_an_ended_response_does_not_overtake_it(rig: Rig, peer:
         assert "resp_none" not in about or about["resp_none"] != about[wanted]
 
 
+@extended()
+async def what_follows_a_steer_begins_like_any_response(rig: Rig, peer: Peer) -> None:
+    async with peer.socket() as socket:
+        await socket.create("slowly")
+        (created,) = await socket.until("response.created")
+        steer = {"type": "response.steer", "previous_response_id": created["response"]["id"], "input": "More."}
+        await socket.ws.send(steer)
+        (*_, successor) = await socket.until("response.created")
+        begun = await socket.receive()
+        assert (begun["type"], begun["sequence_number"]) == ("response.in_progress", 1)
+        assert begun["response"] == successor["response"]
+
+
 @extended(limits=Limits(detached_sessions=2, detached_each=2))
 async def few_sessions_wait(rig: Rig, peer: Peer) -> None:
     tokens, places = [], []
@@ -614,6 +628,25 @@ class Failing(MemoryStore):
         if response_id == "resp_crash":
             raise RuntimeError("a bug")
         return await super().get(principal, response_id)
+
+
+class Literal(MemoryStore):
+    """Reads the JSON that it is given, as one does that keeps it."""
+
+    async def put(self, principal: str, stored: Stored) -> None:
+        """Fails where it is not what has been said."""
+        given, made = stored.input or encode_json(stored.node.input), stored.output or encode_json(stored.node.output)
+        assert given == encode_json(stored.node.input)
+        assert json.loads(made) == json.loads(stored.response)["output"]
+        await super().put(principal, stored)
+
+
+@extended(store=Literal, limits=Limits(slice_bytes=4096))
+async def json_for_the_store_is_what_was_said(rig: Rig, peer: Peer) -> None:
+    async with peer.socket() as socket:
+        first = (await socket.ask("one", store=True)).completed()
+        wide = (await socket.ask("two", store=True, previous_response_id=first.id, instructions="x" * 5000)).completed()
+        (await socket.ask("three", store=True, previous_response_id=wide.id)).completed()
 
 
 @extended(store=Failing)

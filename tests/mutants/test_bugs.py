@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 from tests.mutants.bugs import BUGS, Bug
-from tests.mutants.checks import all_checks, programs, quiet
+from tests.mutants.checks import all_checks, load, programs, quiet
 from tests.watching import WATCH
 
 CHECKS = {check.name: check for check in all_checks()}
 PAIRS = [pytest.param(bug, name, id=f"{bug.name}-{name}") for bug in BUGS for name in bug.found]
 NEEDED = sorted({name for bug in BUGS for name in bug.found} | {check.name for check in programs()})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    """What checks need is imported while nothing is wrong: some of it notes what a server does."""
+    load()
+    import_module("tests.server.test_cut_everywhere")
 
 
 @pytest.mark.parametrize("name", NEEDED)

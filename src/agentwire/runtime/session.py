@@ -105,7 +105,8 @@ class Session:
 
     def start_only(self, ticket: Ticket, make: Callable[..., Turn] = Turn) -> Turn:
         """Start the only request of an HTTP session, as a turn made by ``make``; somebody else reads its window."""
-        assert next(self.desk.start()) is ticket
+        started = next(self.desk.start())
+        assert started is ticket
         turn = self.open_turn(ticket, make)
         self._start(turn)
         return turn

@@ -198,7 +198,8 @@ class Turn:
 
     def _opening(self, given: tuple[Item, ...] = ()) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
         """The first events; what the store will need of what was given is made with them, ahead of time."""
-        assert self.response is not None
+        response = self.response  # which makes it
+        assert response is not None
         shown = b',"response":' + self._shown.begun()  # it may have ended, if its client reads slowly
         if given:
             self._input = encode_json(given)

@@ -262,8 +262,9 @@ class Window:
         if self._later is None:
             return
         make, number, size = self._later
+        made = make()
         self._later = None
-        for index, (head, tail) in enumerate(make(), number - self._base):
+        for index, (head, tail) in enumerate(made, number - self._base):
             self._events[index] = event = b"%b%d%b%b" % (head, index + self._base, tail, self.ending)
             size -= len(event)
         self._waiting -= size

@@ -506,6 +506,33 @@ async def test_a_store_that_is_cancelled_lets_nobody_wait(path: Path) -> None:
     assert refused == 9
 
 
+async def test_a_store_that_is_cancelled_when_its_block_has_ended_writes_no_more(path: Path) -> None:
+    refused = []
+
+    async def put(store: SqliteStore, number: int) -> None:
+        try:
+            await store.put("a", stored(f"r{number}"))
+        except StoreError as error:
+            refused.append(str(error))
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                async with open_sqlite_store(path, limits=Limits(store_busy=0.5, store_batch=1)) as store:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for number in range(4):
+                        nursery.start_soon(put, store, number)
+                    await trio.sleep(0.05)
+                    nursery.start_soon(_cancel_soon, scope)
+    assert scope.cancelled_caught
+    assert [error for error in refused if "is closed" in error], refused
+
+
+async def _cancel_soon(scope: trio.CancelScope) -> None:
+    await trio.sleep(0.05)
+    scope.cancel(reason="the server stops at once")
+
+
 async def test_what_the_block_raises_comes_out_as_it_is(path: Path) -> None:
     with pytest.raises(KeyError):
         async with open_sqlite_store(path):

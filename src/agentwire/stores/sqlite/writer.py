@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -119,12 +118,21 @@ class Writer:
 
     async def run(self) -> None:
         """The writer's task; ends after `close`. Cancelled, whoever waits is told that the store is closed."""
-        work = partial(trio.to_thread.run_sync, self._work, trio.lowlevel.current_trio_token())
+        ended = trio.Event()
+
+        async def work() -> None:
+            token, limiter = trio.lowlevel.current_trio_token(), trio.CapacityLimiter(1)
+            try:
+                await trio.to_thread.run_sync(self._work, token, limiter=limiter)
+            finally:
+                ended.set()
+
         try:
             async with open_flat_nursery() as nursery:
-                nursery.start_soon(partial(work, limiter=trio.CapacityLimiter(1)))
+                nursery.start_soon(work)
                 try:
                     await self._closing.wait()
+                    await ended.wait()
                 except trio.Cancelled:
                     self._stopped = True
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -23,6 +24,7 @@ from agentwire.protocol.codec import (
     encode_create,
     encode_item,
     encode_json,
+    encode_wire,
     to_wire,
 )
 from agentwire.protocol.content import InputText, OpaquePart
@@ -625,6 +627,11 @@ def test_objects_inside_plain_values_are_written_too() -> None:
         "tool": {"type": "function", "name": "f", "parameters": None, "strict": None, "description": None},
         "n": [1, None],
     }
+
+
+def test_members_of_opaque_objects_may_be_any_mapping_and_any_text() -> None:
+    item = OpaqueItem({"type": "x", "q": MappingProxyType({"b": ("\ud800",)})})
+    assert json.loads(encode_wire(encode_item(item))) == {"type": "x", "q": {"b": ["\ufffd"]}}
 
 
 def test_what_has_no_json_is_a_type_error() -> None:

@@ -58,11 +58,11 @@ def encode_json(value: Any) -> bytes:
 
 
 def encode_wire(plain: Any) -> bytes:
-    """The same for what `to_wire` has made plain already."""
+    """The same for what `to_wire` has made plain already, but for members that it passes on as they are."""
     try:
         return _ENCODER.encode(plain)
-    except UnicodeEncodeError:
-        return _ENCODER.encode(_repair(plain))
+    except (TypeError, UnicodeEncodeError):
+        return _ENCODER.encode(_repair(to_wire(plain)))
 
 
 encode_plain: Final = msgspec.json.Encoder().encode

@@ -189,6 +189,16 @@ async def test_what_is_no_event_ends_the_turn(payload: bytes, autojump_clock: Mo
     assert seen[-1]["response"]["error"]["code"] == "upstream_protocol_error"
 
 
+@pytest.mark.parametrize("id_", [{}, [1], 7, True])
+async def test_an_id_that_is_no_text_names_nothing(id_: object, autojump_clock: MockClock) -> None:
+    for place in (2, -2):
+        events = stream(message_events("abc"))
+        events[place]["item"]["id"] = id_
+        events[-1]["response"]["output"][0]["id"] = id_
+        seen = await told(events)
+        assert [item["content"] for item in output(seen)] == [[text_part("abc")]]
+
+
 async def test_a_stream_without_an_end_fails(autojump_clock: MockClock) -> None:
     seen = await told(stream(message_events("abc"))[:-1])
     assert seen[-1]["response"]["error"]["code"] == "upstream_protocol_error"

@@ -138,7 +138,8 @@ class Matcher:
         """Whether an item of the final output was told as a whole, under this id or in this place."""
         if index < len(self.items) and self.items[index].is_done and self.items[index].kind == raw["type"]:
             return True
-        return any(heard.is_done and raw.get("id") in heard.ids for heard in self.items)
+        id_ = raw.get("id")
+        return isinstance(id_, str) and any(heard.is_done and id_ in heard.ids for heard in self.items)
 
 
 def _is_named(event: Mapping[str, Any]) -> bool:
@@ -154,4 +155,7 @@ def item_of(event: Mapping[str, Any]) -> dict[str, Any]:
     item = event.get("item")
     if not isinstance(item, dict) or not isinstance(item.get("type"), str):
         raise RemoteProtocolError(f"it sent an item without a type: {shorten(event)}")
-    return dict(item)
+    told = dict(item)
+    if not isinstance(told.get("id"), str | None):
+        del told["id"]  # it names nothing
+    return told

@@ -283,6 +283,28 @@ def test_to_close_many_things_by_force_is_to_swallow_nothing(monkeypatch: pytest
     run(test)
 
 
+def test_to_end_one_nursery_after_the_other_is_to_swallow_nothing() -> None:
+    async def test() -> None:
+        for _ in range(3_000):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel(reason="the other one was quicker")
+
+    run(test)
+
+
+def test_who_is_interrupted_hears_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        try:
+            await left(goes_on)
+        finally:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(test)
+
+
 def test_to_try_again_after_an_exception_is_to_swallow_nothing() -> None:
     tried: list[float] = []
 

@@ -37,7 +37,8 @@ class Spinning(AssertionError):
 def no_spinning(*, alone: int | None = None) -> Generator[Patrol]:
     """Within the block, a task of this Trio run that spins is ended, and the block raises `Spinning`.
 
-    On a virtual clock alone: under a real one time goes on by itself. Blocks in this one do nothing.
+    On a virtual clock alone: under a real one time goes on by itself. Blocks that begin while this one lasts do
+    nothing.
 
     Args:
         alone: how many checkpoints a task may pass at one moment while no other has anything to do with it; else as
@@ -51,14 +52,21 @@ def no_spinning(*, alone: int | None = None) -> Generator[Patrol]:
     trio.lowlevel.add_instrument(patrol)
     try:
         yield patrol
-    except BaseException:
-        patrol.told = False  # whatever it was, it has come of that
-        patrol.check()
+    except BaseException as error:
+        if not _ends_the_program(error):
+            patrol.told = False  # whatever it was, it has come of that
+            patrol.check()
         raise
     finally:
         patrol.stop()
         _patrolled.reset(token)
     patrol.check()
+
+
+def _ends_the_program(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_ends_the_program, error.exceptions))
+    return isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 class Patrol(trio.abc.Instrument):
@@ -115,7 +123,7 @@ class _Tally:
     """What one task has done at this moment.
 
     Attributes:
-        cancelled: how many steps under a cancellation it may still make.
+        cancelled: how many steps under a cancellation it may still make, one after the other.
         alone: how many steps in which no other task wakes it, or is woken by it.
         stays: which of its frames have been there all the time, lately.
         accused: its frames, when its loop was told last; who of them is still there has caught what ended the loop.
@@ -181,6 +189,8 @@ class _Steps(trio.abc.Instrument):
         tally.alone -= 1
         if trio.current_effective_deadline() == -math.inf:
             tally.cancelled -= 1
+        else:
+            tally.cancelled = _CANCELLED  # it has left the scope that was cancelled, as it should
         if tally.left > _FOLLOWED:
             tally.stays = None
             return

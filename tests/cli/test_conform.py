@@ -93,8 +93,14 @@ async def test_a_key_is_asked_for(tmp_path: Path) -> None:
 
 async def test_a_command_that_does_not_start_a_server() -> None:
     ran = await run_command("conform", "--start", f"{sys.executable} -c 'print(\"no licence\")'")
-    assert (ran.code, ran.out) == (1, "")
+    assert (ran.code, ran.out) == (2, "")
     assert "no licence" in ran.err
+
+
+async def test_the_json_goes_to_stdout() -> None:
+    ran = await run_command("conform", "--start", SERVE, "--only", "1", "--json", "-")
+    assert ran.code == 0
+    assert from_json(ran.out).rows
 
 
 async def test_ctrl_c_writes_what_is_known(tmp_path: Path) -> None:

@@ -115,6 +115,21 @@ class Revivable:
         self.deeds.append("start")
 
 
+async def test_a_server_that_never_starts_again_is_not_asked_for_every_case(autojump_clock: MockClock) -> None:
+    async def restarts(peer: Peer) -> None:
+        assert peer.process is not None
+        await peer.process.kill()
+        await peer.process.start()
+
+    async with in_memory("openai") as peer:
+        assert peer.dial is not None
+        process: Any = Revivable(peer.dial, starts=False)
+        campaign = Campaign(attrs.evolve(peer, dial=process.dial, process=process), many(restarts, 9), timeout=10)
+        await campaign.run()
+    assert len(campaign.results) == 1
+    assert not campaign.report().complete
+
+
 @pytest.mark.parametrize("starts", [True, False])
 async def test_a_server_of_the_run_that_falls_silent_is_started_again(autojump_clock: MockClock, starts: bool) -> None:
     async with in_memory("openai") as peer:

@@ -17,7 +17,7 @@ import trio
 from cyclopts import Parameter
 
 from agentwire.cli.checks import print_checks, run_checks, typed_options
-from agentwire.cli.failures import CommandFailed, UserError
+from agentwire.cli.failures import UserError
 from agentwire.cli.reports import ReportFiles, ReportProgress, exit_code, print_report
 from agentwire.link.address import Address, find_key
 from agentwire.protocol.errors import LocalProtocolError
@@ -59,7 +59,7 @@ HINTS: Final[Mapping[str, str]] = {
     "patience": "--able patience, and a --timeout to match",
     "search": "--able search",
     "reasoning": "--able reasoning, if only the survey did not see it",
-    "companion": "--companion, or {upstream} in --start",
+    "companion": "--companion, or {upstream} or {upstream_wire} in --start",
     "process": "--start",
 }
 """How a run gets what a case needs."""
@@ -91,7 +91,7 @@ class ConformOptions:
     """The same, of what to leave out."""
     list_cases: Annotated[bool, Parameter(name="--list")] = False
     """List the cases that are meant, and what they need; nothing is run."""
-    json: str | None = None
+    json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """File for the report as JSON; - is stdout."""
     html: str | None = None
     """File for the report as a page."""
@@ -244,7 +244,7 @@ class _Command:
             companion = await self._companion(stack)
             progress.note(f"the companion listens at {companion.url}")
             if WIRE in (options.start or ""):
-                wire = await stack.enter_async_context(open_wired(companion))
+                wire = await stack.enter_async_context(open_wired(companion, self._companion_place[0]))
                 progress.note(f"it speaks the WebSocket mode at {wire}")
         peer = attrs.evolve(self.peer, companion=companion)
         if options.start is None:
@@ -262,15 +262,20 @@ class _Command:
         except ValueError as error:
             raise UserError(f"--start: {error}") from error
         except NotStarted as error:
-            raise CommandFailed(f"--start: {error}") from error
+            raise UserError(f"--start: {error}") from error
         return attrs.evolve(peer, url=process.url, process=process)
 
-    async def _companion(self, stack: AsyncExitStack) -> Companion:
+    @property
+    def _companion_place(self) -> tuple[str, int]:
         host, colon, port = (self.options.companion or "127.0.0.1:0").rpartition(":")
         if not colon or not port.isdecimal() or int(port) > _HIGHEST:
             raise UserError(f"--companion must be HOST:PORT, such as 127.0.0.1:9000, not {self.options.companion!r}")
+        return host.strip("[]"), int(port)
+
+    async def _companion(self, stack: AsyncExitStack) -> Companion:
+        host, port = self._companion_place
         try:
-            return await stack.enter_async_context(open_companion(host.strip("[]"), int(port)))
+            return await stack.enter_async_context(open_companion(host, port))
         except OSError as error:
             raise UserError(f"--companion: cannot listen on {host}:{port}: {_system(error)}") from error
 

@@ -43,7 +43,7 @@ class ClientOptions:
     """The same, of what to leave out."""
     list_scenarios: Annotated[bool, Parameter(name="--list")] = False
     """List the scenarios that are meant, and what they need; nothing is run."""
-    json: str | None = None
+    json: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     """File for the report as JSON; - is stdout."""
     html: str | None = None
     """File for the report as a page."""

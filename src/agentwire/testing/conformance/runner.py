@@ -12,6 +12,7 @@ import trio
 
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.testing.conformance.peer import NEEDS, Peer
+from agentwire.testing.conformance.process import NotStarted
 from agentwire.testing.conformance.registry import CASES, Case
 from agentwire.testing.conformance.rules import RULES, TOPICS
 from agentwire.testing.conformance.rules.model import Profile
@@ -102,7 +103,9 @@ async def run_case(peer: Peer, case: Case, *, timeout: float = TIMEOUT) -> Resul
         found = Result(case, "not applicable", str(nothing))
     except Exception as error:  # noqa: BLE001 - an answer that has not the shape it must have may raise anything
         found = failed(
-            told_of(error), rule=getattr(error, "rule", None) or looked_at(), gone=isinstance(error, ConnectFailed)
+            told_of(error),
+            rule=getattr(error, "rule", None) or looked_at(),
+            gone=isinstance(error, ConnectFailed | NotStarted),
         )
     else:
         found = Result(case, "passed")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Final
@@ -87,7 +87,16 @@ async def _do_to(line: NetworkStream, play: Play) -> None:
     elif play.cut is not None:
         await close_now(line)
     elif play.rubbish is not None:
-        await line.send_all(server_frame_of(TEXT, b"this is no JSON"))
+        await _say(line, server_frame_of(TEXT, b"this is no JSON"))
+
+
+async def _say(line: NetworkStream, frame: bytes) -> None:
+    """Send it once the server's writer does not; a line that is gone hears nothing."""
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while True:
+            with suppress(trio.BusyResourceError):
+                return await line.send_all(frame)
+            await trio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -114,8 +123,11 @@ async def open_wired(
         return companion.choose(request)
 
     if net is None:
-        (listener,) = await trio.open_tcp_listeners(0, host=host)
-        url = "http://{}:{}/v1".format(*listener.socket.getsockname()[:2])
+        listener, *others = await trio.open_tcp_listeners(0, host=host)
+        for other in others:  # a name with several addresses, and a port of its own on each
+            await other.aclose()
+        name, port = listener.socket.getsockname()[:2]
+        url = f"http://[{name}]:{port}/v1" if ":" in name else f"http://{name}:{port}/v1"
         door = _Door(listener)
     else:
         url, door = "http://wired.test/v1", _Door(net.listener())
@@ -124,9 +136,12 @@ async def open_wired(
         open_responses_engine(behind.url, connector=behind.connect, limits=_PATIENCE) as model,
         open_flat_nursery() as nursery,
     ):
-        companion.wired = True
         engine, listed = _with_faults(model), tuple(MODELS)
         usual = partial(serve, host=None, models=listed, extensions=(), allowed_hosts=("*",), limits=_PATIENCE)
         await nursery.start(partial(usual, engine, listeners=[door]))
-        yield url
-        nursery.cancel_scope.cancel(reason="the companion is not needed any more")
+        companion.wired = True
+        try:
+            yield url
+        finally:
+            companion.wired = False
+            nursery.cancel_scope.cancel(reason="the companion is not needed any more")

@@ -129,23 +129,29 @@ class Node:
 def _grow(
     parent: Node | None, response_id: str, given: tuple[Item, ...], made: tuple[Item, ...], memo: Memo | None
 ) -> Node:
-    given, made = open_compactions(given), open_compactions(made)
-    waiting = parent.unanswered if parent is not None else EMPTY
-    new = (*given, *made)
-    cut = _after_compaction(new)
-    before = parent.size if parent is not None and cut is None else 0
+    cut: tuple[Item, ...] | None = None
+    root_id, depth, before, waiting = response_id, 0, 0, EMPTY
+    if parent is not None:
+        root_id, depth, before, waiting = parent.root_id, parent.depth + 1, parent.size, parent.unanswered
+    if not _MESSAGES.issuperset(map(type, (*given, *made))):  # messages, which nearly all are, call and cut nothing
+        given, made = open_compactions(given), open_compactions(made)
+        cut = _after_compaction((*given, *made))
+        waiting = _still_waiting(waiting, (*given, *made)) if cut is None else _still_waiting(EMPTY, cut)
     return Node(
         parent=parent,
         response_id=response_id,
         input=given,
         output=made,
-        root_id=parent.root_id if parent is not None else response_id,
-        depth=parent.depth + 1 if parent is not None else 0,
-        size=before + len(new if cut is None else cut),
-        unanswered=_still_waiting(waiting, new) if cut is None else _still_waiting(EMPTY, cut),
+        root_id=root_id,
+        depth=depth,
+        size=before + len(given) + len(made) if cut is None else len(cut),
+        unanswered=waiting,
         cut=cut,
         memo=memo or Memo(),
     )
+
+
+_MESSAGES: Final = frozenset((Message,))
 
 
 def _still_waiting(waiting: Mapping[str, Item], new: tuple[Item, ...]) -> Mapping[str, Item]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from typing import Final
 
 import attrs
 import trio
@@ -26,26 +27,12 @@ from agentwire.runtime.service import Service
 from agentwire.runtime.tools.roster import Roster
 from agentwire.runtime.window import Window
 
-__all__ = ["Step", "StepEnd", "told_faults"]
+__all__ = ["Step", "told_faults"]
 
 log = logging.getLogger("agentwire.turn")
 
 
-@attrs.frozen(kw_only=True)
-class StepEnd:
-    """How an engine step ended.
-
-    Attributes:
-        finish: what the engine said of it, and what it used even if it did not come to say so.
-        error: why it failed, if it did.
-        goes_on: the server's tools have answered, and nobody else has to: another step follows.
-        made_way: the engine was cancelled between two items, because the client has more to say.
-    """
-
-    finish: Finish
-    error: RequestError | None = None
-    goes_on: bool = False
-    made_way: bool = False
+_NOTHING: Final = Finish()
 
 
 def _wants_logprobs(request: CreateRequest) -> bool:
@@ -81,79 +68,95 @@ def told_faults(response_id: str) -> Iterator[None]:
 
 
 class Step:
-    """One engine step while it runs: what is known of its end, and what can end it.
+    """One engine step while it runs: what can end it, and then how it ended.
 
     Args:
+        ask: what the engine is asked.
         service: the engine and the server's own tools.
         window: takes the events.
         output: takes the finished items of the response.
         rules: which calls the turn may make.
         roster: the tools on offer.
+
+    Attributes:
+        finish: what the engine said of its end.
+        error: why it failed, if it did.
+        goes_on: the server's tools have answered, and nobody else has to: another step follows.
+        made_way: the engine was cancelled between two items, because the client has more to say.
     """
 
-    def __init__(self, service: Service, window: Window, output: Output, rules: CallRules, roster: Roster) -> None:
+    def __init__(
+        self, ask: Ask, service: Service, window: Window, output: Output, *, rules: CallRules, roster: Roster
+    ) -> None:
+        self.finish = _NOTHING
+        self.error: RequestError | None = None
+        self.goes_on = False
+        self.made_way = False
         self._service = service
-        self._window = window
         self._output = output
-        self._rules = rules
         self._roster = roster
+        self._ask = ask
         self._scope = trio.CancelScope()
-        self._tools: trio.Nursery | None = None
-        self._finish = Finish()
-        self._error: RequestError | None = None
-        self._overflowed = False
         self._engine = None if rules.parallel else trio.CancelScope()
+        self._tools: trio.Nursery | None = None
+        self._overflowed = False
         self._halted = False
-        self._out: TurnOut | None = None
         self._interrupted = False
         self._returned = False
+        self._closed = False
+        self._out = TurnOut(
+            window,
+            output,
+            service.sources,
+            server_tools=roster.own,
+            start_call=self._start_call,
+            max_bytes=service.limits.response_bytes,
+            overflow=self._overflow,
+            rules=rules,
+            halt=self._halt,
+            logprobs=_wants_logprobs(ask.request),
+        )
 
-    async def run(self, ask: Ask, engine: Engine | None = None) -> StepEnd:
+    async def run(self, engine: Engine | None = None) -> None:
         """Run it to its end. Cancelled, it writes nothing more; raises nothing but `trio.Cancelled`.
 
         Args:
-            ask: what the engine is asked.
             engine: another one than the service's.
         """
-        out = self._out = self._open_out(ask)
+        out = self._out
         try:
             with self._scope:
                 # In this very task: one of its own would cost a short turn more than all its events.
                 if self._roster.own:
                     async with trio.open_nursery() as self._tools:
-                        await self._run_engine(engine or self._service.engine, ask, out)
+                        await self._run_engine(engine or self._service.engine)
                 else:
-                    await self._run_engine(engine or self._service.engine, ask, out)
+                    await self._run_engine(engine or self._service.engine)
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
-            self._failed(ask, exception)
+            self._failed(exception)
         self._tools = None
         await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
         if out.fault is not None:
-            log.warning("response %s: the engine broke a rule of its request: %s", ask.response_id, out.fault)
-            self._error = self._error or _told(ask.response_id, out.fault)
-        made_way = self._interrupted and not self._returned and self._error is None and not self._overflowed
-        complete = self._error is None and not self._overflowed and self._finish.incomplete is None
-        await out.close(complete=complete)
+            log.warning("response %s: the engine broke a rule of its request: %s", self._ask.response_id, out.fault)
+            self.error = self.error or _told(self._ask.response_id, out.fault)
+        failed = self.error is not None or self._overflowed
+        if not self._closed:
+            await out.close(complete=not failed and self.finish.incomplete is None)
         await out.abandon("The turn ended before this tool did.")
-        finish = self._finish
-        if finish.usage is not self.used:
-            finish = attrs.evolve(finish, usage=self.used)
         if self._overflowed:
-            return StepEnd(finish=attrs.evolve(finish, incomplete="max_output_tokens"))
-        waits = any(client_call(item) is not None for item in self._output.items())
-        goes_on = bool(out.calls) and not waits
-        return StepEnd(finish=finish, error=self._error, goes_on=goes_on, made_way=made_way)
+            self.error, self.finish = None, attrs.evolve(self.finish, incomplete="max_output_tokens")
+            return
+        self.made_way = self._interrupted and not self._returned and not failed
+        self.goes_on = bool(out.calls) and not any(client_call(item) is not None for item in self._output.items())
 
     @property
     def used(self) -> Usage | None:
         """What the engine has used so far, as far as it said so."""
-        said = self._out.used if self._out is not None else None
-        return self._finish.usage or said
+        return self.finish.usage or self._out.used
 
     def make_way(self) -> None:
         """Cancel the engine once no item and no tool is torn by it, unless the client then owes an answer."""
-        if self._out is not None:
-            self._out.make_way(self._interrupt)
+        self._out.make_way(self._interrupt)
 
     def _interrupt(self) -> None:
         self._interrupted = True
@@ -161,69 +164,57 @@ class Step:
 
     def stop(self, error: RequestError) -> None:
         """Cancel the engine and the tools: the step ends with this error, unless it has failed already."""
-        if self._error is None and not self._overflowed:
-            self._error = error
+        if self.error is None and not self._overflowed:
+            self.error = error
             self._scope.cancel(reason=error.message)
 
-    async def _run_engine(self, engine: Engine, ask: Ask, out: TurnOut) -> None:
-        finish: Finish | None = None
+    def _overflow(self) -> None:
+        self._overflowed = True
+        self._scope.cancel(reason=f"the response has its {self._service.limits.response_bytes} bytes")
+
+    def _halt(self) -> None:
+        assert self._engine is not None
+        self._halted = True
+        self._engine.cancel(reason="the client takes one call at a time (parallel_tool_calls is false)")
+
+    async def _run_engine(self, engine: Engine) -> None:
+        ask, out, finish = self._ask, self._out, None
         try:
-            with self._engine or nullcontext():
+            if self._engine is None:
                 finish = await engine(ask, out)
-            if finish is not None and not isinstance(finish, Finish):
-                raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
-            self._finish = finish or Finish()
+            else:
+                with self._engine:
+                    finish = await engine(ask, out)
+            if finish is not None:
+                if not isinstance(finish, Finish):
+                    raise TypeError(f"an engine returns a Finish or None, not {type(finish).__name__}")
+                self.finish = finish
             self._returned = True
-            await out.close(complete=self._finish.incomplete is None)
+            await out.close(complete=self.finish.incomplete is None)
+            self._closed = True
         except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
-            self._failed(ask, exception)
+            self._failed(exception)
             if self._tools is not None:
                 self._tools.cancel_scope.cancel(reason="the engine failed")
 
-    def _failed(self, ask: Ask, exception: BaseException) -> None:
+    def _failed(self, exception: BaseException) -> None:
         """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
         if isinstance(exception, ExceptionGroup):
             exception = single(exception)
-        if self._error is not None or self._overflowed or self._interrupted or self._halted:
-            log.warning("response %s: the engine raised while it ended", ask.response_id, exc_info=exception)
+        if self.error is not None or self._overflowed or self._interrupted or self._halted:
+            log.warning("response %s: the engine raised while it ended", self._ask.response_id, exc_info=exception)
         else:
-            self._error = _told(ask.response_id, exception)
+            self.error = _told(self._ask.response_id, exception)
 
-    def _open_out(self, ask: Ask) -> TurnOut:
-        limits = self._service.limits
+    def _start_call(self, index: int, call: McpCall) -> None:
+        if self._tools is not None:  # else the step is over, and the call will be abandoned
+            self._tools.start_soon(self._run_tool, index, call, name=f"tool {call.name} {call.id}")
 
-        def overflow() -> None:
-            self._overflowed = True
-            self._scope.cancel(reason=f"the response has its {limits.response_bytes} bytes")
-
-        def halt() -> None:
-            assert self._engine is not None
-            self._halted = True
-            self._engine.cancel(reason="the client takes one call at a time (parallel_tool_calls is false)")
-
-        def start_call(index: int, call: McpCall) -> None:
-            if self._tools is not None:  # else the step is over, and the call will be abandoned
-                self._tools.start_soon(self._run_tool, out, index, call, name=f"tool {call.name} {call.id}")
-
-        out = TurnOut(
-            self._window,
-            self._output,
-            self._service.sources,
-            server_tools=self._roster.own,
-            start_call=start_call,
-            max_bytes=limits.response_bytes,
-            overflow=overflow,
-            rules=self._rules,
-            halt=halt,
-            logprobs=_wants_logprobs(ask.request),
-        )
-        return out
-
-    async def _run_tool(self, out: TurnOut, index: int, call: McpCall) -> None:
+    async def _run_tool(self, index: int, call: McpCall) -> None:
         self._service.tally.tool_calls += 1
         tool = self._roster.find(call.server_label, call.name)
         assert tool is not None
         limits = self._service.limits
         result = await tool.source.call(tool.name, call.arguments, call_id=call.id or "", limits=limits)
         status = "completed" if result.error is None else "failed"
-        await out.finish_call(index, attrs.evolve(call, status=status, output=result.text, error=result.error))
+        await self._out.finish_call(index, attrs.evolve(call, status=status, output=result.text, error=result.error))

@@ -257,21 +257,22 @@ class Turn:
             return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=STEERED)
         if ask.max_output_tokens == 0:
             return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete="max_output_tokens")
-        step = self._step = Step(self._service, self.window, self._output, rules, self._equipment.roster)
+        roster = self._equipment.roster
+        step = self._step = Step(ask, self._service, self.window, self._output, rules=rules, roster=roster)
         try:
-            end = await step.run(ask, engine)
+            await step.run(engine)
         finally:
             self._use(step.used)
-        self._members |= end.finish.members
-        self._used += end.finish.usage.output_tokens if end.finish.usage is not None else 0
+        self._members |= step.finish.members
+        self._used += step.used.output_tokens if step.used is not None else 0
         self._check_stopped()
-        if end.error is not None:
-            return Ending(outcome=Outcome.FAILED, usage=self.used, error=end.error)
-        if end.made_way:
+        if step.error is not None:
+            return Ending(outcome=Outcome.FAILED, usage=self.used, error=step.error)
+        if step.made_way:
             return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=STEERED)
-        if end.finish.incomplete is not None:
-            return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=end.finish.incomplete)
-        return None if end.goes_on else self._done(ask, rules)
+        if step.finish.incomplete is not None:
+            return Ending(outcome=Outcome.INCOMPLETE, usage=self.used, incomplete=step.finish.incomplete)
+        return None if step.goes_on else self._done(ask, rules)
 
     def _done(self, ask: Ask, rules: CallRules) -> Ending:
         """The model is done; whether it did what it had to."""

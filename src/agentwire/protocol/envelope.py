@@ -5,7 +5,7 @@ A wrong member costs nothing and spoils none of the others, so that an error can
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -27,22 +27,35 @@ class InvalidUtf8(RemoteProtocolError):
     """A text frame that is not UTF-8: the connection must be closed with 1007 (RFC 6455, section 8.1)."""
 
 
-_ABSENT: Final = msgspec.Raw()
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
 
 
 class _Head(msgspec.Struct):
-    """The members of an envelope, still as text: a wrong one must cost nothing and spoil none of the others."""
+    """The members of an envelope as they ought to be; ``input`` is read for some events only, and still text."""
 
-    type: msgspec.Raw = _ABSENT
-    stream_id: msgspec.Raw = _ABSENT
-    previous_response_id: msgspec.Raw = _ABSENT
-    response_id: msgspec.Raw = _ABSENT
-    generate: msgspec.Raw = _ABSENT
-    background: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TYPE)]
+    stream_id: str | None = None
+    previous_response_id: _Id | None = None
+    response_id: _Id | None = None
+    generate: bool = True
+    background: bool = False
+    input: msgspec.Raw = msgspec.Raw()
+
+
+class _RawHead(msgspec.Struct):
+    """The same, each still as text."""
+
+    type: msgspec.Raw = msgspec.Raw()
+    stream_id: msgspec.Raw = msgspec.Raw()
+    previous_response_id: msgspec.Raw = msgspec.Raw()
+    response_id: msgspec.Raw = msgspec.Raw()
+    generate: msgspec.Raw = msgspec.Raw()
+    background: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
+_RAW_HEAD: Final = msgspec.json.Decoder(_RawHead)
 _CARRIES_INPUT: Final = frozenset(("response.steer", "response.inject"))
 
 
@@ -55,32 +68,48 @@ def decode_envelope(frame: bytes, limits: Limits) -> Envelope:
             ``request_too_complex``.
     """
     _check_utf8(frame)
-    head = parse_json(_HEAD, frame)
-    kind = _string(head.type)
-    if kind is None or not 0 < len(kind) <= LONGEST_TYPE:
-        raise RequestError(400, "unknown_event_type", "An event needs a string 'type'.", param="type")
-    generate = _bytes(head.generate) != b"false"
-    given = None
-    if kind in _CARRIES_INPUT:
-        _check_size(head.input, limits)
-        check_cost(_bytes(head.input), limits)
-        given = parse_json(ANY, _bytes(head.input) or b"null")
+    try:
+        head = _HEAD.decode(frame)
+    except (ValueError, RecursionError):  # something is not as it ought to be: see how much of it
+        head = _read_apart(parse_json(_RAW_HEAD, frame))
+    given = _read_input(head.input, limits) if head.type in _CARRIES_INPUT else None
+    if head.stream_id is not None:
+        _check_lane(head.stream_id)
     return Envelope(
-        type=kind,
-        stream_id=_lane(head.stream_id),
-        previous_response_id=_id(head.previous_response_id),
-        response_id=_id(head.response_id),
-        generate=generate,
-        background=_bytes(head.background) == b"true",
-        input=given,
+        head.type,
+        head.stream_id,
+        head.previous_response_id,
+        head.response_id,
+        head.generate,
+        given,
+        head.background,
     )
 
 
-def _check_size(given: msgspec.Raw, limits: Limits) -> None:
+def _read_apart(raw: _RawHead) -> _Head:
+    """Member by member: a wrong one costs nothing and spoils none of the others."""
+    kind = _string(raw.type)
+    if kind is None or not 0 < len(kind) <= LONGEST_TYPE:
+        raise RequestError(400, "unknown_event_type", "An event needs a string 'type'.", param="type")
+    return _Head(
+        type=kind,
+        stream_id=_lane(raw.stream_id),
+        previous_response_id=_id(raw.previous_response_id),
+        response_id=_id(raw.response_id),
+        generate=_bytes(raw.generate) != b"false",
+        background=_bytes(raw.background) == b"true",
+        input=raw.input,
+    )
+
+
+def _read_input(raw: msgspec.Raw, limits: Limits) -> Any:
     """What interrupts is read at once, and perhaps handed back: it has a bound of its own."""
-    if memoryview(given).nbytes > limits.interrupt_bytes:
+    text = _bytes(raw)
+    if len(text) > limits.interrupt_bytes:
         message = f"The input of a steer or an inject may have at most {limits.interrupt_bytes} bytes."
         raise RequestError(400, "request_too_complex", message, param="input")
+    check_cost(text, limits)
+    return parse_json(ANY, text or b"null")
 
 
 def _check_utf8(frame: bytes) -> None:
@@ -92,13 +121,18 @@ def _check_utf8(frame: bytes) -> None:
         raise InvalidUtf8(f"a text frame is not UTF-8 at byte {error.start}", close_code=1007) from None
 
 
+def _check_lane(value: str) -> None:
+    try:
+        check_stream_id(value)
+    except Misfit as misfit:
+        raise request_error(misfit.under("stream_id")) from None
+
+
 def _bytes(raw: msgspec.Raw) -> bytes:
-    return b"" if raw is _ABSENT else bytes(memoryview(raw))
+    return bytes(memoryview(raw))
 
 
 def _string(raw: msgspec.Raw) -> str | None:
-    if raw is _ABSENT:
-        return None
     text = _bytes(raw)
     return parse_json(STRING, text) if text[:1] == b'"' else None
 
@@ -109,16 +143,8 @@ def _id(raw: msgspec.Raw) -> str | None:
 
 
 def _lane(raw: msgspec.Raw) -> str | None:
-    if raw is _ABSENT or _bytes(raw) == b"null":
-        return None
-    value = _string(raw)
-    try:
-        if value is None:
-            raise Misfit("invalid_stream_id", "it must be a string")
-        check_stream_id(value)
-    except Misfit as misfit:
-        raise request_error(misfit.under("stream_id")) from None
-    return value
+    """The lane; one that is no string is the empty one, which no lane is called."""
+    return None if _bytes(raw) in (b"", b"null") else _string(raw) or ""
 
 
 class Delivery(msgspec.Struct, frozen=True):

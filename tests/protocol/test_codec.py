@@ -407,8 +407,8 @@ def test_a_wrong_type_anywhere_is_told_with_its_place(path: str, data: st.DataOb
 def test_any_bytes_are_refused_in_our_own_words(frame: bytes) -> None:
     with suppress(AgentwireError):
         assert isinstance(decode_object(frame, LIMITS), dict)  # two bytes are enough for that
-    with pytest.raises(AgentwireError):
-        decode_envelope(frame, LIMITS)
+    with suppress(AgentwireError):
+        assert decode_envelope(frame, LIMITS).type  # and a dozen for this
     with pytest.raises(AgentwireError):
         decode_create(frame, LIMITS, transport="websocket")
 

@@ -9,7 +9,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.runtime.contracts import Ask
 from agentwire.runtime.service import Service
-from agentwire.runtime.tools.roster import OwnTools, Roster
+from agentwire.runtime.tools.roster import Roster
 
 __all__ = ["ask_of", "has_trigger"]
 
@@ -47,9 +47,9 @@ def ask_of(
         roster: the turn's tools; the client's and the server's own functions if left out.
     """
     if roster is None:
-        roster = Roster.of(request.tools, OwnTools(service.server_label, service.toolbox).offered())
+        roster = Roster.of(request.tools, service.own)
     choice = roster.choose(request.tool_choice)
-    new = tuple(item for item in request.input if item.type != TRIGGER)
+    new = request.input[:-1] if has_trigger(request) else request.input
     return Ask(
         request=request,
         items=History(parent, (*new, *made)),

@@ -49,7 +49,7 @@ Phase = Literal["commentary", "final_answer"]
 """Where in the model's work a message stands."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Ask:
     """What an engine is asked in one step of a turn.
 

@@ -31,7 +31,7 @@ Transport = Literal["websocket", "http", "background"]
 """How a request came; ``background``: over a WebSocket, to run without it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False)
 class Opened:
     """A request that may run.
 
@@ -67,23 +67,27 @@ async def open_request(
     size = len(ticket.frame)
     request = ticket.request or await _decode(service, ticket, transport)
     service.engine_for(request)  # refused, if there is none
-    parent = await _find_parent(service, desk, ticket, principal, request.previous_response_id)
-    whole = await resolve_items(service, principal, parent, request.input)
+    parent, wanted = None, request.previous_response_id
+    if wanted is not None:
+        parent = await _find_parent(service, desk, ticket, principal, wanted)
+    whole = request.input
+    if ItemReference in map(type, whole):
+        whole = await resolve_items(service, principal, parent, whole)
     steers = desk.take_steers(ticket)
-    if steers or whole != request.input:
-        request = attrs.evolve(request, input=(*steers, *whole))
+    if steers or whole is not request.input:
+        request = changed(request, {"input": (*steers, *whole)})
     if not service.store.retains:
         request = changed(request, {"store": False})
     ticket.request = request
     generates = runs and request.generate and not has_trigger(request)
     ticket.steerable = transport == "websocket" and generates and not manages_context(request)
     check_pairing(parent, request.input, generate=generates)
-    selection = Selection(request.tools)
-    if runs:
-        approvals = approvals_in(parent, request.input) if service.registry is not None and generates else ()
-        selection = select(service, request, principal, approvals)
-        _check_choice(service, request, parent)
-    return Opened(request=request, parent=parent, size=size, selection=selection)
+    if not runs:
+        return Opened(request, parent, size, Selection(request.tools))
+    approvals = approvals_in(parent, request.input) if service.registry is not None and generates else ()
+    selection = select(service, request, principal, approvals)
+    _check_choice(service, request, parent)
+    return Opened(request, parent, size, selection)
 
 
 def _check_choice(service: Service, request: CreateRequest, parent: Node | None) -> None:
@@ -118,9 +122,7 @@ async def _decode(service: Service, ticket: Ticket, transport: Transport) -> Cre
     return request
 
 
-async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: str, wanted: str | None) -> Node | None:
-    if wanted is None:
-        return None
+async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: str, wanted: str) -> Node:
     found = ticket.parent or desk.find_parent(ticket)
     if found is None and (stored := await service.store.get(principal, wanted)) is not None and stored.continuable:
         found = ticket.parent = stored.node
@@ -138,9 +140,7 @@ async def resolve_items(
     Raises:
         RequestError: 400 or 404, an item is part of the conversation already, or nowhere.
     """
-    wanted = dict.fromkeys([item.id for item in given if isinstance(item, ItemReference)])
-    if not wanted:
-        return tuple(given)
+    wanted = dict.fromkeys(item.id for item in given if isinstance(item, ItemReference))
     found = {item_id: await service.store.find_item(principal, item_id) for item_id in wanted}
     return resolve(parent, given, found.get)
 

@@ -15,7 +15,7 @@ from agentwire.protocol.mcp_items import Approval
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.tools import OpaqueTool, Tool
 from agentwire.runtime.service import Service
-from agentwire.runtime.tools.roster import Offered, OwnTools, Roster
+from agentwire.runtime.tools.roster import Offered, Roster
 from agentwire.runtime.tools.source import ToolSource
 
 __all__ = ["Selected", "Selection", "select"]
@@ -46,7 +46,7 @@ class Selected:
         return tuple(Offered.of(self.source, tool, asks_first=self.approval.applies(tool)) for tool in tools)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Selection:
     """What a request has to do with tools of the server.
 
@@ -62,7 +62,7 @@ class Selection:
 
     def roster(self, service: Service, servers: Iterable[Offered] = ()) -> Roster:
         """The turn's tools, once it is known what the MCP servers have."""
-        return Roster.of(self.clients, (*OwnTools(service.server_label, service.toolbox).offered(), *servers))
+        return Roster.of(self.clients, (*service.own, *servers))
 
 
 def select(service: Service, request: CreateRequest, principal: str, approvals: tuple[Approval, ...] = ()) -> Selection:

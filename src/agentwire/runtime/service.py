@@ -12,6 +12,7 @@ from agentwire.runtime.accounting import Tally
 from agentwire.runtime.contracts import Engine, Store
 from agentwire.runtime.tools import Toolbox
 from agentwire.runtime.tools.registry import Registry
+from agentwire.runtime.tools.roster import Offered, OwnTools
 
 __all__ = ["Service"]
 
@@ -30,6 +31,7 @@ class Service:
         registry: the MCP servers; None where there are none and clients may bring none.
         server_label: under which the server's own tools appear in ``mcp_call`` items.
         tally: totals, for statistics and metrics.
+        own: the tools of the toolbox, as every turn offers them.
     """
 
     engine: Engine
@@ -41,6 +43,11 @@ class Service:
     registry: Registry | None = None
     server_label: str = "agentwire"
     tally: Tally = attrs.field(factory=Tally)
+    own: tuple[Offered, ...] = attrs.field(init=False, repr=False)
+
+    @own.default
+    def _offer(self) -> tuple[Offered, ...]:
+        return OwnTools(self.server_label, self.toolbox).offered()
 
     def engine_for(self, request: CreateRequest) -> Engine:
         """The engine that answers such a request.

@@ -72,7 +72,7 @@ class Offered:
         return cls(source, tool.name, FunctionTool(tool.name, tool.schema, None, tool.description), asks_first)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Roster:
     """All tools of a turn; made by `Roster.of`.
 
@@ -112,7 +112,7 @@ class Roster:
     @property
     def tools(self) -> tuple[Tool, ...]:
         """The client's, then the server's."""
-        return (*self.clients, *(tool.spec for tool in self.own.values()))
+        return self.clients if not self.own else (*self.clients, *(tool.spec for tool in self.own.values()))
 
     def find(self, label: str, name: str) -> Offered | None:
         """The server's tool of that label and real name."""

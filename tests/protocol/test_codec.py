@@ -593,7 +593,7 @@ def test_a_steer_and_an_inject_bring_their_input_along() -> None:
         (b'{"type":"a","stream_id":5}', "invalid_stream_id stream_id"),
         (b'{"type":"a","stream_id":"' + b"x" * 257 + b'"}', "invalid_stream_id stream_id"),
         (b'{"type":"a","stream_id":"\xc3\xa9"}', "invalid_stream_id stream_id"),
-        (b'{"type":"a","x":' + b"[" * 100_000 + b"}", "request_too_complex None"),
+        (b'{"type":"a","x":' + b"[" * 1_000_000 + b"}", "request_too_complex None"),  # deeper than any Python reads
         (b'{"type":"response.steer","input":' + b"[" * 200 + b"]" * 200 + b"}", "request_too_complex None"),
     ],
 )

@@ -699,7 +699,7 @@ async def test_a_plain_function_that_asks_ends_with_its_call() -> None:
     assert said == ["asked", "the plug was pulled"]
     result = await run("patient", "{}", seconds=0.01)
     assert result == ToolResult.failed("patient did not finish within 0.01 s and was cancelled")
-    assert said[3:] == ["the call is out of time"]
+    assert said[-1] == "the call is out of time"
     assert tool_statistics() == before
 
 

@@ -16,7 +16,7 @@ from agentwire.protocol.cost import cost_steps
 from agentwire.protocol.envelope import InvalidUtf8, decode_envelope
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from agentwire.protocol.events import Event
-from agentwire.protocol.items import Item, Message
+from agentwire.protocol.items import Compaction, Item, Message
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.parsing import ANY, decode_object, parse_json, parse_object, request_error, strictly
 from agentwire.protocol.pieces import read_piece
@@ -93,9 +93,14 @@ def decode_create_steps(
     if partial and body.get("model") is None:
         body["model"] = UNNAMED
     given, tools = body.pop("input", None), body.pop("tools", None)
-    members = {"metadata": {}, **strictly(_CREATE, body)}
-    members["input"] = yield from read_compactions((yield from _read_input(given, limits)), limits)
-    members["tools"] = yield from _read_list(_TOOL, tools, "tools", limits)
+    members = strictly(_CREATE, body)
+    members.setdefault("metadata", {})
+    if isinstance(given, str):
+        members["input"] = (Message("user", given),)
+    elif given is not None:
+        members["input"] = yield from _read_items(given, limits)
+    if tools is not None:
+        members["tools"] = yield from _read_list(_TOOL, tools, "tools", limits)
     if members.get("prompt_cache_options", EMPTY).get("prewarm") is True:
         members["generate"] = False
     request = changed(_BLANK, members)
@@ -114,7 +119,9 @@ _TOOL: Final = request_reader(Tool)
 
 def _refuse_foreign(body: Mapping[str, Any], transport: Transport) -> None:
     """Members that belong to the other transport, or to services that are not offered here."""
-    for name, instead in _UNSUPPORTED.items():
+    if _SOMEWHERE.isdisjoint(body):
+        return
+    for name, instead in _NOWHERE.items():
         if body.get(name) is not None:
             raise _unsupported(name, instead)
     if transport == "http" and body.get("stream_id") is not None:
@@ -124,31 +131,29 @@ def _refuse_foreign(body: Mapping[str, Any], transport: Transport) -> None:
         raise _unsupported("background", "post it over HTTP")
 
 
-_UNSUPPORTED: Final = {
+_NOWHERE: Final = {
     "conversation": "continue with 'previous_response_id'",
     "prompt": "send 'instructions' and 'input'",
     "background_options": "leave it out",
 }
+_SOMEWHERE: Final = frozenset((*_NOWHERE, "stream_id", "background"))
 
 
 def _unsupported(name: str, instead: str) -> RequestError:
     return RequestError(400, "unsupported_parameter", f"'{name}' is not supported here; {instead}.", param=name)
 
 
-def _read_input(given: Any, limits: Limits) -> Generator[None, None, tuple[Item, ...]]:
-    if isinstance(given, str):
-        return (Message("user", given),)
-    if given is not None and not isinstance(given, list):
+def _read_items(given: Any, limits: Limits) -> Generator[None, None, tuple[Item, ...]]:
+    if not isinstance(given, list):
         raise request_error(Misfit.kind("a string or an array of items", given).under("input"))
-    if len(given or ()) > limits.input_items:
+    if len(given) > limits.input_items:
         raise _too_many("input", limits)
-    return (yield from _read_list(_ITEM, given, "input", limits))
+    items = yield from _read_list(_ITEM, given, "input", limits)
+    return (yield from read_compactions(items, limits)) if Compaction in map(type, items) else items
 
 
 def _read_list(read: Reader, given: Any, name: str, limits: Limits) -> Generator[None, None, tuple[Any, ...]]:
     """Read a list element by element; a step is a batch of elements, weighed by the lists inside them."""
-    if given is None:
-        return ()
     if not isinstance(given, list):
         raise request_error(Misfit.kind("an array", given).under(name))
     elements: list[Any] = []
@@ -170,9 +175,12 @@ def _read_list(read: Reader, given: Any, name: str, limits: Limits) -> Generator
 
 def _width(element: Any) -> int:
     """How many parts an item has."""
-    if not isinstance(element, dict):
-        return 0
-    return sum(len(member) for member in element.values() if isinstance(member, list))
+    parts = 0
+    if isinstance(element, dict):
+        for member in element.values():
+            if isinstance(member, list):
+                parts += len(member)
+    return parts
 
 
 def _too_many(param: str, limits: Limits) -> RequestError:

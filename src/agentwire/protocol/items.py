@@ -17,6 +17,7 @@ from agentwire.protocol.content import Part, ReasoningText, SummaryText, text_of
 __all__ = [
     "CLIENT_CALLS",
     "ITEMS",
+    "UNPAIRED",
     "Compaction",
     "CustomToolCall",
     "CustomToolCallOutput",
@@ -267,7 +268,12 @@ CLIENT_CALLS: Mapping[str, str] = {
 }
 """Calls that end a response for the client to answer, and the type of the item that answers each."""
 
+UNPAIRED: Final = frozenset((Message, Summary, Reasoning, McpCall, ItemReference))
+"""Kinds of items that never are a client's call, nor the answer to one, nor have any in them."""
+
 _ANSWERS: Final = frozenset(CLIENT_CALLS.values())
+_PLAIN_CALLS: Final = (FunctionCall, CustomToolCall)
+_PLAIN_ANSWERS: Final = (FunctionCallOutput, CustomToolCallOutput)
 
 
 def is_torn(call: Item) -> bool:
@@ -283,7 +289,7 @@ def client_call(item: Item) -> str | None:
     """
     if isinstance(item, Message):  # nearly all are
         return None
-    if isinstance(item, FunctionCall | CustomToolCall):
+    if isinstance(item, _PLAIN_CALLS):
         return item.call_id
     if not isinstance(item, OpaqueItem) or item.type not in CLIENT_CALLS:
         return None
@@ -301,7 +307,7 @@ def answered_call(item: Item) -> str | None:
     """The id of the call that this item answers, or None if it is no client's answer to a call."""
     if isinstance(item, Message):
         return None
-    if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
+    if isinstance(item, _PLAIN_ANSWERS):
         return item.call_id
     if not isinstance(item, OpaqueItem) or item.type not in _ANSWERS:
         return None

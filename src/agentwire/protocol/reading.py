@@ -122,55 +122,46 @@ def _tuple_hook(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[A
 
 def _class_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[[Any, Any], Any]:
     read_members = _members_hook(converter, cls, strict=strict)
+    check = WHOLE_CHECKS.get(cls) if strict else None
 
     def read(value: Any, _: Any = None) -> Any:
-        return cls(**read_members(value))
+        members = read_members(value)
+        if check is not None:
+            check(members)
+        return cls(**members)
 
     return read
 
 
 def _members_hook(converter: Converter, cls: type, *, strict: bool) -> Callable[[Any], dict[str, Any]]:
     """What an object says, as arguments for its class; of many members that there could be, most say few."""
-    members = dict(_members(converter, cls, strict=strict))
-    tags = tuple(tag for tag in ("type", "object") if hasattr(cls, tag))
-    whole = _whole_check(cls, strict=strict)
-    most = len(members) + len(tags)
+    tags = {tag: _TAG for tag in ("type", "object") if hasattr(cls, tag)}
+    members = tags | dict(_members(converter, cls, strict=strict))
+    required = tuple(field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING)
 
     def read(value: Any) -> dict[str, Any]:
         if value.__class__ is not dict and not isinstance(value, Mapping):
             raise Misfit.kind("an object", value)
         found: dict[str, Any] = {}
-        told, extra = _split(value, members) if len(value) > most else (value, {})
+        told, extra = _split(value, members) if len(value) > len(members) else (value, {})
         for name, given in told.items():
             member = members.get(name)
             if member is None:
                 extra[name] = given
-            elif given.__class__ is member.plain:
+                continue
+            plain, convert, null = member
+            if given.__class__ is plain or (null and given is None):
                 found[name] = given
-            elif given is not None:
-                found[name] = member.convert(given)
-            elif member.null:
-                found[name] = None
-        if extra and (more := {name: given for name, given in extra.items() if name not in tags}):
-            found["extra"] = more
-        whole(found)
-        return found
-
-    return read
-
-
-def _whole_check(cls: type, *, strict: bool) -> Check:
-    """What all members of an object must satisfy together: the required ones are there, and what `WHOLE_CHECKS` has."""
-    required = tuple(field.name for field in attrs.fields(cls) if field.default is attrs.NOTHING)
-    more = WHOLE_CHECKS.get(cls, _pass) if strict else _pass
-
-    def check(found: Mapping[str, Any]) -> None:
+            elif convert is not None and given is not None:
+                found[name] = convert(given)
+        if extra:
+            found["extra"] = extra
         for name in required:
             if name not in found:
                 raise Misfit.missing(name)
-        more(found)
+        return found
 
-    return check
+    return read
 
 
 def _split(value: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -180,11 +171,15 @@ def _split(value: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, An
 
 
 class _Member(typing.NamedTuple):
-    """How one field is read: the class that needs no conversion, the conversion, whether null counts."""
+    """How one member is read: the class that needs no conversion, the conversion, whether null counts."""
 
-    plain: type | None
-    convert: Callable[[Any], Any]
-    null: bool
+    plain: type | None = None
+    convert: Callable[[Any], Any] | None = None
+    null: bool = False
+
+
+_TAG: Final = _Member()
+"""It told which class this is, and says nothing more."""
 
 
 def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterator[tuple[str, _Member]]:
@@ -257,7 +252,7 @@ def _tagged_hook(
     untagged: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> Callable[[Any, Any], Any]:
     def read(value: Any, _: Any = None) -> Any:
-        if not isinstance(value, dict | Mapping):
+        if value.__class__ is not dict and not isinstance(value, Mapping):
             raise Misfit.kind("an object", value)
         tag = value.get("type")
         if isinstance(tag, str):

@@ -17,6 +17,7 @@ from agentwire.protocol.compaction import open_compactions
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import (
     CLIENT_CALLS,
+    UNPAIRED,
     Item,
     ItemReference,
     Message,
@@ -133,7 +134,7 @@ def _grow(
     root_id, depth, before, waiting = response_id, 0, 0, EMPTY
     if parent is not None:
         root_id, depth, before, waiting = parent.root_id, parent.depth + 1, parent.size, parent.unanswered
-    if not _MESSAGES.issuperset(map(type, (*given, *made))):  # messages, which nearly all are, call and cut nothing
+    if not UNPAIRED.issuperset(map(type, (*given, *made))):  # nearly all are, and cut nothing
         given, made = open_compactions(given), open_compactions(made)
         cut = _after_compaction((*given, *made))
         waiting = _still_waiting(waiting, (*given, *made)) if cut is None else _still_waiting(EMPTY, cut)
@@ -151,9 +152,6 @@ def _grow(
     )
 
 
-_MESSAGES: Final = frozenset((Message,))
-
-
 def _still_waiting(waiting: Mapping[str, Item], new: tuple[Item, ...]) -> Mapping[str, Item]:
     calls = dict(waiting)
     for item in new:
@@ -168,6 +166,8 @@ def _still_waiting(waiting: Mapping[str, Item], new: tuple[Item, ...]) -> Mappin
 
 def _after_compaction(items: tuple[Item, ...]) -> tuple[Item, ...] | None:
     """What the latest compaction among some items leaves of them, and of all before them; None if there is none."""
+    if OpenedCompaction not in map(type, items):
+        return None
     for index in range(len(items) - 1, -1, -1):
         item = items[index]
         if isinstance(item, OpenedCompaction):
@@ -248,9 +248,12 @@ def check_pairing(parent: Node | None, new: Sequence[Item], *, generate: bool = 
         RequestError: 400 ``tool_call_not_found``, ``duplicate_tool_output`` or ``duplicate_tool_call``, param
             ``input[i]``, or ``tool_output_missing``, param ``input``.
     """
-    pairing = _Pairing(parent, dict(parent.unanswered) if parent is not None else {})
+    waiting = parent.unanswered if parent is not None else EMPTY
+    if not waiting and UNPAIRED.issuperset(map(type, new)):
+        return
+    pairing = _Pairing(parent, dict(waiting))
     for index, item in enumerate(new):
-        pairing.take(item, f"input[{index}]")
+        pairing.take(item, index)
     owed = [(call, item) for call, item in pairing.waiting.items() if not is_torn(item)]
     if owed and generate:
         call, item = owed[0]
@@ -266,32 +269,32 @@ class _Pairing:
     waiting: dict[str, Item]
     answered: set[str] = attrs.field(factory=set)
 
-    def take(self, item: Item, param: str) -> None:
+    def take(self, item: Item, index: int) -> None:
         if isinstance(item, OpenedCompaction):
-            self._cut(item, param)
+            self._cut(item, index)
             return
         answer, call = answered_call(item), client_call(item)
         if answer is not None:
-            self._answer(item, answer, param)
+            self._answer(item, answer, index)
         elif call is not None:
             if call in self.waiting:
                 message = f"The call id {_brief(call)} is used by two calls that wait for their output."
-                raise RequestError(400, "duplicate_tool_call", message, param=param)
+                raise RequestError(400, "duplicate_tool_call", message, param=f"input[{index}]")
             self.waiting[call] = item
 
-    def _cut(self, item: OpenedCompaction, param: str) -> None:
+    def _cut(self, item: OpenedCompaction, index: int) -> None:
         """It replaces what came before it, and brings the calls that waited then."""
         self.waiting, self.answered = {}, set()
         for kept in item.kept:
-            self.take(kept, param)
+            self.take(kept, index)
 
-    def _answer(self, item: Item, call: str, param: str) -> None:
+    def _answer(self, item: Item, call: str, index: int) -> None:
         asked = self.waiting.get(call)
         if asked is not None and CLIENT_CALLS[asked.type] == item.type:
             del self.waiting[call]
             self.answered.add(call)
             return
-        which = f"{_words(item.type)} with call_id {_brief(call)}"
+        which, param = f"{_words(item.type)} with call_id {_brief(call)}", f"input[{index}]"
         if asked is None and (call in self.answered or _was_answered(self.parent, call)):
             message = f"The {which} answers a call that has its output already."
             raise RequestError(400, "duplicate_tool_output", message, param=param)

@@ -7,7 +7,7 @@ two different conversations.
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 from typing import Final, Protocol
 
 from agentwire.protocol.errors import RemoteProtocolError
@@ -18,8 +18,8 @@ _LINE_END: Final = b"\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = 16  # of a chunk's size
 _MARGIN: Final = 2
-_USUAL_LINE: Final = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
-"""A chunk's first line that has nothing but its size."""
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+"""The end of a body without a trailer."""
 
 
 class Body(Protocol):
@@ -122,19 +122,25 @@ class ChunkedBody:
         except RemoteProtocolError as fault:
             self.fault = fault
         self.excess = self.complete and position < len(data)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def _whole_chunks(self, data: bytes) -> tuple[int, list[bytes]]:
-        """The chunks that are here from their first byte to their last, which most are; and where to go on."""
-        position, pieces = 0, []
-        if not (self._left or self._trailing):
-            while (line := _USUAL_LINE.match(data, position)) is not None:
-                start = line.end()
-                end = start + int(line[1], 16)
-                if data[end : end + _MARGIN] != _LINE_END or end == start:
-                    break
-                pieces.append(data[start:end])
-                position = end + _MARGIN
+        """What is here from its first byte to its last, which most is; the chunks, and where to go on."""
+        position, pieces, length = 0, [], len(data)
+        if self._left or self._trailing:
+            return position, pieces
+        while position < length:
+            start = data.find(b"\n", position) + 1
+            end = start + _usual_size(data[position:start])
+            if end == start:
+                if data[position : position + len(_LAST_CHUNK)] == _LAST_CHUNK:
+                    self._trailing, self.complete = 1, True
+                    position += len(_LAST_CHUNK)
+                break
+            if data[end : end + _MARGIN] != _LINE_END:
+                break
+            pieces.append(data[start:end])
+            position = end + _MARGIN
         return position, pieces
 
     def _chunk(self, data: bytes, position: int) -> tuple[bytes, int]:
@@ -173,6 +179,13 @@ class ChunkedBody:
     def end(self) -> bool:
         """See `Body`."""
         return self.complete
+
+
+@lru_cache(1_024)  # the events of a stream are of a few sizes
+def _usual_size(line: bytes) -> int:
+    """The size that a chunk's first line tells if there is nothing else on it; 0 otherwise."""
+    digits = line.removesuffix(_LINE_END)
+    return int(digits, 16) if 0 < len(digits) <= _DIGITS and not digits.strip(_HEX) else 0
 
 
 def _size(line: bytes) -> int:

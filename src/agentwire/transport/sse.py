@@ -42,7 +42,8 @@ class SseParser:
         Raises:
             RemoteProtocolError: an event is larger than ``max_event``.
         """
-        if self._is_between and (usual := self._usual_events(chunk)):
+        inside = self._partial or self._data or self._name or self._after_cr
+        if not inside and (usual := self._usual_events(chunk)):
             self._started = True
             return usual
         if self._after_cr and chunk:
@@ -65,28 +66,23 @@ class SseParser:
         self._after_cr = last.endswith(b"\r")
         return self._take(lines)
 
-    @property
-    def _is_between(self) -> bool:
-        """Whether a new event begins with the next byte."""
-        return not (self._partial or self._data or self._name or self._after_cr)
-
     def _usual_events(self, chunk: bytes) -> list[bytes] | None:
         """The payloads, if these are whole events as nearly all servers write them; None otherwise."""
-        if not chunk.endswith(b"\n\n") or b"\r" in chunk or len(chunk) > self._max_event:
+        if chunk[-2:] != b"\n\n" or chunk.find(b"\r") >= 0 or len(chunk) > self._max_event:
             return None
         payloads: list[bytes] = []
-        payload = b""
-        for line in chunk.split(b"\n"):
-            if line.startswith(b"data: ") and not payload:
-                payload = line[6:]
-                if not payload or (self.named and b'"type"' not in payload):
-                    return None
-            elif not line:
-                if payload:
-                    payloads.append(payload)
-                    payload = b""
-            elif payload or not line.startswith(b"event:"):
+        lines = chunk.split(b"\n")
+        at, end = 0, len(lines) - 1  # behind the last line end there is nothing
+        while at < end:
+            if lines[at][:6] == b"event:":
+                at += 1
+            line = lines[at]
+            if line[:6] != b"data: " or len(line) == 6 or lines[at + 1]:
                 return None
+            if self.named and line.find(b'"type"') < 0:
+                return None
+            payloads.append(line[6:])
+            at += 2
         return payloads
 
     def _take(self, lines: list[bytes]) -> list[bytes]:

@@ -126,10 +126,9 @@ class ChunkedBody:
 
     def _whole_chunks(self, data: bytes) -> tuple[int, list[bytes]]:
         """What is here from its first byte to its last, which most is; the chunks, and where to go on."""
-        position, pieces, length = 0, [], len(data)
-        if self._left or self._trailing:
-            return position, pieces
-        while position < length:
+        position, length = 0, len(data)
+        pieces: list[bytes] = []
+        while position < length and not (self._left or self._trailing):
             start = data.find(b"\n", position) + 1
             end = start + _usual_size(data[position:start])
             if end == start:

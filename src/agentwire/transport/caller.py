@@ -48,6 +48,7 @@ class Caller:
     Attributes:
         deadline: until when what is awaited has to come.
         exchanges: how many requests went out.
+        has_input: whether anything has come that nobody asked for, the end included.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Caller:
     ) -> None:
         self.deadline = math.inf
         self.exchanges = 0
+        self.has_input: Callable[[], bool] = stream.has_input if isinstance(stream, NetworkStream) else bool
         self._stream = stream
         self._server = server
         self._watchdog = watchdog
@@ -65,6 +67,7 @@ class Caller:
         self._end = ""
         self._fit = True
         self._answered = False
+        self._heads = HeadReader(limits.head_bytes)
         self._body: Body = SizedBody(0)
         self._rest = b""
         watchdog.add(self)
@@ -86,10 +89,6 @@ class Caller:
     def given_up(self) -> bool:
         """Whether the server ended it, kept from an earlier request, without a byte of an answer to the last one."""
         return self.exchanges > 1 and not self._answered and not self._end
-
-    def has_input(self) -> bool:
-        """Whether anything has come that nobody asked for, the end included."""
-        return isinstance(self._stream, NetworkStream) and self._stream.has_input()
 
     # Deadlines
 
@@ -130,12 +129,12 @@ class Caller:
         self.exchanges += 1
         self._answered = self._fit = False
         self._body = EndlessBody()  # until the head says otherwise
-        data = memoryview(head + body)
+        data = head + body
         try:
             sent = self._stream.send_nowait(data)
             while sent < len(data):
                 self.expect(_STUCK, self._limits.write_progress)
-                sent += await self._stream.wait_send(data[sent : sent + self._limits.write_bytes])
+                sent += await self._stream.wait_send(memoryview(data)[sent : sent + self._limits.write_bytes])
         except _GONE as error:
             if self._end:
                 raise self._ended() from error
@@ -154,19 +153,19 @@ class Caller:
             ConnectionEnded: the connection has ended, or the head was late.
             RemoteProtocolError: it is none.
         """
-        reader, head = HeadReader(self._limits.head_bytes), None
+        head = None
         while head is None:
             data = await self._receive()
             if not data:
                 raise self._ended()
             self._answered = True
             try:
-                head = reader.feed(data)
+                head = self._heads.feed(data)
             except RemoteProtocolError as error:
                 raise self._rubbish(error) from error
         self._fit = self._fit and head.reusable
         self._body = head.body(method, self._limits.head_bytes)
-        self._rest = reader.rest
+        self._rest = self._heads.rest
         return head
 
     async def read(self) -> bytes:

@@ -6,7 +6,6 @@ proxy before it, that sends comments for ever has not said anything.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Self
 
 import trio
@@ -41,10 +40,9 @@ class SseStream:
         self.done = False
         self._caller = caller
         self._parser = SseParser(limits.message_bytes)
-        self._silence = limits.upstream_silence
+        self._limits = limits
         self._first_by: float | None = first_by
-        self._late = _NO_FIRST, limits.upstream_first_event
-        self._ready: deque[bytes] = deque()
+        self._ready: list[bytes] = []  # the next one is the last
 
     def __aiter__(self) -> Self:
         return self
@@ -52,10 +50,10 @@ class SseStream:
     async def __anext__(self) -> bytes:
         """The next payload; waits only if none is here, so a loop over what arrived together has no checkpoint."""
         if not self._ready:
-            self._ready.extend(await self._read_batch())
+            self._ready = (await self.batch())[::-1]
         if not self._ready:
             raise StopAsyncIteration
-        return self._ready.popleft()
+        return self._ready.pop()
 
     async def batch(self) -> list[bytes]:
         """Everything that has arrived, at least one payload; empty at the end.
@@ -66,23 +64,21 @@ class SseStream:
             RemoteProtocolError: an event is larger than ``limits.message_bytes``, or the body is broken.
         """
         if self._ready:
-            batch = list(self._ready)
-            self._ready.clear()
+            batch, self._ready = self._ready[::-1], []
             return batch
-        return await self._read_batch()
-
-    async def _read_batch(self) -> list[bytes]:
-        caller, feed = self._caller, self._parser.feed
-        caller.expect(*self._late, by=self._first_by)
+        caller = self._caller
+        if self._first_by is None:
+            caller.expect(_NO_NEXT, self._limits.upstream_silence)
+        else:
+            caller.expect(_NO_FIRST, self._limits.upstream_first_event, by=self._first_by)
         try:
             while not (self.done or caller.complete):
-                if payloads := feed(await caller.read()):
+                if payloads := self._parser.feed(await caller.read()):
                     if _DONE in payloads:
                         self.done = True
                         del payloads[payloads.index(_DONE) :]
                     if payloads:
-                        if self._first_by is not None:
-                            self._first_by, self._late = None, (_NO_NEXT, self._silence)
+                        self._first_by = None
                         return payloads
         finally:
             caller.relax()

@@ -35,11 +35,18 @@ class ResponseHead:
         status: 200 or more; 1xx are skipped.
         headers: names in lower case; values of repeated ones are joined by commas.
         reusable: whether its connection may carry another request afterwards.
+        media_type: what the body is, in lower case and without parameters; None if it does not say.
     """
 
     status: int
     headers: Mapping[str, str]
     reusable: bool
+    media_type: str | None = attrs.field(init=False)
+
+    @media_type.default
+    def _find_media_type(self) -> str | None:
+        told = self.headers.get("content-type")
+        return told.partition(";")[0].strip().lower() if told is not None else None
 
     def body(self, method: str, line_bytes: int) -> Body:
         """What reads its body (RFC 9112, section 6.3).
@@ -106,16 +113,19 @@ def _checked(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 class HeadReader:
-    """Reads one response's head; one that is byte for byte like an earlier one is not read again.
+    """Reads the heads of a connection's responses; one that is byte for byte like an earlier one is not read again.
 
     Args:
-        max_bytes: its largest size.
+        max_bytes: the largest size of a head.
+
+    Attributes:
+        rest: what came behind the last head.
     """
 
     def __init__(self, max_bytes: int) -> None:
+        self.rest = b""
         self._max_bytes = max_bytes
-        self._h11: h11.Connection | None = None
-        self._rest = b""
+        self._h11: h11.Connection | None = None  # has the beginning of a head
         self._left = _INFORMATION
 
     def feed(self, data: bytes) -> ResponseHead | None:
@@ -128,13 +138,14 @@ class HeadReader:
             return self._read(self._h11, data)
         whole, _, rest = data.partition(_HEAD_END)
         if (known := _KNOWN.get(whole)) is not None and len(whole) <= self._max_bytes:
-            self._rest = rest
+            self.rest = rest
             return known
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=self._max_bytes)
-        self._h11.send(_ASKED)
-        head = self._read(self._h11, data)
+        self._left = _INFORMATION
+        self._h11 = connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=self._max_bytes)
+        connection.send(_ASKED)
+        head = self._read(connection, data)
         if head is not None and self._left == _INFORMATION:
-            _remember(whole, rest, head, self._rest)
+            _remember(whole, rest, head, self.rest)
         return head
 
     def _read(self, connection: h11.Connection, data: bytes) -> ResponseHead | None:
@@ -146,13 +157,11 @@ class HeadReader:
                     raise RemoteProtocolError("it announces an answer over and over")
         except h11.RemoteProtocolError as error:
             raise RemoteProtocolError(str(error)) from error
-        self._rest = connection.trailing_data[0]
-        return _head_of(event) if isinstance(event, h11.Response) else None
-
-    @property
-    def rest(self) -> bytes:
-        """What came behind the head."""
-        return self._rest
+        self.rest = connection.trailing_data[0]
+        if not isinstance(event, h11.Response):
+            return None
+        self._h11 = None
+        return _head_of(event)
 
 
 _KNOWN: Final[dict[bytes, ResponseHead]] = {}

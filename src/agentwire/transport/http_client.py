@@ -8,9 +8,8 @@ on a server's way from a model to its clients this is run for every token.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -101,7 +100,7 @@ class HttpClient:
             ConnectionEnded: there is no connection, or it ended before the answer did, or the answer was late.
             RemoteProtocolError: the answer is no HTTP, or larger than ``limits.body_bytes``.
         """
-        caller, head = await self._exchange(method, path, json, headers)
+        caller, head = await self._exchange(method, *self._request(method, path, json, headers or EMPTY))
         try:
             body = bytearray()
             await caller.read_into(body, self._limits.body_bytes)
@@ -137,63 +136,37 @@ class HttpClient:
             ConnectionEnded: as `request` does, here and while reading.
             RemoteProtocolError: as `request` does, and if the answer is no event stream.
         """
-        accepted = {"accept": _EVENT_STREAM, **(headers or {})}
-        return _Streaming(self, partial(self._exchange, method, path, json, accepted, repeat=repeat, leaving=leaving))
-
-    async def _open_stream(
-        self, exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]]
-    ) -> tuple[Caller, SseStream]:
-        first_by = trio.current_time() + self._limits.upstream_first_event
-        caller, head = await exchange()
-        kind = head.headers.get("content-type", _EVENT_STREAM)
-        if kind.partition(";")[0].strip().lower() != _EVENT_STREAM:
-            await self._pool.give_back(caller)
-            raise RemoteProtocolError(f"{self._server} answered with {kind} instead of {_EVENT_STREAM}")
-        return caller, SseStream(caller, head, self._limits, first_by)
-
-    async def _close_stream(self, caller: Caller, stream: SseStream) -> None:
-        await self._pool.give_back(caller, settle=stream.done)
+        accepted = {"accept": _EVENT_STREAM, **(headers or EMPTY)}
+        request, body = self._request(method, path, json, accepted)
+        exchange = self._exchange(method, request, body, repeat=repeat, leaving=leaving)
+        return _Streaming(exchange, self._pool, self._server, self._limits)
 
     async def _exchange(
         self,
         method: str,
-        path: str,
-        json: Any,
-        headers: Mapping[str, str] | None,
+        request: bytes,
+        body: bytes,
         *,
         repeat: bool = False,
         leaving: Callable[[], None] | None = None,
     ) -> tuple[Caller, ResponseHead]:
-        """A response whose head says success, and whose body is still to be read; give its connection back."""
-        request, body = self._request(method, path, json, headers)
-        caller, head = await self._send(method, request, body, repeat=repeat, leaving=leaving)
-        try:
-            if head.status >= 300:
-                raise await self._failure(caller, head)
-            if (coding := head.headers.get("content-encoding", "identity")) != "identity":
-                raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
-        except BaseException:
-            await self._pool.give_back(caller)  # noqa: ASYNC102, ASYNC120 - it waits for nothing
-            raise
-        return caller, head
+        """A response whose head says success, and whose body is still to be read; give its connection back.
 
-    def _request(self, method: str, path: str, json: Any, headers: Mapping[str, str] | None) -> tuple[bytes, bytes]:
-        """A request's head and body."""
-        if json is None:
-            return self._heads.head(method, path, headers or EMPTY, 0 if method in _WITH_BODY else None), b""
-        body = json if isinstance(json, bytes) else msgspec.json.encode(json)
-        return self._heads.head(method, path, {**(headers or EMPTY), **_OF_JSON}, len(body)), body
-
-    async def _send(
-        self, method: str, request: bytes, body: bytes, *, repeat: bool, leaving: Callable[[], None] | None
-    ) -> tuple[Caller, ResponseHead]:
-        """Send a request as often as it takes; every kept connection that fails it is one less."""
+        The request is sent as often as it takes; every kept connection that fails it is one less.
+        """
         while True:  # noqa: ASYNC913 - each round sends
             caller = await self._pool.take()
             if leaving is not None:
                 leaving()
             try:
-                return caller, await self._attempt(caller, method, request, body)
+                await caller.send(request, body)
+                caller.expect(_NO_ANSWER, self._limits.upstream_first_event)
+                head = await caller.read_head(method)
+                caller.relax()
+                if head.status >= 300:
+                    raise await self._failure(caller, head)
+                if (coding := head.headers.get("content-encoding", "identity")) != "identity":
+                    raise RemoteProtocolError(f"{self._server} answered in {coding}, although asked for no compression")
             except ConnectionEnded:
                 again = repeat and caller.given_up
                 await self._pool.give_back(caller)  # noqa: ASYNC120 - it waits for nothing
@@ -202,14 +175,15 @@ class HttpClient:
             except BaseException:
                 await self._pool.give_back(caller)  # noqa: ASYNC102, ASYNC120 - it waits for nothing
                 raise
+            else:
+                return caller, head
 
-    async def _attempt(self, caller: Caller, method: str, request: bytes, body: bytes) -> ResponseHead:
-        await caller.send(request, body)
-        caller.expect(_NO_ANSWER, self._limits.upstream_first_event)
-        try:
-            return await caller.read_head(method)
-        finally:
-            caller.relax()
+    def _request(self, method: str, path: str, json: Any, headers: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """A request's head and body."""
+        if json is None:
+            return self._heads.head(method, path, headers, 0 if method in _WITH_BODY else None), b""
+        body = json if isinstance(json, bytes) else msgspec.json.encode(json)
+        return self._heads.head(method, path, {**headers, **_OF_JSON}, len(body)), body
 
     async def _failure(self, caller: Caller, head: ResponseHead) -> HttpStatusError:
         """The error that an answer is, with as much of its body as comes."""
@@ -222,18 +196,27 @@ class HttpClient:
 class _Streaming(AbstractAsyncContextManager[SseStream]):
     """The block of `HttpClient.stream_sse`; a class, as a server's every turn has one."""
 
-    __slots__ = ("_caller", "_client", "_exchange", "_stream")
+    __slots__ = ("_caller", "_exchange", "_limits", "_pool", "_server", "_stream")
 
-    def __init__(self, client: HttpClient, exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]]) -> None:
-        self._client = client
+    def __init__(
+        self, exchange: Coroutine[Any, Any, tuple[Caller, ResponseHead]], pool: Pool, server: str, limits: Limits
+    ) -> None:
         self._exchange = exchange
+        self._pool = pool
+        self._server = server
+        self._limits = limits
 
     async def __aenter__(self) -> SseStream:
-        self._caller, self._stream = await self._client._open_stream(self._exchange)
+        first_by = trio.current_time() + self._limits.upstream_first_event
+        caller, head = await self._exchange
+        if head.media_type not in (_EVENT_STREAM, None):
+            await self._pool.give_back(caller)
+            raise RemoteProtocolError(f"{self._server} answered with {head.media_type} instead of {_EVENT_STREAM}")
+        self._caller, self._stream = caller, SseStream(caller, head, self._limits, first_by)
         return self._stream
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client._close_stream(self._caller, self._stream)  # noqa: ASYNC102 - it waits for nothing
+        await self._pool.give_back(self._caller, settle=self._stream.done)  # noqa: ASYNC102 - it waits for nothing
 
 
 @asynccontextmanager

@@ -131,8 +131,8 @@ class Pool:
         if settle and not (self._closed or caller.complete) and await self._settle_now(caller):
             self._settling.add(caller)
             self._nursery.start_soon(self._settle, caller)
-        else:
-            await self._put_away(caller)
+        elif not self._keep(caller):
+            await caller.aclose()
 
     async def _settle_now(self, caller: Caller) -> bool:
         """Read what is here of the end; True if more has to come."""
@@ -155,14 +155,16 @@ class Pool:
                 await caller.skip()
         finally:
             self._settling.discard(caller)
-            await self._put_away(caller)  # noqa: ASYNC102 - it waits for nothing
+            if not self._keep(caller):
+                await caller.aclose()  # noqa: ASYNC102 - it waits for nothing
 
-    async def _put_away(self, caller: Caller) -> None:
+    def _keep(self, caller: Caller) -> bool:
+        """Keep a connection, if it is fit and there is room; False if it is of no more use."""
         if self._closed or len(self._idle) >= self._limits.upstream_kept or not caller.fit:
-            await caller.aclose()
-            return
+            return False
         self._idle.append(caller)
         caller.expect(_IDLE, self._limits.idle)
+        return True
 
     def _forget(self, caller: Caller) -> None:
         """A connection has been closed."""

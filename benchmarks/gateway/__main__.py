@@ -10,14 +10,16 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 
 from benchmarks.gateway.contestants import CONTESTANTS, KEY, Running, cpu_seconds, installed, running
 from benchmarks.gateway.load import Wire, at_once
 from benchmarks.gateway.report import Figures, show
 
 BURST, STREAMS, PACED, PACE, CHAIN, WINDOW = 1_000, 30, 100, 0.02, 200, 20
+BLOCKS, BLOCK, SLOW_BLOCK, WARM = 10, 20, 5, 2
 SAID = "What a client says in a turn, which is often about as much as this. " * 4
 SETTLE = 0.03  # seconds for what a gateway still does after a turn's last event
 
@@ -48,7 +50,6 @@ class Visit:
         self._bursts()
         self._paced()
         for store in (False, True):
-            self._turns(store=store)
             self._chain(store=store)
         self.figures["memory"] = self._gateway.memory()
         return self.figures
@@ -96,21 +97,6 @@ class Visit:
             for wire in wires:
                 wire.close()
 
-    def _turns(self, *, store: bool) -> None:
-        count, times = 50 if self._slow else 200, []
-        with self._wire() as wire:
-            for _ in range(10):
-                wire.turn("1/1/0", store=store)
-            begun = self._cpu()
-            for _ in range(count):
-                asked = time.perf_counter()
-                wire.turn("1/1/0", store=store)
-                times.append(time.perf_counter() - asked)
-            name = f"turn, {'stored' if store else 'not stored'}"
-            self.figures[f"{name}, CPU"] = (self._cpu() - begun) * 1e6 / count
-            tenths = statistics.quantiles(times, n=10)
-            self.figures[f"{name}, p50"], self.figures[f"{name}, p90"] = tenths[4] * 1e6, tenths[8] * 1e6
-
     def _chain(self, *, store: bool) -> None:
         """A conversation; what its first and its last turns cost, over a window of some."""
         spent, previous = [self._cpu()], None
@@ -126,6 +112,69 @@ class Visit:
         self.figures[f"{name}, mean"] = (spent[3] - spent[0]) * 1e6 / CHAIN
 
 
+class Turns:
+    """The turns of one event of one gateway in one round, in blocks between which the others have theirs.
+
+    A machine that others slow down for a second slows all gateways down alike then.
+    """
+
+    def __init__(self, gateway: Running, *, store: bool, slow: bool) -> None:
+        self._gateway = gateway
+        self._store = store
+        self._count = SLOW_BLOCK if slow else BLOCK
+        self._times: list[float] = []
+        self._cpu = 0.0
+
+    def block(self) -> None:
+        """Some of them, over a wire of their own."""
+        wire = Wire(self._gateway.port, KEY)
+        try:
+            for _ in range(WARM):
+                wire.turn("1/1/0", store=self._store)
+            time.sleep(SETTLE)
+            begun = self._gateway.cpu()
+            for _ in range(self._count):
+                asked = time.perf_counter()
+                wire.turn("1/1/0", store=self._store)
+                self._times.append(time.perf_counter() - asked)
+            time.sleep(SETTLE)
+            self._cpu += self._gateway.cpu() - begun
+        finally:
+            wire.close()
+
+    def figures(self) -> dict[str, float]:
+        """What they took."""
+        name, tenths = f"turn, {'stored' if self._store else 'not stored'}", statistics.quantiles(self._times, n=10)
+        return {
+            f"{name}, CPU": self._cpu * 1e6 / len(self._times),
+            f"{name}, p50": tenths[4] * 1e6,
+            f"{name}, p90": tenths[8] * 1e6,
+        }
+
+
+def visits(gateways: Mapping[str, Running], upstream: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """One gateway after the other, with all measurements but that of turns of one event."""
+    for name, gateway in gateways.items():
+        gateway.go_on()
+        yield name, Visit(gateway, upstream, slow=CONTESTANTS[name].slow).run()
+        gateway.stop()
+
+
+def turns(gateways: Mapping[str, Running]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Turns of one event, of all gateways in alternation."""
+    for store in (False, True):
+        measured = {
+            name: Turns(gateway, store=store, slow=CONTESTANTS[name].slow) for name, gateway in gateways.items()
+        }
+        for _ in range(BLOCKS):
+            for name, gateway in gateways.items():
+                gateway.go_on()
+                measured[name].block()
+                gateway.stop()
+        for name, each in measured.items():
+            yield name, each.figures()
+
+
 def compare(names: list[str], rounds: int) -> dict[str, Figures]:
     """All figures: gateway -> measure -> one figure a round. Who is not measured, stands still."""
     core = max(os.sched_getaffinity(0))
@@ -136,11 +185,9 @@ def compare(names: list[str], rounds: int) -> dict[str, Figures]:
         for gateway in gateways.values():
             gateway.stop()
         for _ in range(rounds):
-            for name, gateway in gateways.items():
-                gateway.go_on()
-                for measure, value in Visit(gateway, pid, slow=CONTESTANTS[name].slow).run().items():
+            for name, figures in chain(visits(gateways, pid), turns(gateways)):
+                for measure, value in figures.items():
                     found[name].setdefault(measure, []).append(value)
-                gateway.stop()
         for gateway in gateways.values():
             gateway.go_on()
     return found

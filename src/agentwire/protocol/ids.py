@@ -47,7 +47,7 @@ class Sources:
 
     def new_id(self, prefix: str, bits: int = ID_BITS) -> str:
         """A fresh id such as ``resp_`` and 24 hexadecimal digits."""
-        return f"{prefix}_{self.random.getrandbits(bits):0{bits // 4}x}"
+        return f"{prefix}_{self.random.randbytes(bits // 8).hex()}"
 
     def timestamp(self) -> int:
         """The wall clock in whole seconds, as the wire has it."""

@@ -51,10 +51,10 @@ def judge(
 
 def take(ticket: Ticket) -> tuple[Item, ...]:
     """What a request says in front of its own input: the steers that waited on its lane for whoever continues."""
-    lane, wanted = ticket.lane, ticket.envelope.previous_response_id
-    if lane.steers and lane.steers[0].response_id == wanted:
+    lane = ticket.lane
+    if lane.steers and lane.steers[0].response_id == ticket.envelope.previous_response_id:
         ticket.brought, lane.steers = lane.steers, ()
-    return tuple(message for steer in ticket.brought for message in steer.messages)
+    return tuple(message for steer in ticket.brought for message in steer.messages) if ticket.brought else ()
 
 
 def orphan(ticket: Ticket) -> None:

@@ -19,7 +19,7 @@ from agentwire.protocol.transcript import Node
 __all__ = ["MEMORY", "TICKETS", "Lane", "Memory", "Outcome", "State", "Ticket"]
 
 
-class State(enum.Enum):
+class State(enum.StrEnum):
     """Where a request is on its way through the desk."""
 
     QUEUED = "queued"
@@ -37,7 +37,7 @@ TICKETS: Final[Mapping[State, frozenset[State]]] = {
 """The life of a request: the states that may follow each state. Settled: its end is decided, its lane not yet free."""
 
 
-class Outcome(enum.Enum):
+class Outcome(enum.StrEnum):
     """How a turn ended."""
 
     COMPLETED = "completed"

@@ -52,7 +52,8 @@ class Connection:
     ) -> None:
         self.wire = wire
         self.session = session
-        self.opened = self.heard = trio.current_time()
+        self._now = trio.lowlevel.current_clock().current_time  # what trio.current_time() asks, without the way there
+        self.opened = self.heard = self._now()
         self.kind_of_end = "stopped"
         self._seen = seen
         self._negotiation = negotiation
@@ -108,10 +109,7 @@ class Connection:
         """Read until the end: why it ended, and the close code to answer with, if an answer is owed."""
         try:
             if self._negotiation is not None:
-                frame = await self.wire.receive()
-                self._note()
-                if not self._negotiation.take_first(self, frame):
-                    self.session.receive(frame)
+                self._take(await self.wire.receive(), first=self._negotiation)
                 self._tell()
             await self.wire.receive_each(self._take)
         except ConnectionEnded as end:
@@ -127,15 +125,14 @@ class Connection:
             self.kind_of_end = "never reads"
             return str(error), None
 
-    def _take(self, frame: bytes) -> None:
-        self._note()
-        self.session.receive(frame)
-
-    def _note(self) -> None:
-        """The client has sent a message; it may send none any more once the session goes on elsewhere."""
-        if self.session.wire is not self.wire:
+    def _take(self, frame: bytes, first: Negotiation | None = None) -> None:
+        """A message of the client; it may send none any more once the session goes on elsewhere."""
+        session = self.session
+        if session.wire is not self.wire:
             raise ConnectionEnded(cause="the session goes on on another connection")
-        self.heard = trio.current_time()
+        self.heard = self._now()
+        if first is None or not first.take_first(self, frame):
+            session.receive(frame)
 
     # What is beside the session
 

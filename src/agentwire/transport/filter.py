@@ -7,7 +7,7 @@ that its reader never waits behind a stuck peer. How it is written out is `agent
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -92,6 +92,7 @@ class FilterStream(Outgoing, trio.abc.Stream):
         self._over = trio.Event()
         self._inbox: deque[bytes] = deque()
         self._hand_over: Callable[[bytes], None] | None = None  # takes messages instead of the inbox
+        self._failure: Exception | None = None  # what it has raised
         self._through = bytearray()
         self._library_idle = trio.Event()
         self._arrived = trio.Event()
@@ -213,7 +214,11 @@ class FilterStream(Outgoing, trio.abc.Stream):
                     continue
                 self._messages_in += 1
                 if self._hand_over is not None:
-                    self._hand_over(found)
+                    try:
+                        self._hand_over(found)
+                    except Exception as error:  # noqa: BLE001 - raised by who wants the messages
+                        self._failure, self._hand_over = error, None
+                        self._arrived.set()
                     if self._messages_in % _INBOX == 0:
                         await trio.lowlevel.checkpoint()
                     continue
@@ -251,25 +256,16 @@ class FilterStream(Outgoing, trio.abc.Stream):
 
     async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
         """Hand every message to ``take`` as soon as it is here; see `Wire.receive_each`."""
-        failed: list[Exception] = []
-
-        def hand_over(message: bytes) -> None:
-            try:
-                take(message)
-            except Exception as error:  # noqa: BLE001 - raised by who wants the messages
-                failed.append(error)
-                self._hand_over = None
-                self._arrived.set()
-
         try:
-            while not failed:
+            while self._failure is None:
                 while self._inbox:
                     take(self._inbox.popleft())
-                self._hand_over = hand_over
-                await self._have(failed)
+                self._hand_over = take
+                await self._have()
         finally:
             self._hand_over = None
-        raise failed[0]
+        failure, self._failure = self._failure, None
+        raise failure
 
     async def receive_ready(self) -> list[bytes]:
         """The messages that are here, or the next one; raises as `receive`."""
@@ -278,8 +274,8 @@ class FilterStream(Outgoing, trio.abc.Stream):
         self._inbox.clear()
         return ready
 
-    async def _have(self, failed: Sequence[Exception] = ()) -> None:
-        while not (self._inbox or failed):
+    async def _have(self) -> None:
+        while not self._inbox and self._failure is None:
             self._taken.set()
             if self.ended is not None or (self.received is not None and self.sent is None):
                 raise self.story()  # where we said goodbye first, our frame may still be on its way out

@@ -50,7 +50,9 @@ class Shown:
         """
         if not self._stays:
             self._stays = encode_json(dict(zip(_STAYS, _get_rest(self._begun), strict=True)))[1:]
-        changes: dict[str, Any] = {"object": response.object, **dict(zip(_CHANGES, _get_changes(response), strict=True))}
+        changes: dict[str, Any] = {"object": response.object}
+        changes |= zip(_CHANGES, _get_changes(response), strict=True)
         if response.usage is not None:
             changes["usage"] = write_usage(response.usage)
-        return b'%b,"output":%b,%b' % (encode_wire(changes | response.extra)[:-1], output, self._stays)
+        changes |= response.extra
+        return b'%b,"output":%b,%b' % (encode_wire(changes)[:-1], output, self._stays)

@@ -327,7 +327,7 @@ class FilterStream(Outgoing, trio.abc.Stream):
         if self.ended is None:
             self.ended = ConnectionEnded(sent=self.sent, received=self.received, cause=cause)
             self._idle = False
-            self._parked.unpark_all()
+            self._unpark()
             for event in (self._arrived, self._taken, self._flushed, self._library_idle):
                 event.set()
             for event in (self.handshake_over, self._said_goodbye, self._over):

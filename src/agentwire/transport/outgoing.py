@@ -54,7 +54,7 @@ class Outgoing(abc.ABC):
         self._control = bytearray()
         self._residue: bytes | memoryview = b""  # the rest of a frame; then the wire is never idle
         self._written = -1.0
-        self._parked = trio.lowlevel.ParkingLot()
+        self._parked: trio.lowlevel.Task | None = None  # the writer; a parking lot would take twice as long to wake it
         self._flushed = trio.Event()
         self._bytes_out = self._writes = 0
 
@@ -122,18 +122,23 @@ class Outgoing(abc.ABC):
         if sent < len(data):
             self._residue = memoryview(data)[sent:]
             self._idle = False
-            self._parked.unpark_all()
+            self._unpark()
             return False
         return True
 
     def _wake(self) -> bool:
         """Leave everything to the writer; False if there is none."""
-        if not self._parked:
+        if self._parked is None:
             return False
         self._idle = False
         self._woken = True
-        self._parked.unpark_all()
+        self._unpark()
         return True
+
+    def _unpark(self) -> None:
+        writer, self._parked = self._parked, None
+        if writer is not None:
+            trio.lowlevel.reschedule(writer)
 
     def _next(self) -> bytes | memoryview:
         """What to write next: the rest of a frame, then control frames, then messages; never data after a close."""
@@ -164,10 +169,18 @@ class Outgoing(abc.ABC):
                 self._flushed.set()
                 self._idle = self.ended is None
                 while self._idle:
-                    await self._parked.park()
+                    await self._park()
         finally:
             self._idle = self.ended is None and not self._residue
         raise self.story()
+
+    async def _park(self) -> None:
+        def leave(_: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._parked = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(leave)
 
     async def _write(self, data: bytes | memoryview) -> None:
         """Write it all. Most of the time the socket takes it at once, which needs no deadline and no pause."""

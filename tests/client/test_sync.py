@@ -125,8 +125,19 @@ def test_a_process_ends_that_has_left_something_open() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"the end\n", b"")
 
 
+def test_nothing_is_asked_of_a_loop_whose_thread_python_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    portal = Portal.take()
+    with monkeypatch.context() as ending:
+        ending.setattr(sys, "is_finalizing", lambda: True)
+        asked = portal.submit(trio.lowlevel.checkpoint)
+    portal.release()
+    with pytest.raises(agentwire.RequestLost):
+        asked.future.result()
+
+
 FORKED = """
-import os, sys, agentwire.sync
+import os, sys, warnings, agentwire.sync
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork that has more threads than one, since Python 3.12
 with agentwire.sync.connect(sys.argv[1]) as wire:
     child = os.fork()
     try:

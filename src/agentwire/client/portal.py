@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextvars
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
@@ -102,8 +103,8 @@ class Portal:
                 return
             if Portal._shared is self:  # a process that was forked has another one
                 Portal._shared = None
-            self.soon(self._over.set)
-            self._thread.join()
+            if self.soon(self._over.set):
+                self._thread.join()
 
     @classmethod
     def forget(cls) -> None:
@@ -126,9 +127,14 @@ class Portal:
         await self._over.wait()
 
     def soon(self, sync_fn: Callable[[], object]) -> bool:
-        """Call this in the loop, soon; False, and nothing, if it has ended, or runs in the process that forked this."""
+        """Call this in the loop, soon.
+
+        Returns:
+            False, having done nothing, if the loop has ended, or runs in the process that forked this, or if Python
+            ends and has stopped its thread, perhaps with a lock in its hand.
+        """
         assert self._token is not None
-        if os.getpid() != self._process:
+        if os.getpid() != self._process or sys.is_finalizing():
             return False
         try:
             self._token.run_sync_soon(sync_fn)

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from agentwire.protocol.codec import decode_create
-from agentwire.protocol.copying import changed
+from agentwire.protocol.copying import changed, made
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
@@ -26,6 +26,14 @@ def test_what_is_copied_checks_nothing_when_it_is_made(wide: type) -> None:
     fields = attrs.fields(wide)
     assert all(field.validator is None and field.converter is None for field in fields)
     assert not hasattr(wide, "__attrs_post_init__")
+
+
+def test_an_object_that_is_made_at_once_is_what_its_class_makes() -> None:
+    response = Response(id="r", created_at=7, status="queued")
+    same = made(Response, attrs.asdict(response, recurse=False))
+    assert same == response
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        same.model = "again"  # type: ignore[misc]
 
 
 def test_a_member_that_there_is_not_is_an_error() -> None:

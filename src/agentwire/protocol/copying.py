@@ -1,4 +1,4 @@
-"""Changed copies of wide frozen objects. All that an object has is copied at once, and not field by field.
+"""Wide frozen objects, new or as changed copies. All that an object has is set at once, and not field by field.
 
 It is for classes with ``slots=False`` that check and convert nothing when they are made; for any other there is
 `attrs.evolve`.
@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-__all__ = ["changed"]
+__all__ = ["changed", "made"]
 
 T = TypeVar("T")
+
+
+def made(of: type[T], members: dict[str, Any]) -> T:
+    """An object with these members, which must be all that it has; the dict is its own from now on."""
+    new: T = object.__new__(of)
+    object.__setattr__(new, "__dict__", members)
+    return new
 
 
 def changed(of: T, changes: dict[str, Any]) -> T:

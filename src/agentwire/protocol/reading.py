@@ -188,8 +188,8 @@ def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterato
         if field.name == "extra":
             continue
         kind, optional = _without_none(hints[field.name])
-        check = field.metadata.get("check", _pass) if strict else _pass
-        plain = kind if kind in _PLAIN and check is _pass else None
+        check = field.metadata.get("check") if strict else None
+        plain = kind if kind in _PLAIN and check is None else None
         convert = _conversion(converter, kind, field.name, check)
         yield field.name, _Member(plain, convert, optional and field.metadata.get("keep", False))
 
@@ -197,22 +197,19 @@ def _members(converter: Converter, cls: type, *, strict: bool) -> typing.Iterato
 _PLAIN: Final = (str, int, float, bool)
 
 
-def _conversion(converter: Converter, kind: Any, name: str, check: Check) -> Callable[[Any], Any]:
+def _conversion(converter: Converter, kind: Any, name: str, check: Check | None) -> Callable[[Any], Any]:
     read = _read_any if kind is Any else converter.get_structure_hook(kind)
 
     def convert(value: Any) -> Any:
         try:
-            result = read(value, kind)
-            check(result)
+            result = value if value.__class__ is kind else read(value, kind)
+            if check is not None:
+                check(result)
         except Misfit as misfit:
             raise misfit.under(name) from None
         return result
 
     return convert
-
-
-def _pass(_: Any) -> None:
-    """The check of what needs none."""
 
 
 def _read_any(value: Any, _: Any = None) -> Any:

@@ -166,8 +166,6 @@ def _still_waiting(waiting: Mapping[str, Item], new: tuple[Item, ...]) -> Mappin
 
 def _after_compaction(items: tuple[Item, ...]) -> tuple[Item, ...] | None:
     """What the latest compaction among some items leaves of them, and of all before them; None if there is none."""
-    if OpenedCompaction not in map(type, items):
-        return None
     for index in range(len(items) - 1, -1, -1):
         item = items[index]
         if isinstance(item, OpenedCompaction):
@@ -195,11 +193,11 @@ class History(Sequence[Item]):
     """
 
     def __init__(self, node: Node | None, tail: Sequence[Item] = ()) -> None:
-        tail = tuple(tail)
-        cut = _after_compaction(tail)
-        self.node = node if cut is None else None
-        self.tail = tail if cut is None else cut
+        self.node = node
+        self.tail = tuple(tail)
         self._flat: tuple[Item, ...] | None = None
+        if OpenedCompaction in map(type, tail):
+            self.node, self.tail = None, _after_compaction(self.tail) or ()
 
     def _items(self) -> tuple[Item, ...]:
         if self._flat is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agentwire.protocol import copying
 from agentwire.protocol.items import Item
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.transcript import History, Memo, Node
@@ -50,18 +51,20 @@ def ask_of(
         roster = Roster.of(request.tools, service.own)
     choice = roster.choose(request.tool_choice)
     new = request.input[:-1] if has_trigger(request) else request.input
-    return Ask(
-        request=request,
-        items=History(parent, (*new, *made)),
-        new_items=new,
-        tools=roster.tools,
-        choice=choice if choice is not request.tool_choice else None,
-        names=roster.names,
-        response_id=response_id,
-        root_id=parent.root_id if parent is not None else response_id,
-        principal=principal,
-        step=step,
-        memo=memo or Memo(),
-        sources=service.sources,
-        limits=service.limits,
-    )
+    members = {
+        "request": request,
+        "items": History(parent, (*new, *made)),
+        "new_items": new,
+        "tools": roster.tools,
+        "response_id": response_id,
+        "root_id": parent.root_id if parent is not None else response_id,
+        "principal": principal,
+        "step": step,
+        "sources": service.sources,
+        "limits": service.limits,
+        "choice": choice if choice is not request.tool_choice else None,
+        "names": roster.names,
+        "used_tokens": 0,
+        "memo": memo or Memo(),
+    }
+    return copying.made(Ask, members)

@@ -11,7 +11,7 @@ from typing import Literal
 import attrs
 import trio
 
-from agentwire.protocol.codec import decode_create_steps
+from agentwire.protocol.codec import decode_create, decode_create_steps
 from agentwire.protocol.copying import changed
 from agentwire.protocol.desk import Desk, Ticket
 from agentwire.protocol.errors import RequestError
@@ -65,7 +65,12 @@ async def open_request(
         RequestError: it cannot run; no event of it has been written.
     """
     size = len(ticket.frame)
-    request = ticket.request or await _decode(service, ticket, transport)
+    request = ticket.request
+    if request is None and size <= service.limits.slice_bytes:
+        request = decode_create(ticket.frame, service.limits, transport=transport)
+    elif request is None:
+        request = await _decode(service, ticket.frame, transport)
+    ticket.frame = b""
     service.engine_for(request)  # refused, if there is none
     parent, wanted = None, request.previous_response_id
     if wanted is not None:
@@ -106,20 +111,16 @@ def _check_choice(service: Service, request: CreateRequest, parent: Node | None)
     check_tool_choice(request.tool_choice, (*request.tools, *late, *own, *servers))
 
 
-async def _decode(service: Service, ticket: Ticket, transport: Transport) -> CreateRequest:
-    """Read the message in steps: a large one must not hold up everybody else. A small one is read at once."""
-    steps = decode_create_steps(ticket.frame, service.limits, transport=transport)
-    large = len(ticket.frame) > service.limits.slice_bytes
+async def _decode(service: Service, frame: bytes, transport: Transport) -> CreateRequest:
+    """Read a large message in steps: it must not hold up everybody else."""
+    steps = decode_create_steps(frame, service.limits, transport=transport)
     while True:
         try:
             next(steps)
         except StopIteration as end:
             request: CreateRequest = end.value
-            break
-        if large:
-            await trio.lowlevel.checkpoint()
-    ticket.frame = b""
-    return request
+            return request
+        await trio.lowlevel.checkpoint()
 
 
 async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: str, wanted: str) -> Node:

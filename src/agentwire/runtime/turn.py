@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from agentwire.protocol.codec import encode_json
+from agentwire.protocol.copying import changed
 from agentwire.protocol.desk import Desk, Outcome, Ticket
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import Item
@@ -237,7 +238,7 @@ class Turn:
         for step in range(first, self._service.limits.steps):
             if step or tools.is_remote or manages_context(ask.request):
                 again = self._ask(ask.request, ask.response_id, step)
-                ask = await self._prepare(attrs.evolve(again, used_tokens=self._used))
+                ask = await self._prepare(changed(again, {"used_tokens": self._used}))
             ending = await self._take_step(ask, rules)
             if ending is not None:
                 return ending

@@ -16,6 +16,7 @@ import trio
 
 from agentwire.engines.routing.names import Names
 from agentwire.engines.routing.upstream import Upstream, UpstreamStatistics
+from agentwire.protocol.copying import changed
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.request import CreateRequest
@@ -276,5 +277,5 @@ class _Choice:
 
     def _seen(self, ask: Ask, kept: Any) -> Ask:
         """The ask as the engine sees it."""
-        request = ask.request if self.model == ask.model else attrs.evolve(ask.request, model=self.model)
-        return attrs.evolve(ask, request=request, memo=Memo(kept))
+        request = ask.request if self.model == ask.model else changed(ask.request, {"model": self.model})
+        return changed(ask, {"request": request, "memo": Memo(kept)})

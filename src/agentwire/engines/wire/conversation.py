@@ -16,6 +16,7 @@ from agentwire.engines.relay.asking import Asking
 from agentwire.engines.relay.rendering import Rendered
 from agentwire.engines.wire.index import ChainIndex, Transcript, settings_key
 from agentwire.protocol.codec import encode_item
+from agentwire.protocol.copying import changed
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import Memo
 from agentwire.runtime.contracts import Ask
@@ -85,7 +86,7 @@ def open_conversation(
     if not isinstance(kept, _Kept) or kept.owner is not owner or kept.transcript.count > len(ask.items):
         kept = _Kept(owner, Rendered(owner), Transcript())
     memo, before = Memo(kept.rendered), kept.transcript
-    asking = Asking.of(attrs.evolve(ask, memo=memo), owner=owner, model=model, stateful=store, remembers=True)
+    asking = Asking.of(changed(ask, {"memo": memo}), owner=owner, model=model, stateful=store, remembers=True)
     settings = settings_key(ask.principal, asking.model, asking.settings)
     known, fresh = asking.previous_response_id, _since(ask.items, before.count)
     if known is not None and reaches(known):

@@ -94,7 +94,8 @@ async def test_a_session_that_comes_to_a_retiring_connection_takes_no_new_reques
         token = heard(first)[0]["session"]["token"]
         await say(first, create())
         second = await it.connect()
-        second.session._idle = trio.Event()  # it must be retiring, and not yet closed, when the client asks
+        busy: Any = "busy"  # it must be retiring, and not yet closed, when the client asks
+        second.session.turns[busy] = busy
         it.nursery.start_soon(lambda: second.retire(1012, "the server restarts", OLD, grace=30, tell=False))
         await wait_all_tasks_blocked()
         await say(second, hello(session={"token": token}))

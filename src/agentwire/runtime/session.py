@@ -60,8 +60,7 @@ class Session:
         self.idle_since = trio.current_time()
         self._service = service
         self._transport: Transport = transport
-        self._idle = trio.Event()
-        self._idle.set()
+        self._patient = trio.lowlevel.ParkingLot()  # who waits until no turn runs
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         service.tally.sessions += 1
@@ -81,7 +80,7 @@ class Session:
         finally:
             self._nursery = None
             self.turns.clear()  # those that never began
-            self._idle.set()
+            self._patient.unpark_all()
             self.finished.set()
 
     def cancel(self, reason: str) -> None:
@@ -93,8 +92,8 @@ class Session:
 
     async def idle(self) -> None:
         """Wait until no turn runs (what waits in lanes counts, too: it starts when a lane is free)."""
-        while not self._idle.is_set():
-            await self._idle.wait()
+        while self.turns:
+            await self._patient.park()
 
     def statistics(self) -> SessionStatistics:
         """Queues at this moment."""
@@ -129,8 +128,6 @@ class Session:
             principal=self.principal,
             transport=self._transport,
         )
-        if self._idle.is_set():
-            self._idle = trio.Event()
         self.turns[ticket] = turn
         return turn
 
@@ -177,7 +174,7 @@ class Session:
         if self.ended is None:
             self._start_ready()
         if not self.turns:
-            self._idle.set()
+            self._patient.unpark_all()
             self.idle_since = trio.current_time()
 
     # Their windows, which somebody reads who knows the turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from agentwire.runtime.contracts import Ask, Out
-from agentwire.runtime.window import Window
+from agentwire.runtime.window import Due, Window
 from agentwire.testing.watch import Broken, Violation, Watch, _EventStream, _WatchedStream, watching
 from agentwire.transport.frames import server_frame
 from agentwire.transport.streams import SlicedByteStream
@@ -60,22 +61,22 @@ async def test_what_is_not_legal_is_told_with_its_rule(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Violation] = []
-    add = Window._add
+    put_due = Window.put_due
 
-    def skipping(window: Window, event: bytes) -> None:
-        add(window, event)
-        window.next_number += window.next_number == 3
+    def skipping(window: Window, due: deque[Due]) -> bool:
+        window.next_number += window.next_number == 2
+        return put_due(window, due)
 
-    monkeypatch.setattr(Window, "_add", skipping)
+    monkeypatch.setattr(Window, "put_due", skipping)
     with watching(Watch(told.append)) as watch:
         await both()
     assert [(violation.rule, violation.where) for violation in told] == [
         ("sequence", "WebSocket of memory:client-0"),
         ("sequence", "POST /v1/responses"),
     ]
-    assert told[0].events[-1].startswith('{"type":"response.content_part.added","sequence_number":4')
+    assert told[0].events[-1].startswith('{"type":"response.output_item.added","sequence_number":3')
     with pytest.raises(
-        Broken, match=r"not legal\nsequence: .* has '4' where 3 comes next \(WebSocket of memory:client-0\)"
+        Broken, match=r"not legal\nsequence: .* has '3' where 2 comes next \(WebSocket of memory:client-0\)"
     ) as broken:
         watch.check()
     assert list(broken.value.violations) == told

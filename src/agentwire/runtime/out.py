@@ -178,4 +178,5 @@ class TurnOut(CallOut):
             self._call = None
             self._cut_call(call)
         self._close_item("completed" if complete else "incomplete")
-        await self._flush()
+        if self._due:
+            await self._flush()

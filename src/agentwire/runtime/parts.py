@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from agentwire.protocol.codec import encode_json, encode_plain, to_wire
+from agentwire.protocol.codec import encode_json, encode_plain, encode_wire, to_wire
 from agentwire.protocol.content import OutputText, Part, ReasoningText, Refusal, SummaryText
 from agentwire.protocol.items import Item, Message, Reasoning
 from agentwire.runtime.window import Pieces
@@ -60,13 +60,16 @@ class PartKind:
         delta: likewise.
         text_done: likewise.
         done: likewise.
+        place: what its events say of where it belongs, but for the item's id, its index and the part's own.
+        before_text: what stands before its text in the event that ends the text.
+        empty: the part that begins, in its event.
         around_text: what stands around its text in the part.
         logprobs_tail: what follows the text in its own events.
     """
 
     __slots__ = (
-        "added", "around_text", "delta", "done", "index_name", "item", "logprobs_tail", "make", "part_event",
-        "text_done", "text_event", "text_member",
+        "added", "around_text", "before_text", "delta", "done", "empty", "index_name", "item", "logprobs_tail", "make",
+        "part_event", "place", "text_done", "text_event", "text_member",
     )  # fmt: skip
 
     def __init__(
@@ -88,8 +91,12 @@ class PartKind:
         self.text_member = text_member
         self.added, self.done = event_head(f"{part_event}.added"), event_head(f"{part_event}.done")
         self.delta, self.text_done = event_head(f"{text_event}.delta"), event_head(f"{text_event}.done")
-        before, _, after = encode_json(make("")).rpartition(b'""')
+        empty = encode_json(make(""))
+        self.empty = b',"part":' + empty
+        before, _, after = empty.rpartition(b'""')
         self.around_text = before, after
+        self.before_text = b',"%b":' % text_member.encode()
+        self.place = b',"item_id":%%b,"output_index":%%d,"%b":%%d' % index_name.encode()
         self.logprobs_tail = b',"logprobs":[]' if has_logprobs else b""
 
 
@@ -118,24 +125,29 @@ class OpenPart(Pieces):
 
     Attributes:
         kind: of what kind it is.
-        where: what each of its events says of where it belongs.
         annotations: what was said of its text.
         logprobs: of its tokens.
         final: it with all that was said, once it has ended.
         shown: the JSON of that.
     """
 
-    __slots__ = ("_place", "annotations", "final", "kind", "logprobs", "shown", "where")
+    __slots__ = ("_at", "_place", "annotations", "final", "kind", "logprobs", "shown")
 
     def __init__(self, kind: PartKind, item_id: str, output_index: int, index: int) -> None:
         self.kind = kind
+        self._at = item_id, output_index, index
         self.annotations: list[Any] = []
         self.logprobs: list[Any] = []
         self.final: Part | None = None
         self.shown = b""
-        self.where = {"item_id": item_id, "output_index": output_index, kind.index_name: index}
-        self._place = b"," + encode_json(self.where)[1:-1]
+        self._place = kind.place % (encode_wire(item_id), output_index, index)
         super().__init__(kind.delta, self._place + b',"delta":', kind.logprobs_tail)
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What each of its events says of where it belongs."""
+        item_id, output_index, index = self._at
+        return {"item_id": item_id, "output_index": output_index, self.kind.index_name: index}
 
     @property
     def is_text(self) -> bool:
@@ -144,8 +156,7 @@ class OpenPart(Pieces):
 
     def begin(self) -> Parts:
         """The event that begins it."""
-        before, after = self.kind.around_text
-        return self.kind.added, b'%b,"part":%b""%b' % (self._place, before, after)
+        return self.kind.added, self._place + self.kind.empty
 
     def end(self) -> tuple[Parts, Parts]:
         """It has all its text: the events that end that and the part."""
@@ -156,21 +167,21 @@ class OpenPart(Pieces):
         if self.annotations or self.logprobs:
             self.final = OutputText(said, tuple(self.annotations), tuple(self.logprobs))
             self.shown, logprobs = encode_json(self.final), b',"logprobs":%b' % encode_json(self.logprobs)
-        text_done = b'%b,"%b":%b%b' % (place, kind.text_member.encode(), text, logprobs)
+        text_done = b"".join((place, kind.before_text, text, logprobs))
         return (kind.text_done, text_done), (kind.done, b'%b,"part":%b' % (place, self.shown))
 
     def told(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What was told of it, as few events: what each is, and its members."""
-        kind, said = self.kind, "".join(self.pieces)
-        yield f"{kind.part_event}.added", {**self.where, "part": to_wire(kind.make(""))}
+        kind, where, said = self.kind, self.where, "".join(self.pieces)
+        yield f"{kind.part_event}.added", {**where, "part": to_wire(kind.make(""))}
         if said:
-            yield f"{kind.text_event}.delta", {**self.where, "delta": said}
+            yield f"{kind.text_event}.delta", {**where, "delta": said}
         for number, annotation in enumerate(self.annotations):
             more = {"annotation_index": number, "annotation": annotation}
-            yield f"{kind.text_event}.annotation.added", {**self.where, **more}
+            yield f"{kind.text_event}.annotation.added", {**where, **more}
         if self.final is not None:
-            yield f"{kind.text_event}.done", {**self.where, kind.text_member: said}
-            yield f"{kind.part_event}.done", {**self.where, "part": to_wire(self.final)}
+            yield f"{kind.text_event}.done", {**where, kind.text_member: said}
+            yield f"{kind.part_event}.done", {**where, "part": to_wire(self.final)}
 
 
 class OpenText:
@@ -204,8 +215,8 @@ class OpenText:
 
     def begin(self, kind: PartKind) -> OpenPart:
         """Its next part."""
-        before = [part for part in self.parts if part.kind.index_name == kind.index_name]
-        return OpenPart(kind, self.id, self.index, len(before))
+        index = len([part for part in self.parts if part.kind.index_name == kind.index_name])
+        return OpenPart(kind, self.id, self.index, index)
 
     def item(self, status: str) -> Item:
         """The item as it is now."""
@@ -222,7 +233,7 @@ class OpenText:
             return encode_json(self.item(status))
         phase = b"" if self._phase is None else b',"phase":%b' % encode_json(self._phase)
         content = b",".join([part.shown for part in self.parts])
-        return _MESSAGE % (content, encode_json(self.id), status.encode(), phase)
+        return _MESSAGE % (content, encode_wire(self.id), status.encode(), phase)
 
     def begun(self) -> dict[str, Any]:
         """A message as it was when it began."""

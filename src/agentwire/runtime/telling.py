@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 import trio
@@ -21,9 +21,9 @@ from agentwire.protocol.items import Item, McpCall, client_call
 from agentwire.runtime.making import OpenCall, Output
 from agentwire.runtime.parts import event_head
 from agentwire.runtime.relaying import OpenItem
-from agentwire.runtime.window import Window
+from agentwire.runtime.window import Due, Window
 
-__all__ = ["Due", "Teller", "event_parts", "plain"]
+__all__ = ["Teller", "event_parts", "plain"]
 
 
 def event_parts(
@@ -37,14 +37,6 @@ def event_parts(
 _ADDED: Final = event_head("response.output_item.added")
 _DONE: Final = event_head("response.output_item.done")
 _ITEM: Final = b',"output_index":%d,"item":%b'
-
-
-class Due(NamedTuple):
-    """An event that is yet to be written, and what follows from it."""
-
-    head: bytes
-    tail: bytes
-    then: Callable[[], None] | None = None
 
 
 def plain(raw: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -92,51 +84,29 @@ class Teller:
         self._closed = False
 
     def _say(self, kind: str, members: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
-        self._due.append(Due(*event_parts(kind, members), then))
+        self._due.append((*event_parts(kind, members), then))
 
     def _say_plain(self, kind: str, members: dict[str, Any]) -> None:
         """The same for members that are plain JSON already."""
-        self._due.append(Due(*event_parts(kind, members, encode_plain)))
+        self._due.append((*event_parts(kind, members, encode_plain), None))
 
     def _add(self, index: int, item: Item | Mapping[str, Any]) -> None:
         self._add_shown(index, encode_json(item))
 
     def _add_shown(self, index: int, shown: bytes) -> None:
         """The same for an item of which there is the JSON."""
-        self._due.append(Due(_ADDED, _ITEM % (index, shown)))
+        self._due.append((_ADDED, _ITEM % (index, shown), None))
 
     def _finish(self, index: int, item: Item, shown: bytes = b"") -> None:
         """An item is final; ``shown`` is its JSON, if there is one already."""
         self._owed = self._owed or client_call(item) is not None
         shown = shown or encode_json(item)
-        self._due.append(Due(_DONE, _ITEM % (index, shown), partial(self._output.fill, index, item, shown)))
+        self._due.append((_DONE, _ITEM % (index, shown), partial(self._output.fill, index, item, shown)))
 
     async def _flush(self) -> None:
         """Write what is due, as far as there is room; cancelled, the rest stays due."""
-        while not self._flush_nowait():
+        while self._due and not self._window.put_due(self._due):
             await self._window.wait_for_room()
-
-    def _flush_nowait(self) -> bool:
-        """Write what is due and there is room for, in one write; True if nothing is due any more."""
-        due, window = self._due, self._window
-        if not due:
-            return True
-        if len(due) == 1:
-            return self._put_next()
-        with window.together():
-            while due and self._put_next():
-                pass
-        return not due
-
-    def _put_next(self) -> bool:
-        """Write the first event that is due, if there is room for it."""
-        head, tail, then = self._due[0]
-        if not self._window.put_if_room(head, tail):
-            return False
-        self._due.popleft()
-        if then is not None:
-            then()
-        return True
 
     async def _stop(self) -> NoReturn:
         """The response is as large as it may be: the step is cancelled, and ends incomplete."""

@@ -19,7 +19,7 @@ from agentwire.runtime.contracts import Phase
 from agentwire.runtime.making import Output
 from agentwire.runtime.parts import LOGGED, REASONING, REFUSAL, SUMMARY, TEXT, OpenPart, OpenText, PartKind
 from agentwire.runtime.relaying import OpenItem
-from agentwire.runtime.telling import Due, Teller, plain
+from agentwire.runtime.telling import Teller, plain
 from agentwire.runtime.window import Pieces, Window
 
 __all__ = ["TextOut"]
@@ -115,7 +115,8 @@ class TextOut(Teller):
         self._phase = phase
         if id_ is not None:
             self._open_text("message", id_)
-        await self._flush()
+        if self._due:
+            await self._flush()
         self._reach_boundary()
 
     async def seal_reasoning(self, encrypted_content: str) -> None:
@@ -152,7 +153,7 @@ class TextOut(Teller):
     def _first(self, part: Pieces, piece: str) -> bool:
         """What is due and the piece behind it, in one write; False if the piece is yet to come."""
         with self._window.together():
-            if not self._flush_nowait() or not piece or self._window.total_bytes >= self._max_bytes:
+            if not self._window.put_due(self._due) or not piece or self._window.total_bytes >= self._max_bytes:
                 return False
             try:
                 return self._window.put_piece_nowait(part, piece)
@@ -180,7 +181,7 @@ class TextOut(Teller):
 
     def _begin_part(self, text: OpenText, kind: PartKind) -> OpenPart:
         self._part = part = text.begin(kind)
-        self._due.append(Due(*part.begin()))
+        self._due.append((*part.begin(), None))
         return part
 
     def _open_text(self, kind: str, id_: str | None = None) -> OpenText:
@@ -197,17 +198,20 @@ class TextOut(Teller):
         if part is None:
             return
         assert self._text is not None
-        self._due += [Due(*event) for event in part.end()]
+        text_done, part_done = part.end()
+        self._due += ((*text_done, None), (*part_done, None))
         self._text.parts.append(part)
 
     def _close_item(self, status: str) -> None:
         """End what is open of a message or of a reasoning item."""
-        if self._text is not None and self._text.is_bare and status == "completed" and self._part is None:
-            self._begin_part(self._text, self._text_kind)
+        text = self._text
+        if text is None:
+            return
+        if self._part is None and text.is_bare and status == "completed":
+            self._begin_part(text, self._text_kind)
         self._close_part()
-        text, self._text = self._text, None
-        if text is not None:
-            self._finish(text.index, text.item(status), text.shown(status))
+        self._text = None
+        self._finish(text.index, text.item(status), text.shown(status))
 
     def _unfold(self, raw: Mapping[str, Any]) -> OpenItem | None:
         """The open message, if this is it, as an item whose events the engine writes from now on."""

@@ -7,6 +7,7 @@ kept behind the cursor can be read again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -14,13 +15,16 @@ import attrs
 import msgspec
 import trio
 
-__all__ = ["Framing", "Pieces", "Together", "Window", "WindowStatistics"]
+__all__ = ["Due", "Framing", "Pieces", "Window", "WindowStatistics"]
 
 Framing = Callable[[Sequence[bytes]], bytes]
 """``framing(events)``: the frames of these events, one after another."""
 
 Make = Callable[[], Iterable[tuple[bytes, bytes]]]
 """Gives events, as the two parts that `Window.put` joins with their numbers."""
+
+Due = tuple[bytes, bytes, Callable[[], None] | None]
+"""An event that is yet to be written, as the two parts that `Window.put` joins, and what follows from it."""
 
 _BURST = 128  # events between two checkpoints of a producer that never has to wait
 
@@ -46,27 +50,6 @@ class Pieces:
         self.pieces: list[str] = []
 
 
-class Together:
-    """The block of `Window.together`; a class, as every turn has several of them.
-
-    Args:
-        window: what is held back.
-    """
-
-    __slots__ = ("_holds", "_window")
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._holds = False
-
-    def __enter__(self) -> None:
-        self._holds = self._window.hold()
-
-    def __exit__(self, *_: object) -> None:
-        if self._holds:
-            self._window.release()
-
-
 @attrs.frozen
 class WindowStatistics:
     """A snapshot of one window: sizes in bytes, counts of events."""
@@ -90,8 +73,8 @@ class Window:
     """
 
     __slots__ = (
-        "_base", "_cursor", "_events", "_held", "_keep", "_kept", "_later", "_limit", "_offer", "_pause", "_producers",
-        "_readers", "_ready", "_waiting", "closed", "ending", "next_number", "total_bytes",
+        "_base", "_blocks", "_cursor", "_events", "_held", "_keep", "_kept", "_later", "_limit", "_offer", "_pause",
+        "_producers", "_readers", "_ready", "_waiting", "closed", "ending", "next_number", "total_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -116,7 +99,7 @@ class Window:
         self._later: tuple[Make, int, int] | None = None
         self._base = 0
         self._cursor = 0
-        self._waiting = self._held = 0
+        self._waiting = self._held = self._blocks = 0
         self._pause = _BURST
         self._producers = trio.lowlevel.ParkingLot()
         self._readers = trio.lowlevel.ParkingLot()
@@ -147,6 +130,25 @@ class Window:
         if full or self.next_number >= self._pause:
             return False
         self._add(b"%b%d%b%b" % (head, self.next_number, tail, self.ending))
+        return True
+
+    def put_due(self, due: deque[Due]) -> bool:
+        """Append what is due, in one write, as far as there is room; True if nothing is due any more."""
+        with self:
+            while due:
+                head, tail, then = due[0]
+                number, waiting = self.next_number, self._waiting
+                if number >= self._pause or (waiting > self._held and waiting + len(head) + len(tail) > self._limit):
+                    return False
+                event = b"%b%d%b%b" % (head, number, tail, self.ending)
+                size = len(event)
+                self.next_number = number + 1
+                self.total_bytes += size
+                self._waiting = waiting + size
+                self._events.append(event)
+                due.popleft()
+                if then is not None:
+                    then()
         return True
 
     async def put_piece(self, text: Pieces, piece: str) -> None:
@@ -270,19 +272,22 @@ class Window:
         self._waiting -= size
         self.total_bytes -= size
 
-    def together(self) -> Together:
+    def together(self) -> Window:
         """What comes in inside the block leaves in one write; but whoever waits for room there lets it go before."""
-        return Together(self)
+        return self
 
-    def hold(self) -> bool:
-        """Keep quiet about what comes in until `release`; False if the reader knows already that there is something."""
-        if self._waiting:
-            return False
-        self._waiting = self._held = 1  # one byte that keeps it quiet
-        return True
+    def __enter__(self) -> None:
+        self._blocks += 1
+        if not self._waiting:  # else the reader knows already that there is something
+            self._waiting = self._held = 1  # one byte that keeps it quiet
+
+    def __exit__(self, *_: object) -> None:
+        self._blocks -= 1
+        if self._held and not self._blocks:
+            self.release()
 
     def release(self) -> None:
-        """What `hold` holds back leaves now, and so does what comes after it."""
+        """What a block of `together` holds back leaves now, and so does what comes after it."""
         if self._held:
             self._waiting -= 1
             self._held = 0

@@ -131,7 +131,7 @@ def relaying(
         options = {"server": "http://up", "new_id": ask.sources.new_id, "own_tools": own, "most": 1 << 20, **more}
         relay = Relay(out, keep=note, **options)
         for event in events:
-            await relay.take(event if isinstance(event, bytes) else json.dumps(event).encode())
+            await relay.take_all((event if isinstance(event, bytes) else json.dumps(event).encode(),))
         return relay.finish()
 
     async def judged(ask: Ask, out: Out) -> Finish:

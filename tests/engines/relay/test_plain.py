@@ -105,11 +105,14 @@ def whole() -> list[Json]:
 
 
 def seen_of(events: list[Event]) -> list[Any]:
-    """What of it may not differ: everything but ids that are made up, and how the text of a cut message ends."""
+    """What of it may not differ: all but ids that are made up, and where the text of a cut message begins and ends."""
     final = events[-1].get("response", {})
-    ends = (f"{TEXT}.done", "response.content_part.done") if final.get("status") == "failed" else ()
-    shown = [(e["type"], e.get("output_index"), e.get("delta")) for e in events if e["type"] not in ends]
+    around = (f"{TEXT}.done", "response.content_part.added", "response.content_part.done")
+    unseen = around if final.get("status") == "failed" else ()
+    shown = [(e["type"], e.get("output_index"), e.get("delta")) for e in events if e["type"] not in unseen]
     output = [{**item, "id": ""} for item in final.get("output", ())]
+    for item in output if unseen else ():
+        item["content"] = [part for part in item.get("content", ()) if part.get("text") != ""]
     return [shown, output, final.get("status"), final.get("error")]
 
 
@@ -119,6 +122,14 @@ async def both_ways(events: list[Json], monkeypatch: pytest.MonkeyPatch) -> tupl
     with monkeypatch.context() as patched:
         patched.setattr(hearing, "read_plain", lambda _: None)
         return short, await told(events, tools=tools)
+
+
+async def test_that_a_text_begins_is_told_with_its_first_piece_or_before_whatever_else_comes(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for events in (message_events(""), [*message_events("Hello.")[:2], {"type": "codex.rate_limits"}]):
+        short, long = await both_ways(stream(events), monkeypatch)
+        assert seen_of(short) == seen_of(long)
 
 
 async def test_a_plain_stream_needs_no_healing(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:

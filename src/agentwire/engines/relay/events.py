@@ -37,8 +37,6 @@ _EVENT: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 def read_delta(payload: bytes) -> PlainDelta | None:
     """The piece of text that this is, if it is no more than that."""
-    if b'"delta"' not in payload:
-        return None
     try:
         delta = _DELTA(payload)
     except (ValueError, RecursionError):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from agentwire.engines.faults import event_fault
-from agentwire.engines.relay.events import PlainDelta, read_delta, read_event
+from agentwire.engines.relay.events import read_delta, read_event
 from agentwire.engines.relay.healing import HeardItem, Thread
 from agentwire.engines.relay.matching import CALLS, Heard, Matcher, item_of
 from agentwire.engines.relay.owned import OwnCall
-from agentwire.engines.relay.plain import Added, Begun, Completed, PartAdded, PlainEvent, PlainMessage, read_plain
+from agentwire.engines.relay.plain import Added, Begun, Completed, PlainEvent, PlainMessage, TextDelta, read_plain
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
 from agentwire.protocol.irregular import read_error, read_usage
@@ -107,46 +107,41 @@ class Relay:
         return any(heard.item is not None for heard in self._items)
 
     async def take_all(self, payloads: Sequence[bytes]) -> None:
-        """The next events, as `take` takes them; what came together goes on together."""
-        if len(payloads) == 1:
-            await self.take(payloads[0])
-            return
-        with self._out.together():
-            for payload in payloads:
-                await self.take(payload)
-
-    async def take(self, payload: bytes) -> None:
-        """The next event, as JSON. Waits while the client is slow.
+        """The next events, as JSON; what came together goes on together. Waits while the client is slow.
 
         Raises:
             EngineError: the upstream reports an error.
-            RemoteProtocolError: it cannot be part of any response.
+            RemoteProtocolError: one cannot be part of any response.
         """
-        delta = read_delta(payload)
-        if delta is not None and await self._take_piece(delta):
+        if len(payloads) == 1:
+            await self._take_each(payloads)
             return
-        if self.response is not None:
-            return
-        self._place = self._thread = None
+        with self._out.together():
+            await self._take_each(payloads)
+
+    async def _take_each(self, payloads: Sequence[bytes]) -> None:
         try:
-            event = read_plain(payload) if delta is None else None
-            if event is None or not await self._take_plain(event):
-                await self._take(read_event(payload), len(payload))
+            for payload in payloads:
+                if self._thread is not None and await self._flow(payload):
+                    continue
+                if self.response is not None:
+                    return
+                event = read_plain(payload)
+                if event is None or not await self._take_plain(event):
+                    await self._take(read_event(payload), len(payload))
         except (LocalProtocolError, RequestError) as error:
             raise RemoteProtocolError(f"its response cannot be told: {error}") from error
 
-    async def _take_piece(self, delta: PlainDelta) -> bool:
-        """A piece of text that goes where the one before it went, or into a plain message; False if it does not."""
-        if self._thread is not None:
+    async def _flow(self, payload: bytes) -> bool:
+        """A piece of text that goes where the one before it went; False, and nothing told, if it is anything else."""
+        delta, thread = read_delta(payload), self._thread
+        if delta is not None and thread is not None:
             index = delta.content_index if delta.summary_index is None else delta.summary_index
             if (delta.type, delta.item_id, delta.output_index, index) == self._place:
                 await self._out.delta(delta.type, delta.delta, index=self._thread_index)
-                self._thread.pieces.append(delta.delta)
+                thread.pieces.append(delta.delta)
                 return True
-        elif self._plain is not None and self._plain.takes(delta):
-            await self._out.text(delta.delta)
-            self._plain.pieces.append(delta.delta)
-            return True
+        self._thread = None
         return False
 
     async def _take_plain(self, event: PlainEvent) -> bool:
@@ -160,23 +155,29 @@ class Relay:
             await self._end("response.completed", event.response)
             return True
         plain = self._plain
-        if plain is None or not plain.hear(event):
+        if plain is None:
             return False
-        if isinstance(event, PartAdded):
-            await self._out.text("")
-        elif plain.whole is not None:
+        if isinstance(event, TextDelta):
+            if not plain.takes(event):
+                return False
+            await self._out.text(event.delta)
+            plain.pieces.append(event.delta)
+            return True
+        if not plain.hear(event):
+            return False
+        if plain.whole is not None:
             await self._out.begin_message()
             self._end_plain(plain, plain.whole)
         return True
 
     async def _add_plain(self, event: Added) -> bool:
-        id_, waits = event.item.id, self._open or self._cut or any(not heard.over for heard in self._items)
-        if waits or not PlainMessage.begins(event) or not self._is_new(id_):
+        waits = self._open or self._cut or not self._items.over
+        if waits or not PlainMessage.begins(event.item) or not self._is_new(event.item["id"]):
             return False
         self._plain = plain = PlainMessage(self._out, event)
-        self._ids.add(id_)
-        self._open = self._items.begin(plain.raw, {"output_index": event.output_index})
-        self._open.item = plain
+        self._ids.add(plain.id)
+        self._open = Heard(plain.index, {plain.id}, plain.raw, item=plain)
+        self._items.items.append(self._open)
         await plain.begin()
         return True
 
@@ -386,6 +387,8 @@ class Relay:
         for index, raw in enumerate(output if isinstance(output, list) else ()):
             if isinstance(raw, dict) and isinstance(raw.get("type"), str) and not self._items.is_told(index, raw):
                 await self._done({"item": raw, "output_index": index})
+        if self._items.over:
+            return
         for heard in self._items:
             if not heard.is_done:
                 heard.is_done = True
@@ -395,7 +398,7 @@ class Relay:
         if self._cut is not None:
             await self._close(self._cut, status="incomplete" if incomplete else "completed")
             await self._go_on()
-        if any(not heard.over for heard in self._items):
+        if not self._items.over:
             raise RemoteProtocolError("it called a tool without saying which")
 
 

@@ -7,6 +7,7 @@ same number. What an event says is weighed in that order: the name, the number, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -71,6 +72,9 @@ class Heard:
         return bool(self.raw.get("name")) and (bool(self.raw.get("call_id")) or self.is_done)
 
 
+_OVER: Final = attrgetter("over")
+
+
 class Matcher:
     """The items of one response.
 
@@ -83,6 +87,11 @@ class Matcher:
 
     def __iter__(self) -> Iterator[Heard]:
         return iter(self.items)
+
+    @property
+    def over(self) -> bool:
+        """Whether each of them is told as a whole."""
+        return all(map(_OVER, self.items))
 
     def known(self, event: Mapping[str, Any]) -> Heard | None:
         """The item that an event names: by its id, or else by its number, as some change the ids on the way."""

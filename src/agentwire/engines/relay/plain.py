@@ -6,42 +6,26 @@ what the pieces said is not for this module: the message goes on as a `HeardItem
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from agentwire.engines.relay.events import PlainDelta
 from agentwire.engines.relay.healing import HeardItem
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.runtime.contracts import Out
 
-__all__ = ["Added", "Begun", "Completed", "PartAdded", "PlainEvent", "PlainMessage", "read_plain"]
+__all__ = ["Added", "Begun", "Completed", "PlainEvent", "PlainMessage", "TextDelta", "read_plain"]
 
 DELTA: Final = "response.output_text.delta"
-
-
-class _Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """Something that has these members, and no others."""
-
-
-class _Text(_Plain):
-    text: str
-    annotations: list[Any]
-    logprobs: list[Any]
-    type: Literal["output_text"]
-
-    def says(self, text: str) -> bool:
-        return self.text == text and not self.annotations and not self.logprobs
-
-
-class _Message(_Plain):
-    id: str
-    type: Literal["message"]
-    role: Literal["assistant"]
-    status: Literal["in_progress", "completed"]
-    content: list[_Text]
-    phase: Literal["commentary", "final_answer"] | msgspec.UnsetType | None = msgspec.UNSET
+_BEGUN: Final[Mapping[str, Any]] = {
+    "type": "message",
+    "role": "assistant",
+    "status": "in_progress",
+    "content": [],
+    "phase": None,
+}
+_PHASES: Final = (None, "commentary", "final_answer")
 
 
 class _Response(msgspec.Struct):
@@ -68,44 +52,52 @@ class _InProgress(Begun, tag="response.in_progress"):
     pass
 
 
-class Added(_Plain, tag="response.output_item.added"):
-    """A message begins."""
+class _OfItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """An event that has these members, and no others."""
 
     output_index: int
-    item: _Message
     sequence_number: int | None = None
+    stream_id: str | None = None
 
 
-class _OfPart(_Plain):
+class Added(_OfItem, tag="response.output_item.added"):
+    """An item begins."""
+
+    item: dict[str, Any]
+
+
+class _Done(_OfItem, tag="response.output_item.done"):
+    item: dict[str, Any]
+
+
+class _OfPart(_OfItem):
     item_id: str
-    output_index: int
     content_index: int
-    sequence_number: int | None = None
 
 
-class PartAdded(_OfPart, tag="response.content_part.added", kw_only=True):
-    """Its text begins."""
+class TextDelta(_OfPart, tag="response.output_text.delta"):
+    """A piece of text."""
 
-    part: _Text
+    delta: str
+    logprobs: list[Any] | None = None
+    obfuscation: str | None = None
 
 
-class _TextDone(_OfPart, tag="response.output_text.done", kw_only=True):
+class _PartAdded(_OfPart, tag="response.content_part.added"):
+    part: dict[str, Any]
+
+
+class _TextDone(_OfPart, tag="response.output_text.done"):
     text: str
     logprobs: list[Any] | None = None
 
 
-class _PartDone(_OfPart, tag="response.content_part.done", kw_only=True):
-    part: _Text
+class _PartDone(_OfPart, tag="response.content_part.done"):
+    part: dict[str, Any]
 
 
-class _Done(_Plain, tag="response.output_item.done"):
-    output_index: int
-    item: _Message
-    sequence_number: int | None = None
-
-
-_OfMessage = PartAdded | _TextDone | _PartDone | _Done
-PlainEvent: TypeAlias = _Created | _InProgress | Added | _OfMessage | Completed
+_OfMessage = _PartAdded | _TextDone | _PartDone | _Done
+PlainEvent: TypeAlias = _Created | _InProgress | Added | TextDelta | _OfMessage | Completed
 _EVENT: Final[msgspec.json.Decoder[PlainEvent]] = msgspec.json.Decoder(PlainEvent)
 
 
@@ -115,6 +107,11 @@ def read_plain(payload: bytes) -> PlainEvent | None:
         return _EVENT.decode(payload)
     except (ValueError, RecursionError):
         return None
+
+
+def _text(text: str) -> dict[str, Any]:
+    """A part that says this, and nothing about it."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 class PlainMessage:
@@ -132,87 +129,88 @@ class PlainMessage:
         whole: it as it ended; None until then.
     """
 
-    __slots__ = ("_has_part", "_held", "_out", "id", "index", "is_open", "pieces", "raw", "whole")
+    __slots__ = ("_begun", "_held", "_out", "_part", "id", "index", "is_open", "pieces", "raw", "whole")
 
     def __init__(self, out: Out, added: Added) -> None:
-        self.id = added.item.id
+        self.raw = added.item
+        self.id: str = self.raw["id"]
         self.index = added.output_index
-        self.raw: dict[str, Any] = msgspec.to_builtins(added.item)
         self.pieces: list[str] = []
         self.is_open = False
         self.whole: dict[str, Any] | None = None
         self._out = out
-        self._has_part = False
+        self._begun: _PartAdded | None = None
+        self._part: dict[str, Any] | None = None
         self._held: list[_TextDone | _PartDone] = []
 
     @property
     def holds(self) -> bool:
-        """Whether events of its end have come that are told with it."""
-        return bool(self._held)
+        """Whether events have come that are told with what follows them: its first piece, or its end."""
+        return bool(self._held) or (self._begun is not None and not self.pieces)
 
     async def begin(self) -> None:
         """Tell the client that it begins."""
         await self._out.begin_message(phase=self.raw.get("phase"), id_=self.id)
 
     @staticmethod
-    def begins(added: Added) -> bool:
-        """Whether a message that begins like that can be a plain one."""
-        return bool(added.item.id) and added.item.status == "in_progress" and not added.item.content
+    def begins(item: Mapping[str, Any]) -> bool:
+        """Whether an item that begins like that can be a plain message."""
+        id_, phase = item.get("id"), item.get("phase")
+        fits = {"phase": None, **item} == {**_BEGUN, "id": id_, "phase": phase}
+        return fits and isinstance(id_, str) and id_ != "" and phase in _PHASES
 
-    def takes(self, delta: PlainDelta) -> bool:
-        """Whether this is a piece of its text."""
+    def takes(self, delta: TextDelta) -> bool:
+        """Whether this is a piece of its text, and no more than that."""
         mine = delta.item_id == self.id and delta.output_index == self.index
-        return self.is_open and mine and delta.type == DELTA and delta.content_index == 0
+        return self.is_open and mine and not delta.content_index and not delta.logprobs
 
     def hear(self, event: _OfMessage) -> bool:
         """Note its next event, its end too; False, and nothing done, if it is not the one that has to come.
 
-        Nothing is told here: what ends its text is told with the end of the message.
+        Nothing is told here: that its text begins is told with its first piece, and what ends it with its end.
         """
         if event.output_index != self.index:
             return False
         if isinstance(event, _Done):
-            return self._end(event.item)
+            fits = len(self._held) == 2 and event.item == {**self.raw, "status": "completed", "content": [self._part]}
+            self.whole = event.item if fits else None
+            return fits
         if event.item_id != self.id or event.content_index:
             return False
-        if isinstance(event, PartAdded):
-            if self._has_part or not event.part.says(""):
-                return False
-            self._has_part = self.is_open = True
-            return True
-        said = "".join(self.pieces)
+        if isinstance(event, _PartAdded):
+            fits = self._begun is None and event.part == _text("")
+            if fits:
+                self._begun, self.is_open = event, True
+            return fits
         if isinstance(event, _TextDone):
+            said = "".join(self.pieces)
             fits = self.is_open and event.text == said and not event.logprobs
+            self._part = _text(said)
         else:
-            fits = len(self._held) == 1 and event.part.says(said)
+            fits = len(self._held) == 1 and event.part == self._part
         if fits:
             self.is_open = False
             self._held.append(event)
         return fits
 
-    def _end(self, item: _Message) -> bool:
-        told = len(self._held) == 2 and item.id == self.id and item.status == "completed"
-        if not told or len(item.content) != 1 or not item.content[0].says("".join(self.pieces)):
-            return False
-        whole: dict[str, Any] = msgspec.to_builtins(item)
-        if whole.get("phase") != self.raw.get("phase"):
-            return False
-        self.whole = whole
-        return True
-
     async def heal(self, hidden: Collection[str]) -> HeardItem:
         """It is no plain one: the same, as what goes on with whatever comes."""
-        place = {"item_id": self.id, "output_index": self.index, "content_index": 0}
-        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        item = HeardItem(HeardNotes(), self.raw, id_=self.id, hidden=hidden)  # the client knows all this
+        item = HeardItem(HeardNotes(), self.raw, id_=self.id, hidden=hidden)  # what the client knows already
         await item.begin()
-        if self._has_part:
-            await item.take("response.content_part.added", {**place, "part": part})
-        if self.pieces:
+        held: list[_PartAdded | _TextDone | _PartDone] = [*self._held]
+        if self._begun is not None and self.pieces:
+            await _replay(item, self._begun)
+            place = {"item_id": self.id, "output_index": self.index, "content_index": 0}
             await item.take(DELTA, {**place, "delta": "".join(self.pieces)})
+        elif self._begun is not None:
+            held.insert(0, self._begun)
         item.out = self._out
         await self._out.open_item(self.raw)
-        for event in self._held:
-            held: dict[str, Any] = msgspec.to_builtins(event)
-            await item.take(held["type"], held)
+        for event in held:
+            await _replay(item, event)
         return item
+
+
+async def _replay(item: HeardItem, event: _OfPart) -> None:
+    told: dict[str, Any] = msgspec.to_builtins(event)
+    await item.take(told["type"], told)

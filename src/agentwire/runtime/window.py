@@ -61,6 +61,10 @@ class WindowStatistics:
     tasks_waiting: int
 
 
+_NOBODY: Final = trio.lowlevel.ParkingLot()
+"""Where nobody waits: in most windows nobody ever does."""
+
+
 class Window:
     """The numbered events of one response.
 
@@ -101,8 +105,7 @@ class Window:
         self._cursor = 0
         self._waiting = self._held = self._blocks = 0
         self._pause = _BURST
-        self._producers = trio.lowlevel.ParkingLot()
-        self._readers = trio.lowlevel.ParkingLot()
+        self._producers = self._readers = _NOBODY
 
     @property
     def pending(self) -> bool:
@@ -193,6 +196,8 @@ class Window:
         self.release()
         pause, self._pause = self._pause, self.next_number + _BURST
         if self.next_number < pause and self._waiting:
+            if self._producers is _NOBODY:
+                self._producers = trio.lowlevel.ParkingLot()
             await self._producers.park()
         else:
             await trio.lowlevel.checkpoint()
@@ -396,6 +401,8 @@ class Window:
 
     async def changed(self) -> None:
         """Wait until there is something to read again, all was read, or `stir` is called."""
+        if self._readers is _NOBODY:
+            self._readers = trio.lowlevel.ParkingLot()
         await self._readers.park()
 
     def stir(self) -> None:
@@ -416,14 +423,14 @@ class Window:
     async def drained(self) -> None:
         """Wait until everything here was read."""
         while self._waiting:
-            await self._readers.park()
+            await self.changed()
 
     async def readable(self) -> bool:
         """Wait for something to read; False if there is nothing and nothing will follow."""
         while not self._waiting:
             if self.closed:
                 return False
-            await self._readers.park()
+            await self.changed()
         return True
 
     def statistics(self) -> WindowStatistics:

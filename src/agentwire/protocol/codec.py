@@ -24,7 +24,7 @@ from agentwire.protocol.reading import Reader, members_reader, request_reader, s
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.tools import Tool
-from agentwire.protocol.writing import encode_json, encode_plain, encode_wire, settings_to_wire, to_wire
+from agentwire.protocol.writing import encode_json, encode_plain, encode_wire, settings_writer, to_wire
 
 __all__ = [
     "InvalidUtf8",
@@ -41,7 +41,7 @@ __all__ = [
     "encode_json",
     "encode_plain",
     "encode_wire",
-    "settings_to_wire",
+    "settings_writer",
     "to_wire",
 ]
 

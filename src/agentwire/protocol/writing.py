@@ -7,8 +7,7 @@ What was unknown when it was read is written back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import compress
-from operator import attrgetter, is_not
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -22,7 +21,7 @@ from agentwire.protocol.request import CreateRequest, TextConfig
 from agentwire.protocol.response import Response, Usage
 from agentwire.protocol.tools import TOOLS, OpaqueTool, ToolChoice
 
-__all__ = ["encode_json", "encode_plain", "encode_wire", "settings_to_wire", "to_wire"]
+__all__ = ["encode_json", "encode_plain", "encode_wire", "settings_writer", "to_wire"]
 
 Writer = Callable[[Any], Any]
 
@@ -82,22 +81,19 @@ def _repair(value: Any) -> Any:
 
 
 def _class_writer(cls: type) -> Writer:
-    tags = [tag for tag in ("type", "object") if isinstance(getattr(cls, tag, None), str)]
+    tags = {tag: getattr(cls, tag) for tag in ("type", "object") if isinstance(getattr(cls, tag, None), str)}
     fields = [field for field in attrs.fields(cls) if field.name != "extra"]
-    names = (*tags, *(field.name for field in fields))
+    names = tuple(field.name for field in fields)
     values = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
-    droppable = tuple(field.name for field in fields if field.default is not attrs.NOTHING and not _is_kept(field))
-    structured = tuple(field.name for field in fields if str(field.type) not in _PLAIN)
+    kept = frozenset(field.name for field in fields if field.default is attrs.NOTHING or _is_kept(field))
 
     def write(value: Any) -> dict[str, Any]:
-        out: dict[str, Any] = dict(zip(names, values(value), strict=True))
-        for name in structured:
-            inner = out[name]
-            if inner is not None:
-                out[name] = _write_member(inner)
-        for name in droppable:
-            if out[name] is None:
-                del out[name]
+        out: dict[str, Any] = tags.copy()
+        for name, member in zip(names, values(value), strict=True):
+            if member is not None:
+                out[name] = member if member.__class__ in _LEAVES else _write_member(member)
+            elif name in kept:
+                out[name] = None
         return {**out, **value.extra} if value.extra else out
 
     return write
@@ -105,10 +101,6 @@ def _class_writer(cls: type) -> Writer:
 
 def _is_kept(field: attrs.Attribute[Any]) -> bool:
     return bool(field.metadata.get("keep"))
-
-
-_PLAIN: Final = frozenset(kind + suffix for kind in ("str", "int", "float", "bool") for suffix in ("", " | None"))
-"""Annotations of fields whose values stand on the wire as they are."""
 
 
 def _write_member(value: Any) -> Any:
@@ -125,31 +117,34 @@ def _write_member(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
 
 
-_REQUEST: Final = tuple(field.name for field in attrs.fields(CreateRequest) if field.name not in ("model", "extra"))
-_get_request: Final = attrgetter(*_REQUEST)
-_USUAL: Final[tuple[Any, ...]] = _get_request(CreateRequest(model=""))
+def settings_writer(omit: frozenset[str] = frozenset()) -> Callable[[CreateRequest], dict[str, Any]]:
+    """What writes all that a request says besides its type and its model, as far as that differs from the defaults.
+
+    Args:
+        omit: members that are left out, too.
+    """
+    blank = CreateRequest(model="").__dict__
+    defaults = [(name, value) for name, value in blank.items() if name not in {"model", "extra"} | omit]
+
+    def write(request: CreateRequest) -> dict[str, Any]:
+        wire: dict[str, Any] = {}
+        said = request.__dict__
+        for name, default in defaults:
+            if (value := said[name]) is not default and value is not None and value != default:
+                wire[name] = _write_member(value)
+        if request.extra:
+            wire |= {name: value for name, value in request.extra.items() if name not in omit}
+        return wire
+
+    return write
+
+
+_write_settings: Final = settings_writer()
 
 
 def _write_request(request: CreateRequest) -> dict[str, Any]:
     """A request says only what differs from the defaults, which are the server's own."""
-    return {"type": request.type, "model": request.model, **settings_to_wire(request)}
-
-
-def settings_to_wire(request: CreateRequest, omit: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """What a request says besides its type and its model, as far as that differs from the defaults.
-
-    Args:
-        request: it.
-        omit: members that are left out.
-    """
-    wire: dict[str, Any] = {}
-    said = _get_request(request)
-    for name, value, usual in compress(zip(_REQUEST, said, _USUAL, strict=True), map(is_not, said, _USUAL)):
-        if name not in omit and value is not None and value != usual:
-            wire[name] = _write_member(value)
-    if request.extra:
-        wire |= {name: value for name, value in request.extra.items() if name not in omit}
-    return wire
+    return {"type": request.type, "model": request.model, **_write_settings(request)}
 
 
 def _write_raw(value: OpaquePart | OpaqueItem | OpaqueTool | UnknownEvent) -> dict[str, Any]:

@@ -8,6 +8,7 @@ two different conversations.
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 from typing import Final, Protocol
 
 from agentwire.protocol.errors import RemoteProtocolError
@@ -18,8 +19,8 @@ _LINE_END: Final = b"\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = 16  # of a chunk's size
 _MARGIN: Final = 2
-_LAST_CHUNK: Final = b"0\r\n\r\n"
-"""The end of a body without a trailer."""
+_LAST_LINE: Final = b"0\r\n"
+"""The first line of the last chunk, which has no data; nearly always there is no trailer, either."""
 
 
 class Body(Protocol):
@@ -126,20 +127,19 @@ class ChunkedBody:
 
     def _whole_chunks(self, data: bytes) -> tuple[int, list[bytes]]:
         """What is here from its first byte to its last, which most is; the chunks, and where to go on."""
-        position, length = 0, len(data)
         pieces: list[bytes] = []
-        while position < length and not (self._left or self._trailing):
-            start = data.find(b"\n", position) + 1
-            end = start + _usual_size(data[position:start])
-            if end == start:
-                if data[position : position + len(_LAST_CHUNK)] == _LAST_CHUNK:
-                    self._trailing, self.complete = 1, True
-                    position += len(_LAST_CHUNK)
-                break
-            if data[end : end + _MARGIN] != _LINE_END:
-                break
-            pieces.append(data[start:end])
-            position = end + _MARGIN
+        position = 0
+        if not (self._left or self._trailing):
+            source = BytesIO(data)
+            while size := _usual_size(line := source.readline()):
+                chunk = source.read(size)
+                if source.read(_MARGIN) != _LINE_END:
+                    return position, pieces
+                pieces.append(chunk)
+                position += len(line) + size + _MARGIN
+            if line == _LAST_LINE and source.read(_MARGIN) == _LINE_END:
+                self._trailing, self.complete = 1, True
+                position += len(line) + _MARGIN
         return position, pieces
 
     def _chunk(self, data: bytes, position: int) -> tuple[bytes, int]:

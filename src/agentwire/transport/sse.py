@@ -7,6 +7,8 @@ that arrived together comes out together, so that one wake-up is one batch.
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from agentwire.protocol.errors import RemoteProtocolError
 
 __all__ = ["SseParser"]
@@ -71,18 +73,14 @@ class SseParser:
         if chunk[-2:] != b"\n\n" or chunk.find(b"\r") >= 0 or len(chunk) > self._max_event:
             return None
         payloads: list[bytes] = []
-        lines = chunk.split(b"\n")
-        at, end = 0, len(lines) - 1  # behind the last line end there is nothing
-        while at < end:
-            if lines[at][:6] == b"event:":
-                at += 1
-            line = lines[at]
-            if line[:6] != b"data: " or len(line) == 6 or lines[at + 1]:
+        lines = BytesIO(chunk)
+        for line in lines:
+            data = line if line[:6] != b"event:" else next(lines, b"")
+            if data[:6] != b"data: " or len(data) == len(b"data: \n") or next(lines, b"") != b"\n":
                 return None
-            if self.named and line.find(b'"type"') < 0:
+            if self.named and data[6:13] != b'{"type"' and data.find(b'"type"') < 0:
                 return None
-            payloads.append(line[6:])
-            at += 2
+            payloads.append(data[6:-1])
         return payloads
 
     def _take(self, lines: list[bytes]) -> list[bytes]:

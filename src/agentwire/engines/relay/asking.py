@@ -13,7 +13,7 @@ import attrs
 
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render, upward
-from agentwire.protocol.codec import encode_json, encode_plain, encode_wire, settings_to_wire, to_wire
+from agentwire.protocol.codec import encode_json, encode_plain, encode_wire, settings_writer, to_wire
 from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
@@ -33,13 +33,14 @@ _OURS: Final = frozenset(
     )
 )  # fmt: skip
 """Members that are about this server and its client, or are made here."""
+_write_settings: Final = settings_writer(_OURS)
 _NOT_FOR_SUMMARY: Final = frozenset(
     ("tools", "tool_choice", "parallel_tool_calls", "text", "include", "max_tool_calls")
 )
 _COUNTED: Final = frozenset(("instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning"))
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Asking:
     """One upstream request, and what is kept of its answer for the next one.
 
@@ -75,9 +76,7 @@ class Asking:
             remembers: it may still have the latest one, although it keeps none.
         """
         before = ask.memo.value
-        rendered, news = render(
-            ask.items, ask.memo, owner=owner, labels=frozenset(_labels(ask.tools)), called=ask.called
-        )
+        rendered, news = render(ask.items, ask.memo, owner=owner, labels=_labels(ask.tools), called=ask.called)
         known = before.response_id if (stateful or remembers) and news is not None else None
         settings = settings_of(ask, encrypted=not stateful)
         return cls(model or ask.model, settings, rendered, known, (news or ()) if known is not None else (), stateful)
@@ -114,7 +113,9 @@ class Asking:
 
     def full_body(self, **members: Any) -> bytes:
         """A request with the whole conversation; see `body`."""
-        return self._body([*self.rendered.all_entries(), *self.more], members)
+        entries = self.rendered.all_entries()
+        entries += self.more
+        return self._body(entries, members)
 
     def delta_body(self, **members: Any) -> bytes:
         """A request with what the response before it does not have; see `body`."""
@@ -153,7 +154,7 @@ def settings_of(ask: Ask, *, encrypted: bool = False) -> dict[str, Any]:
         encrypted: reasoning must come back in a form that can be handed back.
     """
     request = ask.request
-    settings = settings_to_wire(request, omit=_OURS)
+    settings = _write_settings(request)
     include = [*request.include, *([ENCRYPTED] if encrypted and ENCRYPTED not in request.include else [])]
     if include:
         settings["include"] = include
@@ -176,6 +177,8 @@ def _choice(choice: ToolChoice, step: int) -> Any:
 
 def own_tools(ask: Ask) -> list[str]:
     """The names of the tools that this server runs."""
+    if not ask.tools:
+        return []
     clients = set(map(id, ask.request.tools))
     return [tool.name for tool in ask.tools if id(tool) not in clients]
 
@@ -185,6 +188,6 @@ def made_before(ask: Ask) -> int:
     return max(0, len(ask.items.tail) - len(ask.new_items)) if ask.step and isinstance(ask.items, History) else 0
 
 
-def _labels(tools: Iterable[Tool]) -> Iterable[str]:
+def _labels(tools: Iterable[Tool]) -> set[str]:
     """The labels of the MCP servers that the upstream is to reach."""
-    return (str(tool.raw.get("server_label")) for tool in tools if isinstance(tool, OpaqueTool) and tool.type == "mcp")
+    return {str(tool.raw.get("server_label")) for tool in tools if isinstance(tool, OpaqueTool) and tool.type == "mcp"}

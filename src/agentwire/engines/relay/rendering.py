@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import attrs
 
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import encode_item, encode_json, encode_wire
-from agentwire.protocol.items import Item, McpCall, Message, Reasoning, answered_call, client_call
+from agentwire.protocol.items import Item, McpCall, Message, Reasoning, answered_call, client_call, is_torn
 from agentwire.protocol.transcript import Memo
 
 __all__ = ["Made", "Rendered", "is_empty_thought", "render", "upward"]
@@ -29,7 +30,7 @@ may refuse an id that it cannot look up, or pair it with a reasoning item that i
 _OF_SERVERS: Final = frozenset(("mcp_list_tools", "mcp_approval_request", "mcp_approval_response"))
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Made:
     """An item as the upstream made it, until it is rendered.
 
@@ -64,12 +65,15 @@ class Rendered:
 
     def all_entries(self) -> list[bytes]:
         """The JSON of all items that go up, oldest first."""
-        links: list[Rendered] = []
+        pieces: list[tuple[bytes, ...]] = []
         link: Rendered | None = self
         while link is not None:
-            links.append(link)
+            pieces.append(link.entries)
             link = link.before
-        return [entry for link in reversed(links) for entry in link.entries if entry]
+        entries: list[bytes] = []
+        for piece in reversed(pieces):
+            entries += filter(None, piece)
+        return entries
 
 
 def render(
@@ -92,19 +96,19 @@ def render(
     Returns:
         The whole input; and what of it is new to an upstream that keeps its responses, None if it keeps none.
     """
-    done = memo.value
-    if not isinstance(done, Rendered) or done.owner is not owner or done.items > len(items):
-        done = Rendered(owner)
-    fresh = [*islice(reversed(items), len(items) - done.items)]
+    size, before = len(items), memo.value
+    if not isinstance(before, Rendered) or before.owner is not owner or not 0 < before.items <= size:
+        before = None
+    fresh = [*islice(reversed(items), size - before.items if before is not None else size)]
     fresh.reverse()
-    writer = _Writer(done.made, labels, called, frozenset(filter(None, map(answered_call, fresh))))
-    entries = writer.entries(fresh)
-    news = tuple(filter(None, map(writer.news, fresh, entries))) if done.response_id is not None else None
-    memo.value = rendered = Rendered(owner, done if done.items else None, entries, len(items))
+    writer = _Writer(before.made if before is not None else EMPTY, labels, called, fresh)
+    entries = writer.entries()
+    news = writer.news(entries) if before is not None and before.response_id is not None else None
+    memo.value = rendered = Rendered(owner, before, entries, size)
     return rendered, news
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Writer:
     """Writes the items of one turn.
 
@@ -112,29 +116,29 @@ class _Writer:
         made: what the upstream made of them.
         labels: of the MCP servers that the upstream itself reaches.
         called: the name under which a tool of this server's own is offered.
-        answered: the calls among them that have their answer.
+        items: they.
     """
 
     made: Mapping[str, Made]
     labels: Collection[str]
     called: Callable[[McpCall], str]
-    answered: frozenset[str]
+    items: Sequence[Item]
+    _answered: frozenset[str] | None = None
 
-    def entries(self, items: Sequence[Item]) -> tuple[bytes, ...]:
+    def entries(self) -> tuple[bytes, ...]:
         """The JSON of each; calls of ours that were made together stand together, before all their outputs."""
         entries: list[bytes] = []
         outputs: list[bytes] = []
-        for item in items:
-            ours = isinstance(item, McpCall) and item.server_label not in self.labels
-            if outputs and not ours:
-                entries[-1] = b",".join((entries[-1], *outputs))
-                outputs.clear()
-            if isinstance(item, McpCall) and ours:
+        for item in self.items:
+            if isinstance(item, McpCall) and item.server_label not in self.labels:
                 call, output = self._own_call(item)
                 outputs.append(output)
                 entries.append(call)
-            else:
-                entries.append(self._entry(item))
+                continue
+            if outputs:
+                entries[-1] = b",".join((entries[-1], *outputs))
+                outputs.clear()
+            entries.append(self._entry(item))
         if outputs:
             entries[-1] = b",".join((entries[-1], *outputs))
         return tuple(entries)
@@ -154,28 +158,38 @@ class _Writer:
         made = self.made.get(item.id or "")
         return made.entry if made is not None else encode_wire(upward(encode_item(item)))
 
-    def news(self, item: Item, entry: bytes) -> bytes:
+    def news(self, entries: Sequence[bytes]) -> tuple[bytes, ...]:
         """The same, for an upstream that knows what it made."""
+        return tuple(filter(None, map(self._new, self.items, entries)))
+
+    def _new(self, item: Item, entry: bytes) -> bytes:
         made = self.made.get(item.id or "")
         if made is None:
             return entry
         return _output(item, made.call_id) if isinstance(item, McpCall) and made.call_id is not None else b""
 
     def _goes_up(self, item: Item) -> bool:
+        if isinstance(item, Message):  # nearly all are
+            return True
         if isinstance(item, Reasoning):
-            made = self.made.get(item.id or "")
-            return made is not None or not is_empty_thought(encode_item(item))
+            return (item.id or "") in self.made or not is_empty_thought(encode_item(item))
         if item.type in _OF_SERVERS:
             return bool(self.labels) and encode_item(item).get("server_label", "") in ("", *self.labels)
-        call_id = client_call(item)
-        cut = call_id is not None and encode_item(item).get("status") == "incomplete"
-        return not cut or call_id in self.answered  # nobody need answer half a call, but a server would insist
+        call_id = client_call(item)  # nobody need answer half a call, but a server would insist
+        return call_id is None or not is_torn(item) or self._is_answered(call_id)
+
+    def _is_answered(self, call_id: str) -> bool:
+        if self._answered is None:
+            self._answered = frozenset(filter(None, map(answered_call, self.items)))
+        return call_id in self._answered
 
 
-def upward(raw: Mapping[str, Any]) -> dict[str, Any]:
+def upward(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """An item as it goes up, without an id that its server might not know."""
-    nameless = raw.get("type") in _NAMELESS or (raw.get("type") == Message.type and raw.get("role") != "assistant")
-    return {name: value for name, value in raw.items() if name != "id"} if nameless else dict(raw)
+    kind = raw.get("type")
+    if "id" in raw and (kind in _NAMELESS or (kind == Message.type and raw.get("role") != "assistant")):
+        return {name: value for name, value in raw.items() if name != "id"}
+    return raw
 
 
 def is_empty_thought(raw: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ _NEVER_SENT = frozenset((1004, 1005, 1006))
 
 _HEADERS = [bytes((_FIN | TEXT, length)) for length in range(126)]
 _HEADERS += [struct.pack("!BBH", _FIN | TEXT, 126, length) for length in range(126, 1024)]
+_KNOWN = len(_HEADERS)  # from here on headers are made: of nearly no event but a response's last one
 _XOR = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
 _number = int.from_bytes
 _SHORT = 512  # up to here one big integer is faster than four translations (measured)
@@ -38,7 +39,7 @@ class Control(NamedTuple):
 
 def server_header(length: int) -> bytes:
     """The header of an unmasked, unfragmented text frame of ``length`` bytes."""
-    if length < 1024:
+    if length < _KNOWN:
         return _HEADERS[length]
     if length < 65536:
         return struct.pack("!BBH", _FIN | TEXT, 126, length)
@@ -52,10 +53,9 @@ def server_frame(payload: bytes) -> bytes:
 
 def server_framing(events: Sequence[bytes]) -> bytes:
     """Text frames of several payloads as a server sends them, joined for one write."""
-    try:
-        return b"".join([_HEADERS[len(event)] + event for event in events])
-    except IndexError:  # a long one among them
-        return b"".join([server_header(len(event)) + event for event in events])
+    return b"".join(
+        [(_HEADERS[size] if (size := len(event)) < _KNOWN else server_header(size)) + event for event in events]
+    )
 
 
 def client_frame(payload: bytes, key: bytes) -> bytes:

@@ -14,7 +14,7 @@ from agentwire.engines.relay.events import read_delta, read_event
 from agentwire.engines.relay.healing import HeardItem, Thread
 from agentwire.engines.relay.matching import CALLS, Heard, Matcher, item_of
 from agentwire.engines.relay.owned import OwnCall
-from agentwire.engines.relay.plain import Added, Begun, Completed, PlainEvent, PlainMessage, TextDelta, read_plain
+from agentwire.engines.relay.plain import Added, Begun, Completed, OfItem, PlainMessage, TextDelta, read_plain
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import LocalProtocolError, RemoteProtocolError, RequestError
 from agentwire.protocol.irregular import read_error, read_usage
@@ -113,24 +113,34 @@ class Relay:
             EngineError: the upstream reports an error.
             RemoteProtocolError: one cannot be part of any response.
         """
-        if len(payloads) == 1:
-            await self._take_each(payloads)
-            return
-        with self._out.together():
-            await self._take_each(payloads)
-
-    async def _take_each(self, payloads: Sequence[bytes]) -> None:
         try:
-            for payload in payloads:
-                if self._thread is not None and await self._flow(payload):
-                    continue
-                if self.response is not None:
-                    return
-                event = read_plain(payload)
-                if event is None or not await self._take_plain(event):
-                    await self._take(read_event(payload), len(payload))
+            if len(payloads) == 1:
+                await self._take_each(payloads)
+            else:
+                with self._out.together():
+                    await self._take_each(payloads)
         except (LocalProtocolError, RequestError) as error:
             raise RemoteProtocolError(f"its response cannot be told: {error}") from error
+
+    async def _take_each(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            if self._thread is not None and await self._flow(payload):
+                continue
+            if self.response is not None:
+                return
+            event, plain = read_plain(payload), self._plain
+            if isinstance(event, Begun):
+                self.response_id = event.response.id
+            elif isinstance(event, Completed):
+                await self._end("response.completed", event.response)
+            elif plain is not None and isinstance(event, OfItem) and plain.hear(event):
+                if isinstance(event, TextDelta):
+                    await self._out.text(event.delta)
+                    plain.pieces.append(event.delta)
+                elif plain.whole is not None:
+                    await self._end_plain(plain, plain.whole)
+            elif not isinstance(event, Added) or not await self._add_plain(event):
+                await self._take(read_event(payload), len(payload))
 
     async def _flow(self, payload: bytes) -> bool:
         """A piece of text that goes where the one before it went; False, and nothing told, if it is anything else."""
@@ -144,32 +154,6 @@ class Relay:
         self._thread = None
         return False
 
-    async def _take_plain(self, event: PlainEvent) -> bool:
-        """An event that comes as it should; False, and nothing done, if it comes out of turn."""
-        if isinstance(event, Begun):
-            self.response_id = event.response.id
-            return True
-        if isinstance(event, Added):
-            return await self._add_plain(event)
-        if isinstance(event, Completed):
-            await self._end("response.completed", event.response)
-            return True
-        plain = self._plain
-        if plain is None:
-            return False
-        if isinstance(event, TextDelta):
-            if not plain.takes(event):
-                return False
-            await self._out.text(event.delta)
-            plain.pieces.append(event.delta)
-            return True
-        if not plain.hear(event):
-            return False
-        if plain.whole is not None:
-            await self._out.begin_message()
-            self._end_plain(plain, plain.whole)
-        return True
-
     async def _add_plain(self, event: Added) -> bool:
         waits = self._open or self._cut or not self._items.over
         if waits or not PlainMessage.begins(event.item) or not self._is_new(event.item["id"]):
@@ -181,7 +165,8 @@ class Relay:
         await plain.begin()
         return True
 
-    def _end_plain(self, plain: PlainMessage, whole: Mapping[str, Any]) -> None:
+    async def _end_plain(self, plain: PlainMessage, whole: Mapping[str, Any]) -> None:
+        await self._out.begin_message()
         assert self._open is not None
         self._open.is_done = self._open.over = True
         self._open = self._plain = None

@@ -15,7 +15,7 @@ from agentwire.engines.relay.healing import HeardItem
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.runtime.contracts import Out
 
-__all__ = ["Added", "Begun", "Completed", "PlainEvent", "PlainMessage", "TextDelta", "read_plain"]
+__all__ = ["Added", "Begun", "Completed", "OfItem", "PlainEvent", "PlainMessage", "TextDelta", "read_plain"]
 
 DELTA: Final = "response.output_text.delta"
 _BEGUN: Final[Mapping[str, Any]] = {
@@ -52,7 +52,7 @@ class _InProgress(Begun, tag="response.in_progress"):
     pass
 
 
-class _OfItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+class OfItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     """An event that has these members, and no others."""
 
     output_index: int
@@ -60,17 +60,17 @@ class _OfItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, gc=False
     stream_id: str | None = None
 
 
-class Added(_OfItem, tag="response.output_item.added"):
+class Added(OfItem, tag="response.output_item.added"):
     """An item begins."""
 
     item: dict[str, Any]
 
 
-class _Done(_OfItem, tag="response.output_item.done"):
+class _Done(OfItem, tag="response.output_item.done"):
     item: dict[str, Any]
 
 
-class _OfPart(_OfItem):
+class _OfPart(OfItem):
     item_id: str
     content_index: int
 
@@ -96,8 +96,9 @@ class _PartDone(_OfPart, tag="response.content_part.done"):
     part: dict[str, Any]
 
 
-_OfMessage = _PartAdded | _TextDone | _PartDone | _Done
-PlainEvent: TypeAlias = _Created | _InProgress | Added | TextDelta | _OfMessage | Completed
+PlainEvent: TypeAlias = (
+    _Created | _InProgress | Added | _PartAdded | TextDelta | _TextDone | _PartDone | _Done | Completed
+)
 _EVENT: Final[msgspec.json.Decoder[PlainEvent]] = msgspec.json.Decoder(PlainEvent)
 
 
@@ -141,7 +142,7 @@ class PlainMessage:
         self._out = out
         self._begun: _PartAdded | None = None
         self._part: dict[str, Any] | None = None
-        self._held: list[_TextDone | _PartDone] = []
+        self._held: list[_OfPart] = []
 
     @property
     def holds(self) -> bool:
@@ -159,24 +160,19 @@ class PlainMessage:
         fits = {"phase": None, **item} == {**_BEGUN, "id": id_, "phase": phase}
         return fits and isinstance(id_, str) and id_ != "" and phase in _PHASES
 
-    def takes(self, delta: TextDelta) -> bool:
-        """Whether this is a piece of its text, and no more than that."""
-        mine = delta.item_id == self.id and delta.output_index == self.index
-        return self.is_open and mine and not delta.content_index and not delta.logprobs
-
-    def hear(self, event: _OfMessage) -> bool:
-        """Note its next event, its end too; False, and nothing done, if it is not the one that has to come.
+    def hear(self, event: OfItem) -> bool:
+        """Note its next event, its end too; False, and nothing done, if it is not one that may come.
 
         Nothing is told here: that its text begins is told with its first piece, and what ends it with its end.
         """
         if event.output_index != self.index:
             return False
-        if isinstance(event, _Done):
-            fits = len(self._held) == 2 and event.item == {**self.raw, "status": "completed", "content": [self._part]}
-            self.whole = event.item if fits else None
-            return fits
+        if not isinstance(event, _OfPart):
+            return isinstance(event, _Done) and self._end(event.item)
         if event.item_id != self.id or event.content_index:
             return False
+        if isinstance(event, TextDelta):
+            return self.is_open and not event.logprobs
         if isinstance(event, _PartAdded):
             fits = self._begun is None and event.part == _text("")
             if fits:
@@ -187,17 +183,22 @@ class PlainMessage:
             fits = self.is_open and event.text == said and not event.logprobs
             self._part = _text(said)
         else:
-            fits = len(self._held) == 1 and event.part == self._part
+            fits = len(self._held) == 1 and isinstance(event, _PartDone) and event.part == self._part
         if fits:
             self.is_open = False
             self._held.append(event)
+        return fits
+
+    def _end(self, item: dict[str, Any]) -> bool:
+        fits = len(self._held) == 2 and item == {**self.raw, "status": "completed", "content": [self._part]}
+        self.whole = item if fits else None
         return fits
 
     async def heal(self, hidden: Collection[str]) -> HeardItem:
         """It is no plain one: the same, as what goes on with whatever comes."""
         item = HeardItem(HeardNotes(), self.raw, id_=self.id, hidden=hidden)  # what the client knows already
         await item.begin()
-        held: list[_PartAdded | _TextDone | _PartDone] = [*self._held]
+        held = [*self._held]
         if self._begun is not None and self.pieces:
             await _replay(item, self._begun)
             place = {"item_id": self.id, "output_index": self.index, "content_index": 0}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -168,7 +168,7 @@ class _ChatEngine:
         try:
             async with self.http.stream_sse("/chat/completions", json=body, repeat=True) as stream:
                 answer.begun = True
-                while batch := await self._batch(stream, answer):
+                while not stream.done and (batch := await self._batch(stream, answer)):
                     await answer.take(batch)
                 said_end = stream.done
         except HttpStatusError as error:
@@ -186,14 +186,14 @@ class _ChatEngine:
 
     async def _batch(self, stream: SseStream, answer: Answer) -> list[bytes]:
         """What comes next; behind the end of the answer there is only the usage, and some servers say nothing more."""
-        if answer.finish_reason is None or stream.done:
+        if answer.finish_reason is None:
             return await stream.batch()
         with trio.move_on_after(self.limits.upstream_usage):
             return await stream.batch()
         return []
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Step:
     """One step of a turn: an exchange, and a second one if the model owes a call after the first."""
 
@@ -207,7 +207,7 @@ class _Step:
     async def run(self) -> Finish:
         answer = self._answer()
         messages = self.prompt.messages(self.ask.instructions, format_words(self.ask.request, self.engine.dialect))
-        with self._accounted(answer):
+        with _Accounted(self.ask, self.out, answer):
             await self.engine.read(body_of(self.settings, messages), answer)
             if not answer.failed_to_call:
                 return await answer.end()
@@ -219,7 +219,7 @@ class _Step:
         demand = Demand(self.offers, self.engine.dialect.schemas)
         messages = self.prompt.messages(self.ask.instructions, demand.instructions())
         answer = self._answer(used)
-        with self._accounted(answer):
+        with _Accounted(self.ask, self.out, answer):
             try:
                 await self.engine.read(body_of(demand.settings(self.settings), messages), answer)
             except EngineError as error:
@@ -229,26 +229,6 @@ class _Step:
             if owed:
                 await answer.call(*demand.read(said))
             return await answer.end()
-
-    @contextmanager
-    def _accounted(self, answer: Answer) -> Iterator[None]:
-        """However it ends, what it used is told: as the server counted it, else as an estimate."""
-        refused = False
-        try:
-            yield
-        except AgentwireError:
-            refused = not answer.begun
-            raise
-        finally:
-            if not refused:
-                self.out.use(self._used(answer))
-
-    def _used(self, answer: Answer) -> Usage:
-        before = answer.usage
-        if answer.counted and before is not None:
-            return before
-        guess = estimated(self.ask, answer.pieces)
-        return guess if before is None else before + guess
 
     def _answer(self, used: Usage | None = None) -> Answer:
         most = self.engine.limits.response_bytes
@@ -264,3 +244,27 @@ class _Step:
             logprobs=wants_logprobs(request),
             sealed=_SEALED in request.include,
         )
+
+
+@attrs.define(eq=False)
+class _Accounted:
+    """However an answer ends, what it used is told: as the server counted it, else as an estimate."""
+
+    ask: Ask
+    out: Out
+    answer: Answer
+
+    def __enter__(self) -> None:
+        """Nothing is used yet."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        refused = isinstance(error, AgentwireError) and not self.answer.begun
+        if not refused:
+            self.out.use(self._used())
+
+    def _used(self) -> Usage:
+        before = self.answer.usage
+        if self.answer.counted and before is not None:
+            return before
+        guess = estimated(self.ask, self.answer.pieces)
+        return guess if before is None else before + guess

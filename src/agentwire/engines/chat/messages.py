@@ -20,7 +20,7 @@ from agentwire.engines.chat.groups import CallAnswer, Group
 from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, plain
 from agentwire.engines.chat.thoughts import Style, Thought, thought_of
 from agentwire.engines.offering import Catalogue, answer_text, as_function, in_words, screenshot, tools_in
-from agentwire.protocol.codec import encode_json
+from agentwire.protocol.codec import encode_json, encode_wire
 from agentwire.protocol.items import (
     CustomToolCallOutput,
     FunctionCallOutput,
@@ -43,7 +43,7 @@ _NO_STYLE: Final = Style()
 _OWN_NAME: Final = attrgetter("name")
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Rendered:
     """The messages of a conversation up to one of its items; a chain, so that forks share what they have in common.
 
@@ -75,7 +75,10 @@ class Rendered:
         return any(call_id in piece.calls for piece in self.chain())
 
 
-@attrs.frozen
+_NOTHING: Final = Rendered()
+
+
+@attrs.define(eq=False)
 class Prompt:
     """A whole conversation, ready to be sent.
 
@@ -94,14 +97,14 @@ class Prompt:
             system: what the system says first; together with what the conversation begins with it is one message,
                 because many models know only one, and only at the start.
         """
-        said = [text for text in (*system, *self.rendered.lead) if text]
-        pieces = [piece.json for piece in self.rendered.chain() if piece.json]
-        pieces.reverse()
-        if said:
-            pieces.insert(0, encode_json({"role": "system", "content": "\n\n".join(said)}))
-        if self.tail:
-            pieces.append(self.tail)
-        return b",".join(pieces)
+        pieces = [self.tail]
+        piece: Rendered | None = self.rendered
+        while piece is not None:
+            pieces.append(piece.json)
+            piece = piece.before
+        if said := "\n\n".join(filter(None, (*system, *self.rendered.lead))):
+            pieces.append(encode_wire({"role": "system", "content": said}))
+        return b",".join(filter(None, reversed(pieces)))
 
 
 def render(
@@ -126,8 +129,10 @@ def render(
     Raises:
         EngineError: 400 ``unsupported_content``: there is something in it that no chat server can be told.
     """
-    done = memo.value if isinstance(memo.value, Rendered) and memo.value.items <= len(items) else Rendered()
-    fresh = [*islice(reversed(items), len(items) - done.items)]
+    size, done = len(items), memo.value
+    if not isinstance(done, Rendered) or done.items > size:
+        done = _NOTHING
+    fresh = [*islice(reversed(items), size - done.items)]
     fresh.reverse()
     try:
         prompt = _Writer(done, fresh, known or Catalogue(), style, called).finish()
@@ -150,10 +155,11 @@ class _Writer:
         self._pieces: list[bytes] = []
         self._calls: set[str] = set()
         self._lead = list(done.lead)
-        self._late = (*done.late, *filter(None, map(tools_in, fresh)))
+        others = [item for item in fresh if not isinstance(item, Message)]  # nearly all are messages
+        self._late = (*done.late, *filter(None, map(tools_in, others)))
         known.add(self._late)
         self._group: Group | None = None
-        self._answers = _answers_in(fresh, known)
+        self._answers = _answers_in(others, known)
         self._at = done.items
         for self._at, item in enumerate(fresh, done.items):
             self._take(item)
@@ -164,7 +170,7 @@ class _Writer:
         group, end = self._group, self._end
         tail = b""
         if group is not None and not group.call_ids:
-            end, tail = group.start, b",".join(map(encode_json, group.messages()))
+            end, tail = group.start, b",".join(map(encode_wire, group.messages()))
         else:
             self._close()
         done, lead, late = self._done, tuple(self._lead), self._late
@@ -248,7 +254,7 @@ class _Writer:
                 self._put(message)
 
     def _put(self, message: Mapping[str, Any]) -> None:
-        self._pieces.append(encode_json(message))
+        self._pieces.append(encode_wire(message))
 
 
 def _answers_in(items: Sequence[Item], known: Catalogue) -> dict[str, deque[CallAnswer]]:

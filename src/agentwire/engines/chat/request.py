@@ -12,7 +12,7 @@ from typing import Any, Final
 from agentwire.engines.chat.dialect import OURS, ChatDialect
 from agentwire.engines.chat.offers import tool_settings
 from agentwire.engines.offering import Offers
-from agentwire.protocol.codec import encode_json
+from agentwire.protocol.codec import encode_json, encode_wire
 from agentwire.protocol.request import CreateRequest
 from agentwire.runtime.contracts import Ask
 
@@ -46,7 +46,6 @@ def settings_of(ask: Ask, offers: Offers, dialect: ChatDialect, *, model: str | 
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    settings |= {name: value for name in _SAME_NAME if (value := getattr(request, name)) is not None}
     settings |= _passed(request, dialect.passing)
     if ask.max_output_tokens is not None:
         settings[dialect.tokens_name] = max(1, ask.max_output_tokens)
@@ -56,17 +55,21 @@ def settings_of(ask: Ask, offers: Offers, dialect: ChatDialect, *, model: str | 
         settings["logprobs"] = True
         if request.top_logprobs:
             settings["top_logprobs"] = request.top_logprobs
-    settings |= tool_settings(offers, parallel=request.parallel_tool_calls)
+    if offers.by_name:
+        settings |= tool_settings(offers, parallel=request.parallel_tool_calls)
     if not dialect.named_choice and isinstance(settings.get("tool_choice"), Mapping):
         settings["tool_choice"] = "required"
     if (wanted := _response_format(request, dialect)) is not None:
         settings["response_format"] = wanted
-    return {**{name: value for name, value in settings.items() if name not in dialect.omit}, **dialect.extra_body}
+    for name in dialect.omit:
+        settings.pop(name, None)
+    settings.update(dialect.extra_body)
+    return settings
 
 
 def body_of(settings: Mapping[str, Any], messages: bytes) -> bytes:
     """The JSON body; with equal settings, that of a longer conversation begins as that of the shorter one does."""
-    return b'%b,"messages":[%b]}' % (encode_json(settings)[:-1], messages)
+    return b'%b,"messages":[%b]}' % (encode_wire(settings)[:-1], messages)
 
 
 def wants_logprobs(request: CreateRequest) -> bool:
@@ -89,13 +92,18 @@ def format_words(request: CreateRequest, dialect: ChatDialect) -> str | None:
 
 def _passed(request: CreateRequest, passing: frozenset[str]) -> dict[str, Any]:
     """What goes up as the client set it."""
-    told: dict[str, Any] = {
-        name: getattr(request, name) for name in _KNOWN if name in passing and getattr(request, name)
-    }
+    told: dict[str, Any] = {}
+    for name in _SAME_NAME:
+        if (value := getattr(request, name)) is not None:
+            told[name] = value
+    if not passing.isdisjoint(_KNOWN):
+        told |= {name: value for name in _KNOWN if name in passing and (value := getattr(request, name))}
     if "verbosity" in passing and request.text.verbosity is not None:
         told["verbosity"] = request.text.verbosity
-    more = sorted((request.extra.keys() & passing) - OURS)
-    return told | {name: request.extra[name] for name in more if request.extra[name] is not None}
+    for name in sorted((request.extra.keys() & passing) - OURS) if request.extra else ():
+        if (value := request.extra[name]) is not None:
+            told[name] = value
+    return told
 
 
 def _response_format(request: CreateRequest, dialect: ChatDialect) -> dict[str, Any] | None:

@@ -56,7 +56,10 @@ class Offers:
         """
         if choice.mode == "none":  # not offered at all: some backends let their models call whatever they see
             return cls()
+        must = choice.mode == "required" and not step
         meant = [offer for offer in catalogue if choice.names is None or any(map(offer.answers_to, choice.names))]
+        if not meant and not must:
+            return cls()
         searched = any(isinstance(offer.form, ToolSearch) for offer in meant)
         named = frozenset(choice.names or ())
         found = {
@@ -64,7 +67,6 @@ class Offers:
             for offer in meant
             if not (offer.deferred and searched) or offer.found or offer.name in named or offer.namespace in named
         }
-        must = choice.mode == "required" and not step
         if must and not found:
             names = ", ".join(choice.names or ()) or "any of the tools offered"
             message = f"Nobody here can run {names}: the model calls functions, and what a client runs itself."

@@ -13,7 +13,7 @@ from agentwire.engines.chat.messages import Rendered, render
 from agentwire.engines.chat.request import body_of
 from agentwire.engines.chat.thoughts import Style
 from agentwire.engines.offering import Catalogue
-from agentwire.protocol.codec import decode_item, encode_json
+from agentwire.protocol.codec import decode_item, encode_wire
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.testing.recording import ask_for
@@ -328,9 +328,9 @@ def test_turn_200_encodes_no_more_than_turn_2_and_its_body_begins_as_that_of_tur
     def counting(value: Any) -> bytes:
         nonlocal encoded
         encoded += 1
-        return encode_json(value)
+        return encode_wire(value)
 
-    monkeypatch.setattr("agentwire.engines.chat.messages.encode_json", counting)
+    monkeypatch.setattr("agentwire.engines.chat.messages.encode_wire", counting)
     settings = {"model": "m", "tools": [{"type": "function", "function": {"name": "add"}}], "stream": True}
     node = Node.root("r0", items(says("developer", "be brief"), USER), items(thought("Hm."), function_call("c0")))
     memo, ended = Memo(), b""

@@ -6,7 +6,8 @@ until it is clear what the answer is.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -90,6 +91,7 @@ class Answer:
         self._said_anything = False
         self._before = used
         self._counted: ChatUsage | None = None
+        self._used: Usage | None = None
         self._timed: Usage | None = None
         self._wants_logprobs = logprobs
         self._logprobs: list[dict[str, Any]] = []
@@ -102,7 +104,9 @@ class Answer:
     @property
     def usage(self) -> Usage | None:
         """Tokens, as the server counted them, if it did; those of an answer before this one included."""
-        used = self._counted.usage() if self._counted is not None else self._timed
+        if self._counted is not None and self._used is None:
+            self._used = self._counted.usage()
+        used = self._used or self._timed
         if used is None or self._before is None:
             return used or self._before
         return self._before + used
@@ -139,7 +143,7 @@ class Answer:
             if chunk.error or chunk.object == "error":
                 raise UpstreamFault(chunk.error or msgspec.json.decode(payload))
             if chunk.usage is not None:
-                self._counted = chunk.usage
+                self._counted, self._used = chunk.usage, None
             for choice in chunk.choices or ():
                 if not choice.index:
                     await self._choice(choice)
@@ -158,7 +162,7 @@ class Answer:
                 self._logprobs += decode_logprobs(choice.logprobs)
             await self._delta(delta)
         if choice.usage is not None:
-            self._counted = choice.usage
+            self._counted, self._used = choice.usage, None
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
             if choice.error or choice.finish_reason in _FAILED:
@@ -198,6 +202,8 @@ class Answer:
         self._said_anything = self._said_anything or self.thinking.open
 
     async def _text(self, piece: str) -> None:
+        if self._held == [] and not self._must_call and piece.strip():
+            self._held = None  # nothing has to wait any more
         if self._held is None:
             await self._write(piece)
             return
@@ -213,10 +219,10 @@ class Answer:
 
     async def _write(self, text: str) -> None:
         """Text, with all the probabilities that came since the last."""
-        logprobs: Sequence[Mapping[str, Any]] = self._logprobs
-        if logprobs:
-            self._logprobs = []
-        await self._other(text, lambda piece: self._out.text(piece, logprobs=logprobs))
+        write: Callable[[str], Awaitable[None]] = self._out.text
+        if self._logprobs:
+            write, self._logprobs = partial(self._out.text, logprobs=self._logprobs), []
+        await self._other(text, write)
 
     async def _other(self, piece: str, write: Callable[[str], Awaitable[None]]) -> None:
         """Write what is no call; after a call blanks are dropped, which some models put between calls."""
@@ -264,9 +270,11 @@ class Answer:
         Raises:
             RemoteProtocolError: a call has no name.
         """
-        await self._let_go(blanks=not self._calls.begun)
+        if self._held is not None:
+            await self._let_go(blanks=not self._calls.begun)
         await self.thinking.end()
-        await self._calls.end(cut=self.cut_off)
+        if self._calls.begun:
+            await self._calls.end(cut=self.cut_off)
         if not self._said_anything and not self._calls.begun:
             await self._out.text("")  # an answer without any item is none to most clients
         members = EMPTY if self.service_tier is None else {"service_tier": self.service_tier}

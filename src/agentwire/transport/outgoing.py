@@ -54,7 +54,7 @@ class Outgoing(abc.ABC):
         self._control = bytearray()
         self._residue: bytes | memoryview = b""  # the rest of a frame; then the wire is never idle
         self._written = -1.0
-        self._parked: trio.lowlevel.Task | None = None  # the writer; a parking lot would take twice as long to wake it
+        self._parked: list[trio.lowlevel.Task] = []  # the writer; a parking lot would take twice as long to wake it
         self._flushed = trio.Event()
         self._bytes_out = self._writes = 0
 
@@ -128,7 +128,7 @@ class Outgoing(abc.ABC):
 
     def _wake(self) -> bool:
         """Leave everything to the writer; False if there is none."""
-        if self._parked is None:
+        if not self._parked:
             return False
         self._idle = False
         self._woken = True
@@ -136,9 +136,8 @@ class Outgoing(abc.ABC):
         return True
 
     def _unpark(self) -> None:
-        writer, self._parked = self._parked, None
-        if writer is not None:
-            trio.lowlevel.reschedule(writer)
+        while self._parked:  # two of them, where another takes the place of one that ends
+            trio.lowlevel.reschedule(self._parked.pop())
 
     def _next(self) -> bytes | memoryview:
         """What to write next: the rest of a frame, then control frames, then messages; never data after a close."""
@@ -175,11 +174,13 @@ class Outgoing(abc.ABC):
         raise self.story()
 
     async def _park(self) -> None:
+        writer = trio.lowlevel.current_task()
+
         def leave(_: object) -> trio.lowlevel.Abort:
-            self._parked = None
+            self._parked.remove(writer)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self._parked = trio.lowlevel.current_task()
+        self._parked.append(writer)
         await trio.lowlevel.wait_task_rescheduled(leave)
 
     async def _write(self, data: bytes | memoryview) -> None:

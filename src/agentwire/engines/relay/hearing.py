@@ -158,11 +158,11 @@ class Relay:
         waits = self._open or self._cut or not self._items.over
         if waits or not PlainMessage.begins(event.item) or not self._is_new(event.item["id"]):
             return False
-        self._plain = plain = PlainMessage(self._out, event)
+        self._plain = plain = PlainMessage(event)
         self._ids.add(plain.id)
         self._open = Heard(plain.index, {plain.id}, plain.raw, item=plain)
         self._items.items.append(self._open)
-        await plain.begin()
+        await self._out.begin_message(phase=plain.raw.get("phase"), id_=plain.id)
         return True
 
     async def _end_plain(self, plain: PlainMessage, whole: Mapping[str, Any]) -> None:
@@ -336,7 +336,7 @@ class Relay:
     async def _play(self, heard: Heard) -> None:
         if isinstance(heard.item, PlainMessage):
             self._plain = None
-            heard.item = await heard.item.heal(self._hide)
+            heard.item = await heard.item.heal(self._out, self._hide)
         assert heard.item is not None
         while heard.waiting:
             event = heard.waiting.pop(0)
@@ -365,7 +365,8 @@ class Relay:
             self._fail({"type": "error", "error": error if isinstance(error, dict) else _silent_end(kind)})
         incomplete = kind == "response.incomplete" or status == "incomplete"
         await self._tell_rest(response.get("output"), incomplete=incomplete)
-        self.response = {**response, "status": "incomplete" if incomplete else "completed"}
+        ended = "incomplete" if incomplete else "completed"
+        self.response = response if status == ended else {**response, "status": ended}
 
     async def _tell_rest(self, output: Any, *, incomplete: bool) -> None:
         """What the terminal event says of items that have not ended, or that no event has told of."""

@@ -119,7 +119,6 @@ class PlainMessage:
     """Such a message while it is told.
 
     Args:
-        out: where it goes.
         added: the event that begins it.
 
     Attributes:
@@ -130,16 +129,15 @@ class PlainMessage:
         whole: it as it ended; None until then.
     """
 
-    __slots__ = ("_begun", "_held", "_out", "_part", "id", "index", "is_open", "pieces", "raw", "whole")
+    __slots__ = ("_begun", "_held", "_part", "id", "index", "is_open", "pieces", "raw", "whole")
 
-    def __init__(self, out: Out, added: Added) -> None:
+    def __init__(self, added: Added) -> None:
         self.raw = added.item
         self.id: str = self.raw["id"]
         self.index = added.output_index
         self.pieces: list[str] = []
         self.is_open = False
         self.whole: dict[str, Any] | None = None
-        self._out = out
         self._begun: _PartAdded | None = None
         self._part: dict[str, Any] | None = None
         self._held: list[_OfPart] = []
@@ -148,10 +146,6 @@ class PlainMessage:
     def holds(self) -> bool:
         """Whether events have come that are told with what follows them: its first piece, or its end."""
         return bool(self._held) or (self._begun is not None and not self.pieces)
-
-    async def begin(self) -> None:
-        """Tell the client that it begins."""
-        await self._out.begin_message(phase=self.raw.get("phase"), id_=self.id)
 
     @staticmethod
     def begins(item: Mapping[str, Any]) -> bool:
@@ -194,7 +188,7 @@ class PlainMessage:
         self.whole = item if fits else None
         return fits
 
-    async def heal(self, hidden: Collection[str]) -> HeardItem:
+    async def heal(self, out: Out, hidden: Collection[str]) -> HeardItem:
         """It is no plain one: the same, as what goes on with whatever comes."""
         item = HeardItem(HeardNotes(), self.raw, id_=self.id, hidden=hidden)  # what the client knows already
         await item.begin()
@@ -205,8 +199,8 @@ class PlainMessage:
             await item.take(DELTA, {**place, "delta": "".join(self.pieces)})
         elif self._begun is not None:
             held.insert(0, self._begun)
-        item.out = self._out
-        await self._out.open_item(self.raw)
+        item.out = out
+        await out.open_item(self.raw)
         for event in held:
             await _replay(item, event)
         return item

@@ -20,7 +20,7 @@ from agentwire.protocol.mcp import redacted
 from agentwire.protocol.request import PLAIN_TEXT, CreateRequest
 from agentwire.protocol.tools import Tool
 
-__all__ = ["Response", "Usage"]
+__all__ = ["Response", "Usage", "echoed"]
 
 
 @attrs.frozen
@@ -211,3 +211,15 @@ _OPTIONAL_ECHOES = (
     "truncation",
 )
 _GET_ECHOES: Final = attrgetter(*_OPTIONAL_ECHOES)
+
+echoed: Final = attrgetter(
+    *(name for name in _OPTIONAL_ECHOES if name != "previous_response_id"),
+    "tools",
+    "text",
+    "reasoning",
+    "tool_choice",
+    "user",
+    "prompt_cache_retention",
+    "prompt_cache_options",
+)
+"""What a response shows of its request, but for what that names: where it is equal, responses begin alike."""

@@ -14,7 +14,7 @@ import attrs
 
 from agentwire.protocol.request import CreateRequest, Envelope
 from agentwire.protocol.steering import Steer
-from agentwire.protocol.transcript import Node
+from agentwire.protocol.transcript import Memo, Node
 
 __all__ = ["MEMORY", "TICKETS", "Lane", "Memory", "Outcome", "State", "Ticket"]
 
@@ -80,6 +80,7 @@ class Lane:
         queue: what waits.
         current: what runs, or has ended and is not yet released.
         steers: input that waits for whoever continues the response that it names, which is one of those kept.
+        memo: a cell for what its turns show alike.
     """
 
     name: str | None
@@ -87,6 +88,7 @@ class Lane:
     queue: deque[Ticket] = attrs.field(factory=deque)
     current: Ticket | None = None
     steers: tuple[Steer, ...] = ()
+    memo: Memo = attrs.field(factory=Memo)
 
     def find(self, response_id: str | None) -> Node | None:
         """A response that it remembers."""

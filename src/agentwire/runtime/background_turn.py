@@ -20,7 +20,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Stored
-from agentwire.runtime.showing import Shown
+from agentwire.runtime.showing import begin
 from agentwire.runtime.telling import event_parts
 from agentwire.runtime.turn import Ending, Turn
 
@@ -84,9 +84,8 @@ class BackgroundTurn(Turn):
         grow = self._parent.extend if self._parent is not None else Node.root
         self._start = grow(id_, request.input, ())
         created_at = self._service.sources.timestamp()
-        queued = Response.begin(request, id=id_, created_at=created_at, status="queued")
-        running = attrs.evolve(queued, status="in_progress")
-        self._shown = Shown(queued)
+        running, self._shown = begin(request, self.ticket.lane.memo, id=id_, created_at=created_at)
+        queued = attrs.evolve(running, status="queued")
         self._runs = self._take_permit()
         await self._record(running if self._runs else queued)
         self._response = queued

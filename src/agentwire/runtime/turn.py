@@ -33,7 +33,7 @@ from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
 from agentwire.runtime.parts import event_head
 from agentwire.runtime.service import Service
-from agentwire.runtime.showing import Shown
+from agentwire.runtime.showing import Shown, begin
 from agentwire.runtime.step import Step, told_faults
 from agentwire.runtime.telling import event_parts
 from agentwire.runtime.window import Window
@@ -107,7 +107,7 @@ class Turn:
         self._context = Context(service, window, self._output)
         self._equipment: Equipment  # once its request has been read
         self._response: Response | None = None
-        self._begins: Callable[[], Response] | None = None  # makes it
+        self._begins: Callable[[], tuple[Response, Shown]] | None = None  # makes it
         self._shown: Shown  # once there is a response
         self._input = b""  # what was given as JSON, if that has been made
         self._used = 0
@@ -163,9 +163,8 @@ class Turn:
     def response(self) -> Response | None:
         """The response as it is now; None if there is none. Made when it is first looked at."""
         if self._begins is not None:
-            begin, self._begins = self._begins, None
-            self._response = response = begin()
-            self._shown = Shown(response)
+            make, self._begins = self._begins, None
+            self._response, self._shown = make()
         return self._response
 
     # Opening
@@ -185,7 +184,8 @@ class Turn:
         What is said of a small request is made when it is read, the response too: the engine's work comes first.
         """
         self.ticket.response_id = id_
-        self._begins = partial(Response.begin, request, id=id_, created_at=self._service.sources.timestamp())
+        now = self._service.sources.timestamp()
+        self._begins = partial(begin, request, self.ticket.lane.memo, id=id_, created_at=now)
         about, most = self._size + _AROUND_SETTINGS, self._service.limits.slice_bytes
         if self._size and about <= most:
             self.window.put_later(partial(self._opening, request.input if request.store else ()), 2, 2 * about)

@@ -135,10 +135,12 @@ class Response:
             members: ``model``, ``service_tier``, and members unknown here; others are not for it to say.
             changes: status, output and what else is known now.
         """
-        if members:
-            known = {name: members[name] for name in ("model", "service_tier") if isinstance(members.get(name), str)}
-            more = {name: value for name, value in members.items() if name not in _OWN and name not in self.extra}
-            changes |= {**known, "extra": {**self.extra, **more}}
+        for name in ("model", "service_tier"):
+            if isinstance(members.get(name), str):
+                changes[name] = members[name]
+        if not _OWN.issuperset(members):
+            known = _OWN | self.extra.keys()
+            changes["extra"] = {**self.extra, **{name: members[name] for name in members if name not in known}}
         return changed(self, changes)
 
     @classmethod

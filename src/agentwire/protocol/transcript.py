@@ -14,6 +14,7 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY, shorten
 from agentwire.protocol.compaction import open_compactions
+from agentwire.protocol.copying import made
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import (
     CLIENT_CALLS,
@@ -38,7 +39,7 @@ class Memo:
     value: Any = None
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, kw_only=True, slots=False)
 class Node:
     """One response and, through its parents, the conversation up to it. Compared by identity.
 
@@ -128,27 +129,31 @@ class Node:
 
 
 def _grow(
-    parent: Node | None, response_id: str, given: tuple[Item, ...], made: tuple[Item, ...], memo: Memo | None
+    parent: Node | None, response_id: str, given: tuple[Item, ...], output: tuple[Item, ...], memo: Memo | None
 ) -> Node:
     cut: tuple[Item, ...] | None = None
     root_id, depth, before, waiting = response_id, 0, 0, EMPTY
     if parent is not None:
         root_id, depth, before, waiting = parent.root_id, parent.depth + 1, parent.size, parent.unanswered
-    if not UNPAIRED.issuperset(map(type, (*given, *made))):  # nearly all are, and cut nothing
-        given, made = open_compactions(given), open_compactions(made)
-        cut = _after_compaction((*given, *made))
-        waiting = _still_waiting(waiting, (*given, *made)) if cut is None else _still_waiting(EMPTY, cut)
-    return Node(
-        parent=parent,
-        response_id=response_id,
-        input=given,
-        output=made,
-        root_id=root_id,
-        depth=depth,
-        size=before + len(given) + len(made) if cut is None else len(cut),
-        unanswered=waiting,
-        cut=cut,
-        memo=memo or Memo(),
+    if not UNPAIRED.issuperset(map(type, (*given, *output))):  # nearly all are, and cut nothing
+        given, output = open_compactions(given), open_compactions(output)
+        cut = _after_compaction((*given, *output))
+        waiting = _still_waiting(waiting, (*given, *output)) if cut is None else _still_waiting(EMPTY, cut)
+    return made(
+        Node,
+        {
+            "parent": parent,
+            "response_id": response_id,
+            "input": given,
+            "output": output,
+            "root_id": root_id,
+            "depth": depth,
+            "size": before + len(given) + len(output) if cut is None else len(cut),
+            "unanswered": waiting,
+            "cut": cut,
+            "memo": memo or Memo(),
+            "tokens": Memo(),
+        },
     )
 
 

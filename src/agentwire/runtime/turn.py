@@ -50,7 +50,7 @@ _IN_PROGRESS: Final = event_head("response.in_progress")
 _AROUND_SETTINGS: Final = 1024  # bytes of an event that shows a response, besides what its request set
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Ending:
     """How a turn ended: the outcome, and what the terminal event says of it."""
 

@@ -215,6 +215,7 @@ _OPTIONAL_ECHOES = (
 _GET_ECHOES: Final = attrgetter(*_OPTIONAL_ECHOES)
 
 echoed: Final = attrgetter(
+    "model",
     *(name for name in _OPTIONAL_ECHOES if name != "previous_response_id"),
     "tools",
     "text",
@@ -224,4 +225,4 @@ echoed: Final = attrgetter(
     "prompt_cache_retention",
     "prompt_cache_options",
 )
-"""What a response shows of its request, but for what that names: where it is equal, responses begin alike."""
+"""What a response shows of its request, but for what that continues: where it is equal, responses begin alike."""

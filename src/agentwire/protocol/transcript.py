@@ -14,7 +14,6 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY, shorten
 from agentwire.protocol.compaction import open_compactions
-from agentwire.protocol.copying import made
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.items import (
     CLIENT_CALLS,
@@ -39,7 +38,7 @@ class Memo:
     value: Any = None
 
 
-@attrs.frozen(eq=False, kw_only=True, slots=False)
+@attrs.frozen(eq=False, kw_only=True)
 class Node:
     """One response and, through its parents, the conversation up to it. Compared by identity.
 
@@ -139,21 +138,17 @@ def _grow(
         given, output = open_compactions(given), open_compactions(output)
         cut = _after_compaction((*given, *output))
         waiting = _still_waiting(waiting, (*given, *output)) if cut is None else _still_waiting(EMPTY, cut)
-    return made(
-        Node,
-        {
-            "parent": parent,
-            "response_id": response_id,
-            "input": given,
-            "output": output,
-            "root_id": root_id,
-            "depth": depth,
-            "size": before + len(given) + len(output) if cut is None else len(cut),
-            "unanswered": waiting,
-            "cut": cut,
-            "memo": memo or Memo(),
-            "tokens": Memo(),
-        },
+    return Node(
+        parent=parent,
+        response_id=response_id,
+        input=given,
+        output=output,
+        root_id=root_id,
+        depth=depth,
+        size=before + len(given) + len(output) if cut is None else len(cut),
+        unanswered=waiting,
+        cut=cut,
+        memo=memo or Memo(),
     )
 
 

@@ -19,14 +19,11 @@ from agentwire.protocol.writing import encode_json, encode_wire
 
 __all__ = ["Shown", "begin"]
 
-_CHANGES: Final = (
-    "id", "created_at", "completed_at", "status", "error", "incomplete_details", "model", "previous_response_id",
-    "service_tier", "usage",
-)  # fmt: skip
-_APART: Final = ("output", "extra")
-_STAYS: Final = tuple(
-    field.name for field in attrs.fields(Response) if field.name not in _CHANGES and field.name not in _APART
-)
+_NAMES: Final = ("object", "id", "created_at", "previous_response_id")
+_CHANGES: Final = ("status", "model", "service_tier", "error", "incomplete_details", "usage", "completed_at")
+_APART: Final = (*_NAMES, *_CHANGES, "output", "extra")
+_STAYS: Final = tuple(field.name for field in attrs.fields(Response) if field.name not in _APART)
+_get_names: Final = attrgetter(*_NAMES)
 _get_changes: Final = attrgetter(*_CHANGES)
 _get_rest: Final = attrgetter(*_STAYS)
 _KEPT: Final = 64 * 1024
@@ -34,14 +31,22 @@ _KEPT: Final = 64 * 1024
 
 
 class _Echo:
-    """What is shown of a request, and of every other one that says the same."""
+    """What is shown of a request, and of every other one that says the same.
 
-    __slots__ = ("blank", "said", "stays")
+    Attributes:
+        said: that.
+        blank: the response to it, without names.
+        stays: what never changes of its JSON, up to its end.
+        begun: all that its names are followed by when it begins.
+    """
+
+    __slots__ = ("begun", "blank", "said", "stays")
 
     def __init__(self, request: CreateRequest) -> None:
         self.said = echoed(request)
         self.blank = Response.begin(request, id="", created_at=0)
         self.stays = encode_json(dict(zip(_STAYS, _get_rest(self.blank), strict=True)))[1:]
+        self.begun = b"%b,%b" % (_changes(self.blank, b"[]"), self.stays)
 
 
 def begin(
@@ -63,39 +68,38 @@ def begin(
     if not isinstance(echo, _Echo) or echo.said != echoed(request):
         echo = _Echo(request)
         memo.value = echo if len(echo.stays) <= _KEPT else None
-    names = {"model": request.model, "previous_response_id": request.previous_response_id}
-    begun = changed(echo.blank, {"id": id, "created_at": created_at, **names})
-    return begun, Shown(begun, echo.stays)
+    names = {"id": id, "created_at": created_at, "previous_response_id": request.previous_response_id}
+    begun = changed(echo.blank, names)
+    return begun, Shown(begun, echo)
 
 
 class Shown:
-    """How one response is shown.
+    """How one response is shown; made by `begin`."""
 
-    Args:
-        begun: the response as it is when it begins.
-        stays: what never changes of its JSON.
-    """
+    __slots__ = ("_echo", "_names")
 
-    __slots__ = ("_begun", "_stays")
-
-    def __init__(self, begun: Response, stays: bytes) -> None:
-        self._begun = begun
-        self._stays = stays
+    def __init__(self, begun: Response, echo: _Echo) -> None:
+        self._echo = echo
+        self._names = encode_wire(dict(zip(_NAMES, _get_names(begun), strict=True)))[:-1]
 
     def begun(self) -> bytes:
         """The JSON of the response as it was when it began."""
-        return self.text(self._begun)
+        return b"%b,%b" % (self._names, self._echo.begun)
 
-    def text(self, response: Response, output: bytes = b"[]") -> bytes:
+    def text(self, response: Response, output: bytes) -> bytes:
         """The JSON of the response as it is now.
 
         Args:
             response: it; what it echoes of the request is as it was when it began.
             output: the JSON of its items.
         """
-        changes: dict[str, Any] = {"object": response.object}
-        changes |= zip(_CHANGES, _get_changes(response), strict=True)
-        if response.usage is not None:
-            changes["usage"] = write_usage(response.usage)
-        changes |= response.extra
-        return b'%b,"output":%b,%b' % (encode_wire(changes)[:-1], output, self._stays)
+        return b"%b,%b,%b" % (self._names, _changes(response, output), self._echo.stays)
+
+
+def _changes(response: Response, output: bytes) -> bytes:
+    """What of its JSON changes while it is made."""
+    changes: dict[str, Any] = dict(zip(_CHANGES, _get_changes(response), strict=True))
+    if response.usage is not None:
+        changes["usage"] = write_usage(response.usage)
+    changes |= response.extra
+    return b'%b,"output":%b' % (encode_wire(changes)[1:-1], output)

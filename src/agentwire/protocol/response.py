@@ -128,20 +128,16 @@ class Response:
                 texts += [part.text for part in item.content if isinstance(part, OutputText)]
         return "".join(texts)
 
-    def ended(self, members: Mapping[str, Any], **changes: Any) -> Response:
-        """The same with these changes, and with what whoever answered says of it.
+    def told(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        """What whoever answered says of it, as changes: ``model``, ``service_tier``, and members unknown here.
 
-        Args:
-            members: ``model``, ``service_tier``, and members unknown here; others are not for it to say.
-            changes: status, output and what else is known now.
+        Others are not for it to say.
         """
-        for name in ("model", "service_tier"):
-            if isinstance(members.get(name), str):
-                changes[name] = members[name]
+        told = {name: members[name] for name in _TOLD if isinstance(members.get(name), str)}
         if not _OWN.issuperset(members):
             known = _OWN | self.extra.keys()
-            changes["extra"] = {**self.extra, **{name: members[name] for name in members if name not in known}}
-        return changed(self, changes)
+            told["extra"] = {**self.extra, **{name: members[name] for name in members if name not in known}}
+        return told
 
     @classmethod
     def begin(
@@ -167,6 +163,7 @@ class Response:
 
 
 _BLANK: Final = Response(id="")
+_TOLD: Final = ("model", "service_tier")
 _OWN: Final = frozenset((*(field.name for field in attrs.fields(Response)), "object"))
 
 

@@ -7,7 +7,7 @@ Whatever ends it, it leaves no record that says that it still runs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -20,7 +20,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Response
 from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Stored
-from agentwire.runtime.showing import begin
+from agentwire.runtime.showing import Shown
 from agentwire.runtime.telling import event_parts
 from agentwire.runtime.turn import Ending, Turn
 
@@ -84,8 +84,8 @@ class BackgroundTurn(Turn):
         grow = self._parent.extend if self._parent is not None else Node.root
         self._start = grow(id_, request.input, ())
         created_at = self._service.sources.timestamp()
-        running, self._shown = begin(request, self.ticket.lane.memo, id=id_, created_at=created_at)
-        queued = attrs.evolve(running, status="queued")
+        self._shown = Shown(request, self.ticket.lane.memo, id=id_, created_at=created_at)
+        running, queued = self._shown.response(), self._shown.response({"status": "queued"})
         self._runs = self._take_permit()
         await self._record(running if self._runs else queued)
         self._response = queued
@@ -121,13 +121,15 @@ class BackgroundTurn(Turn):
 
     # Its end
 
-    def _final(self, response: Response, ending: Ending) -> Response:
-        final = super()._final(response, ending)
+    def _final(self, told: Mapping[str, Any], ending: Ending) -> dict[str, Any]:
+        final = super()._final(told, ending)
         by_client = ending.error is not None and ending.error.code == CANCELLED
-        return attrs.evolve(final, status="cancelled") if by_client else final
+        return {**final, "status": "cancelled"} if by_client else final
 
-    async def _keep(self, node: Node | None, final: Response, shown: bytes, output: bytes) -> None:
+    async def _keep(self, node: Node | None, shown: bytes, output: bytes) -> None:
         """Store it, whatever became of it."""
+        final = self.response
+        assert final is not None
         await self._record(final, node, shown)
 
     async def _record(self, response: Response, node: Node | None = None, shown: bytes | None = None) -> None:

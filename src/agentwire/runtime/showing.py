@@ -5,11 +5,13 @@ A client that works on says the same settings turn after turn: what its response
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, Final
 
 import attrs
 
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.copying import changed
 from agentwire.protocol.irregular import write_usage
 from agentwire.protocol.request import CreateRequest
@@ -17,15 +19,12 @@ from agentwire.protocol.response import Response, echoed
 from agentwire.protocol.transcript import Memo
 from agentwire.protocol.writing import encode_json, encode_wire
 
-__all__ = ["Shown", "begin"]
+__all__ = ["Shown"]
 
-_NAMES: Final = ("object", "id", "created_at", "previous_response_id")
 _CHANGES: Final = ("status", "model", "service_tier", "error", "incomplete_details", "usage", "completed_at")
-_APART: Final = (*_NAMES, *_CHANGES, "output", "extra")
+_APART: Final = ("id", "created_at", "previous_response_id", *_CHANGES, "output", "extra")
 _STAYS: Final = tuple(field.name for field in attrs.fields(Response) if field.name not in _APART)
-_get_names: Final = attrgetter(*_NAMES)
-_get_changes: Final = attrgetter(*_CHANGES)
-_get_rest: Final = attrgetter(*_STAYS)
+_get_stays: Final = attrgetter(*_STAYS)
 _KEPT: Final = 64 * 1024
 """The most bytes of JSON that are kept for the next response."""
 
@@ -37,26 +36,22 @@ class _Echo:
         said: that.
         blank: the response to it, without names.
         stays: what never changes of its JSON, up to its end.
+        changes: what may change, as it is when a response begins.
         begun: all that its names are followed by when it begins.
     """
 
-    __slots__ = ("begun", "blank", "said", "stays")
+    __slots__ = ("begun", "blank", "changes", "said", "stays")
 
     def __init__(self, request: CreateRequest) -> None:
         self.said = echoed(request)
         self.blank = Response.begin(request, id="", created_at=0)
-        self.stays = encode_json(dict(zip(_STAYS, _get_rest(self.blank), strict=True)))[1:]
-        self.begun = b"%b,%b" % (_changes(self.blank, b"[]"), self.stays)
+        self.stays = encode_json(dict(zip(_STAYS, _get_stays(self.blank), strict=True)))[1:]
+        self.changes = {name: getattr(self.blank, name) for name in _CHANGES}
+        self.begun = b'%b,"output":[],%b' % (encode_wire({**self.changes, **self.blank.extra})[1:-1], self.stays)
 
 
-def begin(
-    request: CreateRequest,
-    memo: Memo,
-    *,
-    id: str,  # noqa: A002 - the wire's own name
-    created_at: int,
-) -> tuple[Response, Shown]:
-    """The response to a request as it begins, and how it is shown from then on.
+class Shown:
+    """A response while it is made, and how it is shown.
 
     Args:
         request: what was asked.
@@ -64,42 +59,47 @@ def begin(
         id: the new response's id.
         created_at: whole seconds since the epoch.
     """
-    echo = memo.value
-    if not isinstance(echo, _Echo) or echo.said != echoed(request):
-        echo = _Echo(request)
-        memo.value = echo if len(echo.stays) <= _KEPT else None
-    names = {"id": id, "created_at": created_at, "previous_response_id": request.previous_response_id}
-    begun = changed(echo.blank, names)
-    return begun, Shown(begun, echo)
 
+    __slots__ = ("_echo", "_json", "_names")
 
-class Shown:
-    """How one response is shown; made by `begin`."""
-
-    __slots__ = ("_echo", "_names")
-
-    def __init__(self, begun: Response, echo: _Echo) -> None:
+    def __init__(
+        self,
+        request: CreateRequest,
+        memo: Memo,
+        *,
+        id: str,  # noqa: A002 - the wire's own name
+        created_at: int,
+    ) -> None:
+        echo = memo.value
+        if not isinstance(echo, _Echo) or echo.said != echoed(request):
+            echo = _Echo(request)
+            memo.value = echo if len(echo.stays) <= _KEPT else None
         self._echo = echo
-        self._names = encode_wire(dict(zip(_NAMES, _get_names(begun), strict=True)))[:-1]
+        self._names = {"id": id, "created_at": created_at, "previous_response_id": request.previous_response_id}
+        self._json = encode_wire({"object": Response.object, **self._names})[:-1]
+
+    def response(self, changes: Mapping[str, Any] = EMPTY) -> Response:
+        """The response with what has changed since it began."""
+        return changed(self._echo.blank, {**self._names, **changes})
+
+    def told(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Response.told`."""
+        return self._echo.blank.told(members)
 
     def begun(self) -> bytes:
         """The JSON of the response as it was when it began."""
-        return b"%b,%b" % (self._names, self._echo.begun)
+        return b"%b,%b" % (self._json, self._echo.begun)
 
-    def text(self, response: Response, output: bytes) -> bytes:
-        """The JSON of the response as it is now.
+    def ended(self, changes: Mapping[str, Any], output: bytes) -> bytes:
+        """The JSON of the response with what has changed since it began.
 
         Args:
-            response: it; what it echoes of the request is as it was when it began.
+            changes: none of what it echoes of its request.
             output: the JSON of its items.
         """
-        return b"%b,%b,%b" % (self._names, _changes(response, output), self._echo.stays)
-
-
-def _changes(response: Response, output: bytes) -> bytes:
-    """What of its JSON changes while it is made."""
-    changes: dict[str, Any] = dict(zip(_CHANGES, _get_changes(response), strict=True))
-    if response.usage is not None:
-        changes["usage"] = write_usage(response.usage)
-    changes |= response.extra
-    return b'%b,"output":%b' % (encode_wire(changes)[1:-1], output)
+        now = {**self._echo.changes, **changes}
+        extra = now.pop("extra", self._echo.blank.extra)
+        now.pop("output", None)
+        if now["usage"] is not None:
+            now["usage"] = write_usage(now["usage"])
+        return b'%b,%b,"output":%b,%b' % (self._json, encode_wire({**now, **extra})[1:-1], output, self._echo.stays)

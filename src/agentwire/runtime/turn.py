@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.copying import changed
 from agentwire.protocol.desk import Desk, Outcome, Ticket
@@ -33,7 +34,7 @@ from agentwire.runtime.making import Output
 from agentwire.runtime.opening import Transport, open_request
 from agentwire.runtime.parts import event_head
 from agentwire.runtime.service import Service
-from agentwire.runtime.showing import Shown, begin
+from agentwire.runtime.showing import Shown
 from agentwire.runtime.step import Step, told_faults
 from agentwire.runtime.telling import event_parts
 from agentwire.runtime.window import Window
@@ -107,8 +108,9 @@ class Turn:
         self._context = Context(service, window, self._output)
         self._equipment: Equipment  # once its request has been read
         self._response: Response | None = None
-        self._begins: Callable[[], tuple[Response, Shown]] | None = None  # makes it
-        self._shown: Shown  # once there is a response
+        self._changes: Mapping[str, Any] = EMPTY  # of it since it began
+        self._begins: Callable[[], Shown] | None = None  # makes what follows
+        self._shown: Shown | None = None
         self._input = b""  # what was given as JSON, if that has been made
         self._used = 0
         self._step: Step | None = None
@@ -162,10 +164,15 @@ class Turn:
     @property
     def response(self) -> Response | None:
         """The response as it is now; None if there is none. Made when it is first looked at."""
-        if self._begins is not None:
-            make, self._begins = self._begins, None
-            self._response, self._shown = make()
+        if self._response is None and (shown := self._showing()) is not None:
+            self._response = shown.response(self._changes)
         return self._response
+
+    def _showing(self) -> Shown | None:
+        if self._begins is not None:
+            begin, self._begins = self._begins, None
+            self._shown = begin()
+        return self._shown
 
     # Opening
 
@@ -185,7 +192,7 @@ class Turn:
         """
         self.ticket.response_id = id_
         now = self._service.sources.timestamp()
-        self._begins = partial(begin, request, self.ticket.lane.memo, id=id_, created_at=now)
+        self._begins = partial(Shown, request, self.ticket.lane.memo, id=id_, created_at=now)
         about, most = self._size + _AROUND_SETTINGS, self._service.limits.slice_bytes
         if self._size and about <= most:
             self.window.put_later(partial(self._opening, request.input if request.store else ()), 2, 2 * about)
@@ -199,9 +206,9 @@ class Turn:
 
     def _opening(self, given: tuple[Item, ...] = ()) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
         """The first events; what the store will need of what was given is made with them, ahead of time."""
-        response = self.response  # which makes it
-        assert response is not None
-        shown = b',"response":' + self._shown.begun()  # it may have ended, if its client reads slowly
+        showing = self._showing()
+        assert showing is not None
+        shown = b',"response":' + showing.begun()  # it may have ended, if its client reads slowly
         if given:
             self._input = encode_json(given)
         return (_CREATED, shown), (_IN_PROGRESS, shown)
@@ -353,25 +360,28 @@ class Turn:
     async def _end(self, request: CreateRequest, parent: Node | None, ending: Ending) -> None:
         """The desk knows first, then the store, then the client."""
         self._ends = True
-        assert self.response is not None
-        final = self._response = self._final(self.response, ending)
+        showing = self._showing()
+        assert showing is not None
+        assert self.ticket.response_id is not None
+        changes = self._changes = self._final(showing.told(self._members), ending)
+        self._response = None  # as it was
         output = self._output.shown()
-        shown = self._shown.text(final, output)
+        shown = showing.ended(changes, output)
         node = None
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
-            node = grow(final.id, request.input, final.output, self._memo)
+            node = grow(self.ticket.response_id, request.input, changes["output"], self._memo)
         if request.store:
-            await self._keep(node, final, shown, output)
+            await self._keep(node, shown, output)
         self.ending = ending
         self._desk.settle(self.ticket, ending.outcome, node)
         if ending.outcome is Outcome.FAILED and ending.error is not None:
             self._put_error(ending.error)
-        kind = "failed" if ending.error is not None else final.status
+        kind = "failed" if ending.error is not None else changes["status"]
         await self.window.put(event_head(f"response.{kind}"), b',"response":' + shown)
         self._conclude(ending.error)
 
-    async def _keep(self, node: Node | None, final: Response, shown: bytes, output: bytes) -> None:
+    async def _keep(self, node: Node | None, shown: bytes, output: bytes) -> None:
         """Store what has ended and may be continued; ``output`` is a part of what is shown."""
         if node is not None:
             size = self._size + len(shown)
@@ -386,17 +396,18 @@ class Turn:
                 members |= self._mark()
             self.window.put_nowait(*event_parts(members.pop("type"), members))
 
-    def _final(self, response: Response, ending: Ending) -> Response:
+    def _final(self, told: Mapping[str, Any], ending: Ending) -> dict[str, Any]:
+        """What has changed since it began, with what the engine has told of it."""
         error = ending.error
-        return response.ended(
-            self._members,
-            status="failed" if error is not None else ending.outcome.value,
-            output=self._output.items(),
-            usage=ending.usage,
-            completed_at=self._service.sources.timestamp() if ending.outcome is Outcome.COMPLETED else None,
-            incomplete_details={"reason": ending.incomplete} if ending.incomplete is not None else None,
-            error=_failure(error) if error is not None else None,
-        )
+        return {
+            **told,
+            "status": "failed" if error is not None else ending.outcome.value,
+            "output": self._output.items(),
+            "usage": ending.usage,
+            "completed_at": self._service.sources.timestamp() if ending.outcome is Outcome.COMPLETED else None,
+            "incomplete_details": {"reason": ending.incomplete} if ending.incomplete is not None else None,
+            "error": _failure(error) if error is not None else None,
+        }
 
     def fail(self, error: RequestError) -> None:
         """End it at once: something failed that is not the engine's."""
@@ -404,8 +415,9 @@ class Turn:
         self._desk.settle(self.ticket, Outcome.FAILED)
         self._put_error(error)
         if self.response is not None:
-            final = self._response = self._final(self.response, self.ending)
-            self.window.put_nowait(*event_parts("response.failed", {"response": final}))
+            final = self._final(self.response.told(self._members), self.ending)
+            self._response = changed(self.response, final)
+            self.window.put_nowait(*event_parts("response.failed", {"response": self._response}))
         self._conclude(error)
 
     def account(self) -> Account:
@@ -413,7 +425,7 @@ class Turn:
         ending = self.ending or Ending(outcome=Outcome.CANCELLED)
         return Account(
             outcome=ending.outcome,
-            response_id=self.response.id if self.response is not None else None,
+            response_id=self.ticket.response_id,
             model=self.request.model if self.request is not None else None,
             principal=self._principal,
             seconds=trio.current_time() - self._since,

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentwire.transport import bodies
 from agentwire.transport.bodies import Body, ChunkedBody, EndlessBody, SizedBody
 
 
@@ -65,6 +66,23 @@ def test_broken_framing_is_a_fault_behind_what_came_before(broken: bytes) -> Non
     assert not body.complete
     body, data = chunked(b"3\r\nabc\r\n", *(broken[i : i + 1] for i in range(len(broken))))
     assert body.fault is not None
+
+
+@pytest.mark.parametrize("size", [b"7fffffffffffffff", b"8000000000000000", b"ffffffffffffffff"])
+def test_a_chunk_larger_than_any_memory_is_waited_for(size: bytes) -> None:
+    body, data = chunked(b"3\r\nabc\r\n" + size + b"\r\nde")
+    assert data == b"abcde"
+    assert body.fault is None
+    assert not body.complete
+
+
+def test_of_a_peers_lines_only_small_ones_are_kept() -> None:
+    """What is remembered for all streams must not grow by what a peer writes behind a size."""
+    bodies._usual_size.cache_clear()
+    for number in range(100):
+        body, data = chunked(b"3;x=%s%d\r\nabc\r\n" % (b"y" * 80, number))
+        assert (body.fault, data) == (None, b"abc")
+    assert bodies._usual_size.cache_info().currsize <= 5
 
 
 @given(

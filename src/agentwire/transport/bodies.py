@@ -18,6 +18,7 @@ __all__ = ["Body", "ChunkedBody", "EndlessBody", "SizedBody"]
 _LINE_END: Final = b"\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _DIGITS: Final = 16  # of a chunk's size
+_USUAL_DIGITS: Final = 8
 _MARGIN: Final = 2
 _LAST_LINE: Final = b"0\r\n"
 """The first line of the last chunk, which has no data; nearly always there is no trailer, either."""
@@ -131,7 +132,7 @@ class ChunkedBody:
         position = 0
         if not (self._left or self._trailing):
             source = BytesIO(data)
-            while size := _usual_size(line := source.readline()):
+            while size := _usual_size(line := source.readline(_USUAL_DIGITS + len(_LINE_END))):
                 chunk = source.read(size)
                 if source.read(_MARGIN) != _LINE_END:
                     return position, pieces
@@ -184,7 +185,7 @@ class ChunkedBody:
 def _usual_size(line: bytes) -> int:
     """The size that a chunk's first line tells if there is nothing else on it; 0 otherwise."""
     digits = line.removesuffix(_LINE_END)
-    return int(digits, 16) if 0 < len(digits) <= _DIGITS and not digits.strip(_HEX) else 0
+    return int(digits, 16) if 0 < len(digits) <= _USUAL_DIGITS and not digits.strip(_HEX) else 0
 
 
 def _size(line: bytes) -> int:

@@ -165,7 +165,7 @@ class Caller:
                 raise self._rubbish(error) from error
         self._fit = self._fit and head.reusable
         self._body = head.body(method, self._limits.head_bytes)
-        self._rest = self._heads.rest
+        self._rest, self._heads.rest = self._heads.rest, b""
         return head
 
     async def read(self) -> bytes:

@@ -8,8 +8,9 @@ on a server's way from a model to its clients this is run for every token.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -138,7 +139,7 @@ class HttpClient:
         """
         accepted = {"accept": _EVENT_STREAM, **(headers or EMPTY)}
         request, body = self._request(method, path, json, accepted)
-        exchange = self._exchange(method, request, body, repeat=repeat, leaving=leaving)
+        exchange = partial(self._exchange, method, request, body, repeat=repeat, leaving=leaving)
         return _Streaming(exchange, self._pool, self._server, self._limits)
 
     async def _exchange(
@@ -199,7 +200,7 @@ class _Streaming(AbstractAsyncContextManager[SseStream]):
     __slots__ = ("_caller", "_exchange", "_limits", "_pool", "_server", "_stream")
 
     def __init__(
-        self, exchange: Coroutine[Any, Any, tuple[Caller, ResponseHead]], pool: Pool, server: str, limits: Limits
+        self, exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]], pool: Pool, server: str, limits: Limits
     ) -> None:
         self._exchange = exchange
         self._pool = pool
@@ -208,7 +209,7 @@ class _Streaming(AbstractAsyncContextManager[SseStream]):
 
     async def __aenter__(self) -> SseStream:
         first_by = trio.current_time() + self._limits.upstream_first_event
-        caller, head = await self._exchange
+        caller, head = await self._exchange()
         if head.media_type not in (_EVENT_STREAM, None):
             await self._pool.give_back(caller)
             raise RemoteProtocolError(f"{self._server} answered with {head.media_type} instead of {_EVENT_STREAM}")

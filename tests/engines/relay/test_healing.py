@@ -243,3 +243,12 @@ def test_a_stream_without_recoverable_parts_gives_the_same_items(events: list[Js
         assert output(await told(events, tools=TOOLS)) == output(expected)
 
     both()
+
+
+@pytest.mark.parametrize("wrong", [5, True, {"token": "x"}])
+async def test_probabilities_that_are_no_list_are_nobodys_fault(autojump_clock: MockClock, wrong: Any) -> None:
+    events = copy.deepcopy(whole())
+    delta = next(event for event in events if event["type"] == "response.output_text.delta")
+    delta["logprobs"] = wrong
+    seen = await told(events, tools=TOOLS)
+    assert seen[-1]["response"]["status"] == "completed"

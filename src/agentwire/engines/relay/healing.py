@@ -276,7 +276,8 @@ class HeardItem:
                 members[thread.flow.index] = thread.index
             await self.out.event(kind, members)
         thread.pieces.append(event["delta"])
-        thread.logprobs += logprobs
+        if isinstance(logprobs, list):
+            thread.logprobs += logprobs
 
     def _told(self, thread: Thread, kind: str, part: str, event: Event) -> dict[str, Any]:
         """The members in which an event must say what was said."""

@@ -97,14 +97,15 @@ def render(
         The whole input; and what of it is new to an upstream that keeps its responses, None if it keeps none.
     """
     size, before = len(items), memo.value
-    if not isinstance(before, Rendered) or before.owner is not owner or not 0 < before.items <= size:
+    if not isinstance(before, Rendered) or before.owner is not owner or before.items > size:
         before = None
     fresh = [*islice(reversed(items), size - before.items if before is not None else size)]
     fresh.reverse()
     writer = _Writer(before.made if before is not None else EMPTY, labels, called, fresh)
     entries = writer.entries()
     news = writer.news(entries) if before is not None and before.response_id is not None else None
-    memo.value = rendered = Rendered(owner, before, entries, size)
+    link = before if before is not None and before.items else None
+    memo.value = rendered = Rendered(owner, link, entries, size)
     return rendered, news
 
 

@@ -113,3 +113,19 @@ async def test_a_fork_runs_on_its_parent_and_copies_nothing(autojump_clock: Mock
     forks = [node for node in nodes if node is not source]
     assert len(forks) == 16
     assert all(fork.parent is source for fork in forks)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"user": "u" * 50_000},
+        {"prompt_cache_key": "k" * 50_000},
+        {"instructions": "i" * 50_000},
+        {"tools": [{"type": "mcp", "server_label": "s", "server_url": "https://s", "headers": {"a": "h" * 50_000}}]},
+    ],
+)
+async def test_a_lane_keeps_no_large_settings_of_its_last_turn(autojump_clock: MockClock, more: dict[str, Any]) -> None:
+    async with client(terse) as it:
+        await it.wire.ask("hi", **more)
+        (lane,) = it.session.desk._lanes.values()
+    assert lane.memo.value is None

@@ -733,3 +733,26 @@ async def test_one_tool_after_another_is_cancelled_with_the_client(autojump_cloc
     assert sorted(line.partition(":")[0] for line in log if ":" in line) == ["engine", "tool"]
     assert all("reset by the peer" in line for line in log if ":" in line)
     assert sorted(line for line in log if line.endswith(" ended")) == ["engine ended", "tool ended"]
+
+
+@pytest.mark.parametrize("name", ["const", "default"])
+async def test_a_response_shows_what_its_own_request_said(autojump_clock: MockClock, name: str) -> None:
+    """Turns of one lane share what they show alike, and nothing that only Python takes for the same."""
+    async with client(hello) as it:
+        for value in (1, True, 1, False, 0):
+            tool = {"type": "function", "name": "f", "parameters": {"type": "object", name: value}}
+            (*_, last) = await it.wire.ask("hi", tools=[tool], temperature=float(value))
+            assert json.dumps(last["response"]["tools"][0]["parameters"][name]) == json.dumps(value)
+            assert last["response"]["temperature"] == value
+
+
+async def test_what_has_no_json_ends_the_turn_that_told_it_and_nothing_else(autojump_clock: MockClock) -> None:
+    async def tells(ask: Ask, out: Out) -> Finish:
+        await out.text("x")
+        return Finish(members={"a": object()} if ask.new_items[0] == Message("user", "wrong") else {})
+
+    async with client(tells) as it:
+        events = await it.wire.ask("wrong")
+        assert events[-1]["type"] == "response.failed"
+        assert events[-1]["response"]["error"]["code"] == "server_error"
+        assert (await it.wire.ask("right"))[-1]["type"] == "response.completed"

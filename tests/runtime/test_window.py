@@ -450,3 +450,30 @@ async def test_events_that_were_made_elsewhere_wait_for_room_and_end_as_the_othe
     ]
     window.rewind(1, lambda _: None)
     assert window.collect(plain, 1 << 20).startswith(b'{"type":"x","sequence_number":1,')
+
+
+async def test_another_reader_may_come_while_something_is_held_back() -> None:
+    """It looks for itself at what is there; what comes afterwards is told of as ever."""
+    reader = Reader(keep=1000)
+    fill(reader.window, 1)
+    assert reader.read() == [0]
+    with reader.window.together():
+        reader.window.rewind(1, reader._ready)
+        fill(reader.window, 1)
+        assert reader.read() == [1]
+    told = reader.told
+    fill(reader.window, 1)
+    assert reader.told == told + 1
+    assert reader.read() == [2]
+
+
+async def test_once_a_block_has_let_go_nothing_in_it_is_held_back() -> None:
+    reader = Reader(limit=100)
+    with reader.window.together():
+        fill(reader.window, 1)
+        reader.window.release()
+        assert reader.read() == [0]
+        told = reader.told
+        with reader.window.together():
+            fill(reader.window, 1)
+        assert reader.told == told + 1

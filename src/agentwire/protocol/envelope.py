@@ -121,8 +121,10 @@ def _check_utf8(frame: bytes) -> None:
         raise InvalidUtf8(f"a text frame is not UTF-8 at byte {error.start}", close_code=1007) from None
 
 
-def _check_lane(value: str) -> None:
+def _check_lane(value: str | None) -> None:
     try:
+        if value is None:
+            raise Misfit("invalid_stream_id", "it must be a string")
         check_stream_id(value)
     except Misfit as misfit:
         raise request_error(misfit.under("stream_id")) from None
@@ -143,8 +145,11 @@ def _id(raw: msgspec.Raw) -> str | None:
 
 
 def _lane(raw: msgspec.Raw) -> str | None:
-    """The lane; one that is no string is the empty one, which no lane is called."""
-    return None if _bytes(raw) in (b"", b"null") else _string(raw) or ""
+    if _bytes(raw) in (b"", b"null"):
+        return None
+    value = _string(raw)
+    _check_lane(value)
+    return value
 
 
 class Delivery(msgspec.Struct, frozen=True):

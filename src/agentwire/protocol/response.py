@@ -7,7 +7,7 @@ whole seconds; what other servers add is kept in ``extra``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -211,15 +211,17 @@ _OPTIONAL_ECHOES = (
 )
 _GET_ECHOES: Final = attrgetter(*_OPTIONAL_ECHOES)
 
-echoed: Final = attrgetter(
-    "model",
-    *(name for name in _OPTIONAL_ECHOES if name != "previous_response_id"),
-    "tools",
-    "text",
-    "reasoning",
-    "tool_choice",
-    "user",
-    "prompt_cache_retention",
-    "prompt_cache_options",
+_FLAT: Final = attrgetter(
+    "model", *(set(_OPTIONAL_ECHOES) - {"previous_response_id"}), "user", "prompt_cache_retention"
 )
-"""What a response shows of its request, but for what that continues: where it is equal, responses begin alike."""
+_NESTED: Final = attrgetter("tools", "text", "reasoning", "tool_choice", "prompt_cache_options")
+_USUAL: Final = _NESTED(CreateRequest(model=""))
+
+
+def echoed(request: CreateRequest) -> tuple[Any, ...] | None:
+    """What a response shows of its request, but for what that continues: where it is equal, responses begin alike.
+
+    None if there is more in it than names and numbers, such as tools: to compare these takes as long as to write them,
+    and they may have secrets.
+    """
+    return _FLAT(request) if all(map(is_, _NESTED(request), _USUAL)) else None

@@ -1,6 +1,7 @@
 """A response object as JSON, time and again while it is made: what it echoes of its request becomes JSON once.
 
-A client that works on says the same settings turn after turn: what its responses show of them is made for the first.
+A client often says the same settings turn after turn: what its responses show of them is made for the first, if they
+are short.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ _CHANGES: Final = ("status", "model", "service_tier", "error", "incomplete_detai
 _APART: Final = ("id", "created_at", "previous_response_id", *_CHANGES, "output", "extra")
 _STAYS: Final = tuple(field.name for field in attrs.fields(Response) if field.name not in _APART)
 _get_stays: Final = attrgetter(*_STAYS)
-_KEPT: Final = 64 * 1024
-"""The most bytes of JSON that are kept for the next response."""
+_KEPT: Final = 4 * 1024
+"""The most bytes of a response's JSON, as it begins, that are kept for the next one."""
 
 
 class _Echo:
     """What is shown of a request, and of every other one that says the same.
 
     Attributes:
-        said: that.
+        said: that; None if it is not for keeping.
         blank: the response to it, without names.
         stays: what never changes of its JSON, up to its end.
         changes: what may change, as it is when a response begins.
-        begun: all that its names are followed by when it begins.
+        begun: both as JSON: what stands behind the names of a response that begins.
     """
 
     __slots__ = ("begun", "blank", "changes", "said", "stays")
 
-    def __init__(self, request: CreateRequest) -> None:
-        self.said = echoed(request)
+    def __init__(self, request: CreateRequest, said: tuple[Any, ...] | None) -> None:
+        self.said = said
         self.blank = Response.begin(request, id="", created_at=0)
         self.stays = encode_json(dict(zip(_STAYS, _get_stays(self.blank), strict=True)))[1:]
         self.changes = {name: getattr(self.blank, name) for name in _CHANGES}
@@ -70,10 +71,10 @@ class Shown:
         id: str,  # noqa: A002 - the wire's own name
         created_at: int,
     ) -> None:
-        echo = memo.value
-        if not isinstance(echo, _Echo) or echo.said != echoed(request):
-            echo = _Echo(request)
-            memo.value = echo if len(echo.stays) <= _KEPT else None
+        echo, said = memo.value, echoed(request)
+        if said is None or not isinstance(echo, _Echo) or echo.said != said:
+            echo = _Echo(request, said)
+            memo.value = echo if said is not None and len(echo.begun) <= _KEPT else None
         self._echo = echo
         self._names = {"id": id, "created_at": created_at, "previous_response_id": request.previous_response_id}
         self._json = encode_wire({"object": Response.object, **self._names})[:-1]

@@ -363,10 +363,9 @@ class Turn:
         showing = self._showing()
         assert showing is not None
         assert self.ticket.response_id is not None
-        changes = self._changes = self._final(showing.told(self._members), ending)
-        self._response = None  # as it was
-        output = self._output.shown()
+        changes, output = self._final(showing.told(self._members), ending), self._output.shown()
         shown = showing.ended(changes, output)
+        self._changes, self._response = changes, None
         node = None
         if ending.outcome in (Outcome.COMPLETED, Outcome.INCOMPLETE):
             grow = parent.extend if parent is not None else Node.root
@@ -410,7 +409,8 @@ class Turn:
         }
 
     def fail(self, error: RequestError) -> None:
-        """End it at once: something failed that is not the engine's."""
+        """End it at once: something failed that is not the engine's, or what the engine has told has no JSON."""
+        self._members = {}
         self.ending = Ending(outcome=Outcome.FAILED, usage=self.used, error=error)
         self._desk.settle(self.ticket, Outcome.FAILED)
         self._put_error(error)

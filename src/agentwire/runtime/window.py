@@ -282,9 +282,9 @@ class Window:
         return self
 
     def __enter__(self) -> None:
-        self._blocks += 1
-        if not self._waiting:  # else the reader knows already that there is something
+        if not (self._waiting or self._blocks):  # else the reader knows already, or an outer block has let go
             self._waiting = self._held = 1  # one byte that keeps it quiet
+        self._blocks += 1
 
     def __exit__(self, *_: object) -> None:
         self._blocks -= 1
@@ -369,6 +369,7 @@ class Window:
         if not self.has(number):
             raise ValueError(f"event {number} is not kept: have {self._base} to {self.next_number - 1}")
         self._make()
+        self._held = 0  # the new reader looks for itself
         self._ready = ready
         self._cursor = number - self._base
         self._kept = sum(map(len, self._events[: self._cursor]))

@@ -264,7 +264,7 @@ class FilterStream(Outgoing, trio.abc.Stream):
                 await self._have()
         finally:
             self._hand_over = None
-        failure, self._failure = self._failure, None
+            failure, self._failure = self._failure, None
         raise failure
 
     async def receive_ready(self) -> list[bytes]:

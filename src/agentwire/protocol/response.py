@@ -7,7 +7,7 @@ whole seconds; what other servers add is kept in ``extra``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -212,10 +212,9 @@ _OPTIONAL_ECHOES = (
 _GET_ECHOES: Final = attrgetter(*_OPTIONAL_ECHOES)
 
 _FLAT: Final = attrgetter(
-    "model", *(set(_OPTIONAL_ECHOES) - {"previous_response_id"}), "user", "prompt_cache_retention"
+    "model", "user", "prompt_cache_retention", *(name for name in _OPTIONAL_ECHOES if name != "previous_response_id")
 )
-_NESTED: Final = attrgetter("tools", "text", "reasoning", "tool_choice", "prompt_cache_options")
-_USUAL: Final = _NESTED(CreateRequest(model=""))
+_PLAIN: Final = CreateRequest(model="")
 
 
 def echoed(request: CreateRequest) -> tuple[Any, ...] | None:
@@ -224,4 +223,7 @@ def echoed(request: CreateRequest) -> tuple[Any, ...] | None:
     None if there is more in it than names and numbers, such as tools: to compare these takes as long as to write them,
     and they may have secrets.
     """
-    return _FLAT(request) if all(map(is_, _NESTED(request), _USUAL)) else None
+    if request.tools or request.reasoning is not None or request.prompt_cache_options is not None:
+        return None
+    usual = request.text is _PLAIN.text and request.tool_choice is _PLAIN.tool_choice
+    return _FLAT(request) if usual else None

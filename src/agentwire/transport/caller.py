@@ -56,7 +56,7 @@ class Caller:
     ) -> None:
         self.deadline = math.inf
         self.exchanges = 0
-        self.has_input: Callable[[], bool] = stream.has_input if isinstance(stream, NetworkStream) else bool
+        self.has_input: Callable[[], bool] = stream.has_input if isinstance(stream, NetworkStream) else _unseen
         self._stream = stream
         self._server = server
         self._watchdog = watchdog
@@ -232,3 +232,8 @@ class Caller:
     def _rubbish(self, error: RemoteProtocolError) -> RemoteProtocolError:
         self._fit = False
         return RemoteProtocolError(f"{self._server} does not speak HTTP: {error}")
+
+
+def _unseen() -> bool:
+    """Of a stream that cannot be looked at without reading."""
+    return False

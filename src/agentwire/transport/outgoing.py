@@ -54,7 +54,7 @@ class Outgoing(abc.ABC):
         self._control = bytearray()
         self._residue: bytes | memoryview = b""  # the rest of a frame; then the wire is never idle
         self._written = -1.0
-        self._parked: list[trio.lowlevel.Task] = []  # the writer; a parking lot would take twice as long to wake it
+        self._parked: list[trio.lowlevel.Task] = []  # the writer, and whoever is to take its place
         self._flushed = trio.Event()
         self._bytes_out = self._writes = 0
 
@@ -136,7 +136,7 @@ class Outgoing(abc.ABC):
         return True
 
     def _unpark(self) -> None:
-        while self._parked:  # two of them, where another takes the place of one that ends
+        while self._parked:  # by hand, as a parking lot takes twice as long to wake one, for every turn
             trio.lowlevel.reschedule(self._parked.pop())
 
     def _next(self) -> bytes | memoryview:

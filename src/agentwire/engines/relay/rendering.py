@@ -111,20 +111,20 @@ def render(
 
 @attrs.define(eq=False)
 class _Writer:
-    """Writes the items of one turn.
+    """Writes the items of one turn; not used again.
 
     Attributes:
-        made: what the upstream made of them.
+        made: what the upstream made of earlier items, by their ids.
         labels: of the MCP servers that the upstream itself reaches.
         called: the name under which a tool of this server's own is offered.
-        items: they.
+        items: what is new in this turn, oldest first.
     """
 
     made: Mapping[str, Made]
     labels: Collection[str]
     called: Callable[[McpCall], str]
     items: Sequence[Item]
-    _answered: frozenset[str] | None = None
+    _answered: frozenset[str] | None = attrs.field(default=None, init=False)
 
     def entries(self) -> tuple[bytes, ...]:
         """The JSON of each; calls of ours that were made together stand together, before all their outputs."""

@@ -187,6 +187,27 @@ async def test_an_upstream_is_asked_what_it_speaks() -> None:
             assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
 
 
+async def test_an_upstream_of_the_file_is_asked_what_it_speaks(tmp_path: Path) -> None:
+    (tmp_path / "behind.key").write_text("sk-behind\n")
+    file = tmp_path / "routes.toml"
+    async with serving("--port", "0", env={"AGENTWIRE_KEYS": "sk-behind"}) as behind:
+        base = behind.where["http"]
+        file.write_text(f"""
+            [upstreams.one]
+            kind = "auto"
+            base-url = "{base.removesuffix("/v1")}"
+            key-file = "behind.key"
+            [[models]]
+            name = "any"
+            upstream = "one"
+        """)
+        async with serving("--port", "0", "--config", file, lines=4) as server:
+            found = f"the WebSocket mode of {base} (agentwire), models: builtin"
+            assert server.lines[1:3] == ["engine: routes for 'any'", f"upstream one: {found}"]
+            with trio.fail_after(30):
+                assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
+
+
 async def test_an_upstream_that_is_not_there_yet_is_taken_for_chat_completions() -> None:
     async with serving("--port", "0", "--upstream", "http://127.0.0.1:1/v1") as server:
         assert server.lines[1] == "engine: chat completions of http://127.0.0.1:1/v1"

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 import trustme
 
 from agentwire.cli.failures import UserError
 from agentwire.cli.upstream_tables import NamedUpstream, read_upstream
+from agentwire.engines.probing import Found
 from agentwire.engines.wire import WireEngine
 from agentwire.protocol.limits import Limits
 from agentwire.testing.recording import RecordingOut, ask_for
@@ -103,7 +105,9 @@ async def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (CHAT, 'env = "TOKEN"', 'env = "NO_TOKEN"', "headers.x-token: the environment has no NO_TOKEN"),
         (CHAT, "{env =", "{environ =", 'headers.x-token: it must be a text, or {env = "NAME"}'),
         (CHAT, '"blue"', "1", "headers"),
-        (CHAT, "x-team", "Authorization", "choose one"),
+        (CHAT, "x-team", "Authorization", "key-env and the header authorization both say who asks: choose one"),
+        (CHAT, "connect = 3", 'key-file = "key"', "key-env and key-file both say where the key is: choose one"),
+        (CHAT, 'key-env = "KEY"', 'key-file = "no.key"', "key-file: cannot read no.key: No such file"),
         (CHAT, "tokens-name", "token-name", "dialect: there is no 'token-name'"),
         (CHAT, "max_completion_tokens", "tokens", "dialect: tokens_name must be one of"),
         (CHAT, '["stream_options"]', '"stream_options"', "dialect: a list of names"),
@@ -117,6 +121,13 @@ async def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (WIRE, '"isolate"', '"drop"', "on-cancel"),
         (WIRE, "store", "dialect.omit", "only an upstream of kind 'chat'"),
         (RESPONSES, "stateful = true", "lanes = true", "only an upstream of kind 'wire'"),
+        (RESPONSES, '"responses"', '"auto"', "stateful: only an upstream of kind 'responses' has it"),
+        (
+            RESPONSES,
+            '"responses"',
+            '"soap"',
+            "kind: it must be one of chat, responses, wire, auto, builtin, or module:name",
+        ),
         (RESPONSES, '"responses"', '"builtin"', "base-url: an engine of kind 'builtin' has only concurrency, kind"),
     ],
 )
@@ -143,6 +154,108 @@ def test_trust_is_read_from_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(UserError, match="no certificate"):
         read('base-url = "https://127.0.0.1:1/v1"\nca-file = "ca.pem"', str(tmp_path / "f.toml"))
+
+
+def test_a_key_is_read_from_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "local.key").write_text("# of the machine downstairs\n\n  f-secret \n")
+    told = read(f'key-file = "local.key"\n{RESPONSES}', str(tmp_path / "f.toml"))
+    assert told.key == "f-secret"
+    assert "secret" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "there must be one key in "),
+        (b"# secret\n\n", "and there are 0"),
+        (b"a-secret\nb-secret\n", "and there are 2"),
+        (b"secret\xff", "is no text"),
+    ],
+)
+def test_a_file_without_one_key(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "local.key").write_bytes(content)
+    with pytest.raises(UserError, match=r"upstreams\.one\.key-file") as caught:
+        read(f'key-file = "local.key"\n{RESPONSES}', str(tmp_path / "f.toml"))
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["chat", "auto"])
+async def test_a_key_that_no_header_can_carry(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "local.key").write_text("one secret\n")
+    text = f'kind = "{kind}"\nbase-url = "http://127.0.0.1:1/v1"\nkey-file = "local.key"'
+    told = read(text, str(tmp_path / "f.toml"))
+    async with AsyncExitStack() as stack:
+        with pytest.raises(UserError, match=r"upstreams\.one: the key .* must be printable ASCII") as caught:
+            await (await told.found_out(Limits())).open(Limits(), stack)
+    assert "secret" not in str(caught.value)
+
+
+AUTO = """
+kind = "auto"
+base-url = "http://models.example"
+key-env = "KEY"
+connect = 3
+proxy = "http://proxy.example:3128"
+[headers]
+x-team = "blue"
+"""
+
+
+async def test_what_an_upstream_is_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    async def probe(url: str, **options: Any) -> Found:
+        await trio.lowlevel.checkpoint()
+        asked.update(options, url=url)
+        return Found(base_url=f"{url}/v1", kind="responses", reachable=True, program="vLLM", models=("m",))
+
+    monkeypatch.setattr("agentwire.cli.upstreams.probe", probe)
+    told = await read(AUTO).found_out(Limits())
+    assert (asked.pop("limits").handshake, asked.pop("tls")) == (3, None)
+    assert asked == {
+        "url": "http://models.example",
+        "key": "sk-secret",
+        "headers": {"x-team": "blue"},
+        "proxy": "http://proxy.example:3128",
+    }
+    assert told.found == "the Responses API of http://models.example/v1 (vLLM), models: m"
+    assert str(told) == "one (responses http://models.example/v1)"
+    async with AsyncExitStack() as stack:
+        assert type((await told.open(Limits(), stack)).engine).__name__ == "_ResponsesEngine"
+
+
+async def test_an_upstream_that_says_its_kind_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def probe(url: str, **_: Any) -> Found:
+        raise AssertionError(url)
+
+    monkeypatch.setattr("agentwire.cli.upstreams.probe", probe)
+    for text in (CHAT, RESPONSES, WIRE, 'kind = "builtin"'):
+        told = read(text)
+        assert await told.found_out(Limits()) == told
+    told = await read(AUTO.replace("http://models", "wss://models")).found_out(Limits())
+    assert str(told) == "one (wire wss://models.example)"
+    assert told.found == "the WebSocket mode of wss://models.example"
+
+
+@pytest.mark.parametrize(
+    ("reachable", "said"),
+    [
+        (True, "http://models.example: HTTP 404; is base-url right, or what does it speak? Its kind can be said"),
+        (False, "http://models.example: HTTP 404; what does it speak? Its kind can be said: chat, responses, wire"),
+    ],
+)
+async def test_an_upstream_that_does_not_show_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, reachable: bool, said: str
+) -> None:
+    async def probe(url: str, **_: Any) -> Found:
+        await trio.lowlevel.checkpoint()
+        return Found(base_url=url, reachable=reachable, said="HTTP 404")
+
+    monkeypatch.setattr("agentwire.cli.upstreams.probe", probe)
+    with pytest.raises(UserError) as caught:
+        await read(AUTO).found_out(Limits())
+    assert str(caught.value).startswith(f"f.toml: upstreams.one: {said}")
 
 
 @pytest.mark.parametrize("text", [CHAT, RESPONSES, WIRE])

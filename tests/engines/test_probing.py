@@ -124,6 +124,18 @@ async def test_nobody_there() -> None:
     assert "127.0.0.1:1" in str(found)
 
 
+async def test_questions_go_through_the_proxy_that_is_given() -> None:
+    async with answering({"POST http://models.example/v1/responses": (400, BAD)}) as (proxy, asked):
+        found = await probe("http://models.example/v1", proxy=proxy)
+    assert (found.kind, found.base_url) == ("responses", "http://models.example/v1")
+    assert asked == [
+        "GET http://models.example/v1/models",
+        "CONNECT models.example:80",
+        "POST http://models.example/v1/chat/completions",
+        "POST http://models.example/v1/responses",
+    ]
+
+
 async def test_one_that_takes_connections_and_says_nothing() -> None:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")

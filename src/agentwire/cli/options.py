@@ -64,7 +64,8 @@ class ServeOptions:
     model_name: tuple[str, ...] = ()
     """Names that GET /v1/models lists; requests may name any model."""
     config: str | None = None
-    """TOML file with these options, and bounds under [limits]. Its paths start from its own folder."""
+    """TOML file with these options, bounds under [limits], and many models under [upstreams.NAME] and [[models]]. Its
+    paths start from its own folder."""
     check: bool = False
     """Read and check everything, say what each model's name leads to, and end without listening: exit code 0 or 2."""
     limit: tuple[str, ...] = ()

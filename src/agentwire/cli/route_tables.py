@@ -50,8 +50,21 @@ class Routing:
     default: str | None
     path: str
 
+    async def found_out(self, limits: Limits) -> Routing:
+        """The same with every upstream's kind known; those of kind ``auto`` are asked, one after the other.
+
+        Raises:
+            UserError: it cannot be found out.
+        """
+        return attrs.evolve(self, upstreams={name: await one.found_out(limits) for name, one in self.upstreams.items()})
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was found out, a line each, for people."""
+        return tuple(f"upstream {one.name}: {one.found}" for one in self.upstreams.values() if one.found)
+
     async def open(self, limits: Limits, stack: AsyncExitStack) -> Routes:
-        """The engine, until the stack is left.
+        """The engine, until the stack is left; the upstreams' kinds must be known.
 
         Raises:
             UserError: an address, a key, a bound or a name is not possible.

@@ -29,7 +29,6 @@ from agentwire.cli.options import ServeOptions, read_file, read_limits
 from agentwire.cli.route_tables import Routing, read_routing
 from agentwire.cli.storing import check_store, open_store
 from agentwire.cli.upstreams import find_upstream, open_upstream_engine
-from agentwire.engines.routing import Routes
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import EXTENSIONS
@@ -145,19 +144,31 @@ def _read_tls(options: ServeOptions) -> ssl.SSLContext | None:
 
 @attrs.frozen
 class Source:
-    """Where answers come from: an engine, what to say about it, and the models that are listed."""
+    """Where answers come from.
+
+    Attributes:
+        engine: makes them.
+        notice: what to say about it.
+        models: what is listed.
+        found: lines about what was found out of its upstreams.
+        leads: lines about what each model's name leads to; none where each leads to the same.
+    """
 
     engine: Engine
     notice: str
     models: Models
+    found: Sequence[str] = ()
+    leads: Sequence[str] = ()
 
 
 async def _open_source(plan: Plan, stack: AsyncExitStack) -> Source:
     """Where answers come from, until the stack is left."""
     options = plan.options
     if plan.routing is not None:
-        routes = await plan.routing.open(plan.limits, stack)
-        return Source(routes, f"routes for {routes}", routes.models)
+        routing = await plan.routing.found_out(plan.limits)
+        routes = await routing.open(plan.limits, stack)
+        leads = tuple(routing.describe(routes))
+        return Source(routes, f"routes for {routes}", routes.models, routing.notices, leads)
     if options.upstream is not None:
         return await _open_upstream(options.upstream, plan, stack)
     if options.engine in (None, "builtin"):
@@ -191,10 +202,7 @@ async def _check(plan: Plan) -> None:
         raise UserError(str(error)) from error
     async with AsyncExitStack() as stack:
         source = await _open_source(plan, stack)
-        if plan.routing is not None and isinstance(source.engine, Routes):
-            print("\n".join(plan.routing.describe(source.engine)))
-        else:
-            print(f"any name -> {source.notice}")
+        print("\n".join(source.leads or (f"any name -> {source.notice}",)))
 
 
 async def _serve(plan: Plan) -> None:
@@ -266,6 +274,8 @@ def _announce(server: Server, plan: Plan, source: Source) -> None:
         where["unix"] = plan.options.unix
     print("listening", *(f"{name}={shlex.quote(place)}" for name, place in where.items()))
     print(f"engine: {source.notice}")
+    for line in source.found:
+        print(line)
     if plan.tools:
         print(f"tools run by this server: {', '.join(tool.name for tool in plan.tools)}")
     if plan.mcp:

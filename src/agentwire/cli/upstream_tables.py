@@ -1,7 +1,8 @@
 """One ``[upstreams.NAME]`` of the file: which engine it is, with what options, and what stands around it.
 
 Everything is read and checked before anything is opened, and each option is refused where the kind of engine has no use
-for it. What is secret is named and not written down: ``key-env``, and ``{env = "NAME"}`` as the value of a header.
+for it. What is secret is named and not written down: ``key-env``, ``key-file``, and ``{env = "NAME"}`` as the value of
+a header.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from agentwire.cli.failures import UserError
 from agentwire.cli.loading import open_named_engine
-from agentwire.cli.upstreams import list_models
+from agentwire.cli.upstreams import ask_upstream, list_models
 from agentwire.engines.faults import bearer
 from agentwire.engines.routing import Upstream
 from agentwire.protocol.errors import LocalProtocolError
@@ -41,6 +42,7 @@ class UpstreamTable:
     kind: str = "chat"
     base_url: str | None = None
     key_env: str | None = None
+    key_file: str | None = None
     headers: dict[str, str | dict[str, str]] = attrs.field(factory=dict, repr=False)
     ca_file: str | None = None
     proxy: str | dict[str, str] | None = attrs.field(default=None, repr=False)
@@ -61,7 +63,9 @@ class UpstreamTable:
     repeat_unanswered: bool | None = None
 
 
-_SERVERS: Final = ("chat", "responses", "wire")
+_ASKED: Final = "auto"
+"""The kind of an upstream that is asked what it speaks."""
+_SERVERS: Final = ("chat", "responses", "wire", _ASKED)
 _ANY: Final = ("kind", "longest", "retries", "concurrency")
 """What engines without a server have, too."""
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -88,6 +92,7 @@ class NamedUpstream:
         tls: trust other than the system's.
         proxy: the URL of a proxy, ``environment``, or None for none.
         dialect: of a server for chat completions.
+        found: what it showed that it is; empty if it was not asked.
     """
 
     name: str
@@ -98,6 +103,7 @@ class NamedUpstream:
     tls: ssl.SSLContext | None
     proxy: str | None = attrs.field(repr=False)
     dialect: ChatDialect | None
+    found: str = ""
 
     def __str__(self) -> str:
         place = f" {self.table.base_url}" if self.table.base_url is not None else ""
@@ -114,8 +120,30 @@ class NamedUpstream:
         changes: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
         return attrs.evolve(limits, **changes)
 
+    async def found_out(self, limits: Limits) -> NamedUpstream:
+        """The same with its kind known: one of kind ``auto`` is asked what it speaks, within ``limits.upstream_probe``.
+
+        Raises:
+            UserError: an address, a key or a header is not possible, or it cannot be found out.
+        """
+        url = self.table.base_url
+        if self.table.kind != _ASKED or url is None:
+            return self
+        try:
+            found = await ask_upstream(
+                url, key=self.key, headers=self.headers, limits=self.limits(limits), tls=self.tls, proxy=self.proxy
+            )
+        except (ValueError, LocalProtocolError) as error:
+            raise UserError(f"{self.where}: {error}") from error
+        if found.kind is None:
+            kinds = ", ".join(kind for kind in _SERVERS if kind != _ASKED)
+            doubt = "is base-url right, or " if found.reachable else ""
+            raise UserError(f"{self.where}: {found}; {doubt}what does it speak? Its kind can be said: {kinds}")
+        table = attrs.evolve(self.table, kind=found.kind, base_url=found.base_url)
+        return attrs.evolve(self, table=table, found=str(found))
+
     async def open(self, limits: Limits, stack: AsyncExitStack) -> Upstream:
-        """The engine with what stands around it, until the stack is left.
+        """The engine with what stands around it, until the stack is left; its kind must be known.
 
         Args:
             limits: the server's.
@@ -195,7 +223,7 @@ def read_upstream(name: str, raw: Mapping[str, Any], path: str) -> NamedUpstream
     Args:
         name: of the table.
         raw: what is in it.
-        path: of the file; ``ca-file`` starts from its folder.
+        path: of the file; ``key-file`` and ``ca-file`` start from its folder.
 
     Raises:
         UserError: something in it cannot be followed, or names something that is not there.
@@ -204,10 +232,11 @@ def read_upstream(name: str, raw: Mapping[str, Any], path: str) -> NamedUpstream
     table: UpstreamTable = convert(raw, UpstreamTable, where)
     _check_kind(table, raw, where)
     _check_numbers(table, where)
-    key = None if table.key_env is None else _variable(table.key_env, f"{where}.key-env")
+    key = _key(table, where, Path(path).parent)
     headers = {each: _header(each, value, where) for each, value in table.headers.items()}
     if key is not None and any(each.lower() == "authorization" for each in headers):
-        raise UserError(f"{where}: key-env and the header authorization both say who asks: choose one")
+        named = "key-env" if table.key_env is not None else "key-file"
+        raise UserError(f"{where}: {named} and the header authorization both say who asks: choose one")
     return NamedUpstream(
         name=name,
         where=where,
@@ -261,6 +290,24 @@ def _check_numbers(table: UpstreamTable, where: str) -> None:
     for name in _SECONDS:
         if (seconds := getattr(table, name)) is not None and not seconds > 0:
             raise UserError(f"{where}.{_dashed([name])}: it must be more than 0 seconds, not {seconds:g}")
+
+
+def _key(table: UpstreamTable, where: str, folder: Path) -> str | None:
+    if table.key_file is None:
+        return None if table.key_env is None else _variable(table.key_env, f"{where}.key-env")
+    if table.key_env is not None:
+        raise UserError(f"{where}: key-env and key-file both say where the key is: choose one")
+    path, where = folder / table.key_file, f"{where}.key-file"
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise UserError(f"{where}: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: {path} is no text") from None  # what it says of the file may be of the key
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if len(keys) != 1:
+        raise UserError(f"{where}: there must be one key in {path}, alone in its line, and there are {len(keys)}")
+    return keys[0]
 
 
 def _variable(name: str, where: str) -> str:

@@ -6,6 +6,8 @@ A ``ws`` address speaks the WebSocket mode; of any other the person who types sa
 from __future__ import annotations
 
 import logging
+import ssl
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
@@ -15,7 +17,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.transport.http_client import HttpClient
 
-__all__ = ["UpstreamKind", "find_upstream", "list_models", "open_upstream_engine"]
+__all__ = ["UpstreamKind", "ask_upstream", "find_upstream", "list_models", "open_upstream_engine"]
 
 _log = logging.getLogger("agentwire.cli")
 
@@ -30,12 +32,10 @@ async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None,
     Raises:
         UserError: the address or the key is not possible, or the server speaks nothing that is known.
     """
-    if kind is None and url.startswith(("ws:", "wss:", "ws+unix:")):
-        kind = "wire"
     if kind is not None:
         return Found(base_url=url, kind=kind, reachable=True)
     try:
-        found = await probe(url, key=key, limits=limits)
+        found = await ask_upstream(url, key=key, limits=limits)
     except ValueError as error:
         raise UserError(f"--upstream: {error}") from error
     if found.reachable and found.kind is None:
@@ -44,6 +44,21 @@ async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None,
         _log.warning("%s: taken for chat completions; --upstream-kind says otherwise", found)
         return Found(base_url=url, kind="chat")
     return found
+
+
+async def ask_upstream(
+    url: str,
+    *,
+    key: str | None,
+    headers: Mapping[str, str] | None = None,
+    limits: Limits,
+    tls: ssl.SSLContext | None = None,
+    proxy: str | None = "environment",
+) -> Found:
+    """What a server shows that it speaks; see `probe`. One of a ``ws`` address is not asked."""
+    if url.startswith(("ws:", "wss:", "ws+unix:")):
+        return Found(base_url=url, kind="wire", reachable=True)
+    return await probe(url, key=key, headers=headers, limits=limits, tls=tls, proxy=proxy)
 
 
 def open_upstream_engine(

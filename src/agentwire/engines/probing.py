@@ -89,6 +89,7 @@ async def probe(
     headers: Mapping[str, str] | None = None,
     limits: Limits | None = None,
     tls: ssl.SSLContext | None = None,
+    proxy: str | None = "environment",
 ) -> Found:
     """Ask a server what it speaks; within ``limits.upstream_probe`` seconds, and without a word of a model.
 
@@ -101,17 +102,19 @@ async def probe(
         headers: for every request.
         limits: deadlines.
         tls: trust other than the system's.
+        proxy: the URL of a proxy, or None; the environment's settings if left out.
 
     Raises:
-        ValueError: the address or the key is not possible.
+        ValueError: the address, the key or the proxy is not possible.
+        LocalProtocolError: the headers cannot be sent.
     """
     limits = limits or Limits()
     sent = dict(headers or {}) | ({"authorization": bearer(key)} if key is not None else {})
     found = Found(base_url=url, said="nobody answers there")
     with trio.move_on_after(limits.upstream_probe):  # noqa: ASYNC912 - there is always an address to ask
         for base in _bases(url):
-            async with open_http_client(base, headers=sent, limits=limits, tls=tls) as http:
-                found = await _Asker(http, base, sent, limits, tls).ask()
+            async with open_http_client(base, headers=sent, limits=limits, tls=tls, proxy=proxy) as http:
+                found = await _Asker(http, base, sent, limits, tls, proxy).ask()
             if found.kind is not None or not found.reachable:
                 return found
     return found
@@ -133,6 +136,7 @@ class _Asker:
     headers: Mapping[str, str]
     limits: Limits
     tls: ssl.SSLContext | None
+    proxy: str | None
 
     async def ask(self) -> Found:
         try:
@@ -168,7 +172,7 @@ class _Asker:
         """Whether an upgrade succeeds; the connection is closed at once."""
         try:
             lines = tuple(self.headers.items())
-            async with open_link(self.base, key="", headers=lines, limits=self.limits, tls=self.tls):
+            async with open_link(self.base, key="", headers=lines, limits=self.limits, tls=self.tls, proxy=self.proxy):
                 return True
         except (AgentwireError, LocalProtocolError):
             return False

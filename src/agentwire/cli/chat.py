@@ -17,9 +17,10 @@ from cyclopts import Parameter
 from agentwire.cli.conversation import Conversation
 from agentwire.cli.failures import OK, TERMINATED, CommandFailed
 from agentwire.cli.interrupts import Interrupts
+from agentwire.cli.keys import read_key
 from agentwire.cli.lines import Lines
 from agentwire.cli.loading import load_tools
-from agentwire.cli.reaching import Settings, open_client, open_server, read_key, split_url
+from agentwire.cli.reaching import Settings, open_client, open_server, split_url
 from agentwire.cli.run_view import name_of, short, told_of
 from agentwire.cli.terminal import Screen
 from agentwire.cli.watching import watch_connection

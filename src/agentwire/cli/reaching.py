@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -19,7 +18,7 @@ from agentwire.protocol.errors import AgentwireError, LocalProtocolError
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.runtime.tools import LocalTool
 
-__all__ = ["Settings", "open_client", "open_server", "read_key", "split_url"]
+__all__ = ["Settings", "open_client", "open_server", "split_url"]
 
 _URL: Final = re.compile(r"(wss?|https?)://\S*|(ws|http)\+unix://.*", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S*", re.IGNORECASE)
@@ -57,24 +56,6 @@ def split_url(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
             f"{words[0]} is not a server's address, as http://127.0.0.1:8000/v1 is; in a text, quote it all"
         )
     return None, words
-
-
-def read_key(path: str | None) -> str | None:
-    """The first line of a file that is neither empty nor a comment.
-
-    Raises:
-        UserError: the file cannot be read, or has no such line.
-    """
-    if path is None:
-        return None
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--key-file: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    key = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), None)
-    if key is None:
-        raise UserError(f"--key-file: there is no API key in {path}")
-    return key
 
 
 @asynccontextmanager

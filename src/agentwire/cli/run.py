@@ -19,9 +19,10 @@ from cyclopts import Parameter
 
 from agentwire.cli.failures import INTERRUPTED, CommandFailed, UserError
 from agentwire.cli.interrupts import Interrupts
+from agentwire.cli.keys import read_key
 from agentwire.cli.lines import Lines, LineWriter
 from agentwire.cli.loading import load_tools
-from agentwire.cli.reaching import Settings, open_client, open_server, read_key, split_url
+from agentwire.cli.reaching import Settings, open_client, open_server, split_url
 from agentwire.cli.run_events import JsonReport
 from agentwire.cli.run_view import RunView
 from agentwire.cli.terminal import Screen

@@ -19,6 +19,7 @@ import attrs
 import msgspec
 
 from agentwire.cli.failures import UserError
+from agentwire.cli.keys import read_key
 from agentwire.cli.loading import open_named_engine
 from agentwire.cli.upstreams import ask_upstream, list_models
 from agentwire.engines.faults import bearer
@@ -297,17 +298,7 @@ def _key(table: UpstreamTable, where: str, folder: Path) -> str | None:
         return None if table.key_env is None else _variable(table.key_env, f"{where}.key-env")
     if table.key_env is not None:
         raise UserError(f"{where}: key-env and key-file both say where the key is: choose one")
-    path, where = folder / table.key_file, f"{where}.key-file"
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise UserError(f"{where}: cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError:
-        raise UserError(f"{where}: {path} is no text") from None  # what it says of the file may be of the key
-    keys = [line for line in lines if line and not line.startswith("#")]
-    if len(keys) != 1:
-        raise UserError(f"{where}: there must be one key in {path}, alone in its line, and there are {len(keys)}")
-    return keys[0]
+    return read_key(folder / table.key_file, what=f"{where}.key-file")
 
 
 def _variable(name: str, where: str) -> str:

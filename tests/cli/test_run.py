@@ -342,6 +342,31 @@ def test_what_cannot_be_done_is_one_line_and_one_object(case: str, capfd: pytest
     assert told in last["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "task"),
+    [
+        (("--", "--modle=x"), "--modle=x"),
+        (("--max-turns", "3", "--", "--max-turns", "0"), "--max-turns 0"),
+        (("hey", "--", "--json", "--", "-x"), "hey --json -- -x"),
+    ],
+)
+def test_what_comes_after_two_dashes_is_no_option(
+    arguments: Sequence[str], task: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *arguments]) == 0
+    assert f"“{task}”" in capfd.readouterr().out
+
+
+def test_what_comes_before_two_dashes_may_be_one(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--modle=x", "--", "--hi"]) == 2
+    told = "there is no option --modle (see agentwire run --help); what is no option goes after a --"
+    assert told in capfd.readouterr().err
+    assert main(["run", "--"]) == 2
+    assert "there is nothing to do" in capfd.readouterr().err
+    assert main(["run", "--", "ws://127.0.0.1:1/v1", "--hi"]) == 1
+    assert "cannot connect to ws://127.0.0.1:1/v1" in capfd.readouterr().err
+
+
 def test_a_task_may_begin_with_a_dash_where_it_is_no_option(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-5", "degrees:", "say", '"cold"']) == 0
     assert capfd.readouterr().out == "cold\n"

@@ -78,8 +78,8 @@ RUN: Final = """\
 Let one agent do a task with tools of yours, over one WebSocket.
 
 agentwire run [URL] TASK...: the model works until it is done, and its answer goes to stdout. A word - in the task is
-what is on stdin. Without a URL, a server of its own is started on this machine, with the built-in engine, which is
-no language model.
+what is on stdin, and after a word -- none is an option. Without a URL, a server of its own is started on this machine,
+with the built-in engine, which is no language model.
 
 stderr shows turns and tool calls as they come. --json tells everything on stdout instead, one JSON object a line.
 Ctrl-C or SIGTERM cancels the run and lets its tools clean up; once more leaves at once.
@@ -147,7 +147,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """
     try:
         code = app(
-            list(sys.argv[1:] if tokens is None else tokens),
+            _with_end_of_options(list(sys.argv[1:] if tokens is None else tokens)),
             exit_on_error=False,
             print_error=False,
             result_action="return_value",
@@ -157,6 +157,18 @@ def main(tokens: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: ASYNC103, BLE001 - Trio is over by here; every error becomes an exit code
         return _explain(error)  # noqa: ASYNC104 - the same
     return code if isinstance(code, int) else OK
+
+
+def _with_end_of_options(tokens: list[str]) -> list[str]:
+    """The same, so that ``agentwire run`` is given the ``--`` as a word.
+
+    It takes words that begin with a dash, as a task may be ``-`` or ``-5 + 3``, and refuses those that are slips of an
+    option; after the ``--`` none is.
+    """
+    if tokens[:1] != ["run"] or "--" not in tokens:
+        return tokens
+    at = tokens.index("--")
+    return [*tokens[:at], "--", *tokens[at:]]
 
 
 def _explain(error: BaseException) -> int:

@@ -35,6 +35,8 @@ __all__ = ["Job", "Plan", "Report", "run"]
 
 STDIN: Final = "-"
 """The word that stands for what is on stdin."""
+END_OF_OPTIONS: Final = "--"
+"""The word after which none is an option."""
 MAX_TURNS: Final = 50
 
 _OPTION: Final = re.compile(r"--?[a-zA-Z]\S*")
@@ -77,7 +79,7 @@ def run(
 
     Args:
         words: where the server is, such as http://127.0.0.1:8000/v1 or wss://api.openai.com/v1; then the task, in which
-            a word - stands for what is on stdin.
+            a word - stands for what is on stdin, and words after a -- may look like options.
         tools: module:name of a function, or of a list of functions, that the model may have run here; may be given
             again and again.
         model: whom to ask.
@@ -93,9 +95,11 @@ def run(
     screen = Screen.of_process()
     report: Report = JsonReport(LineWriter(1), time.monotonic) if json else RunView(screen)
     try:
-        url, rest = split_url(words)
+        at = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
+        _check(words[:at])
+        url, rest = split_url(words[:at] + words[at + 1 :])
         settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
-        plan = Plan(_checked(rest), max_turns, journal, key)
+        plan = Plan(rest, max_turns, journal, key)
         job = Job(settings, plan, report, Interrupts(screen.note), Lines(0), screen.aside)
         return trio.run(job.run)
     except AgentwireError as error:
@@ -103,18 +107,12 @@ def run(
         raise
 
 
-def _checked(words: Sequence[str]) -> Sequence[str]:
-    """The task's words, of which none is an option that there is not.
-
-    Raises:
-        UserError: one is, or there are none.
-    """
+def _check(words: Sequence[str]) -> None:
+    """Refuse a word that looks like an option: there is none of that name."""
     unknown = next((word for word in words if _OPTION.fullmatch(word)), None)
     if unknown is not None:
-        raise UserError(f"there is no option {unknown.partition('=')[0]} (see agentwire run --help)")
-    if not words:
-        raise UserError("there is nothing to do: give a task, or - to read it from stdin")
-    return words
+        name = unknown.partition("=")[0]
+        raise UserError(f"there is no option {name} (see agentwire run --help); what is no option goes after a --")
 
 
 @attrs.frozen
@@ -128,7 +126,7 @@ class Plan:
         key: its name there.
 
     Raises:
-        UserError: there is a journal without a key, or a key without a journal.
+        UserError: there are no words, a journal without a key, or a key without a journal.
     """
 
     words: Sequence[str]
@@ -137,6 +135,8 @@ class Plan:
     key: str | None = None
 
     def __attrs_post_init__(self) -> None:
+        if not self.words:
+            raise UserError("there is nothing to do: give a task, or - to read it from stdin")
         if (self.journal is None) != (self.key is None):
             need = "--journal FILE and --key NAME belong together: the key is the run's name in the file"
             raise UserError(f"{need} (an API key comes with --key-file)")

@@ -74,14 +74,16 @@ Script = Callable[[Peer], Awaitable[object]]
 
 
 @asynccontextmanager
-async def peer_of(stream: MemoryStream, limits: Limits = LIMITS) -> AsyncGenerator[Peer]:
+async def peer_of(
+    stream: MemoryStream, limits: Limits = LIMITS, headers: Sequence[tuple[str, str]] = ()
+) -> AsyncGenerator[Peer]:
     head = b""
     while b"\r\n\r\n" not in head:
         data = await stream.receive_some()
         if not data:
             raise ConnectionEnded(cause="the client went away before its handshake")
         head += data
-    async with open_server_wire(stream, head, limits=limits) as wire, trio.open_nursery() as nursery:
+    async with open_server_wire(stream, head, headers=headers, limits=limits) as wire, trio.open_nursery() as nursery:
         peer = Peer(wire, stream, head)
 
         async def write() -> None:

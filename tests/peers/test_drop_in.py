@@ -118,6 +118,35 @@ async def test_a_client_of_the_older_library_will_do_too(client: str) -> None:
         assert relay.statistics().connections == 1
 
 
+IDS = """
+import sys
+sys.path += PATHS
+import agentwire
+from openai import BadRequestError, OpenAI
+
+url = sys.argv[1]
+client = OpenAI(base_url=url, api_key="unused", http_client=agentwire.http_client(url))
+print(client.responses.create(model="default", input="Say hello.")._request_id)
+try:
+    client.responses.create(model="default", input="Say hello.", temperature=9)
+except BadRequestError as error:
+    print(error.request_id)
+"""
+
+
+async def test_answers_and_errors_have_the_id_that_the_sdk_shows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "agentwire")
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, hello, port=0))
+        code = IDS.replace("PATHS", repr(PATHS.split(os.pathsep)))
+        with trio.fail_after(60):
+            ran = await trio.run_process([peer_python("openai"), "-c", code, server.http_url], capture_stdout=True)
+        nursery.cancel_scope.cancel(reason="the test is over")
+    (told, *others) = ran.stdout.decode().splitlines()
+    assert others == [told]  # one connection
+    assert f"{told}: open from 127.0.0.1" in caplog.text
+
+
 async def test_the_programs_of_the_page_work(tmp_path: Path) -> None:
     """All of them in one process, which takes a third of the time; each makes its own clients."""
     programs = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

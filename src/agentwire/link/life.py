@@ -29,9 +29,11 @@ from agentwire.protocol.hello import CANCEL_EXTENSION, GOAWAY_EXTENSION, HEADER,
 from agentwire.transport.dial import ConnectFailed
 from agentwire.transport.websocket import HandshakeRefused, WebSocketWire
 
-__all__ = ["Life"]
+__all__ = ["REQUEST_ID", "Life"]
 
 _log = logging.getLogger("agentwire.link")
+
+REQUEST_ID: Final = "x-request-id"
 
 _ASKED: Final = f"{CANCEL_EXTENSION}, {GOAWAY_EXTENSION}"
 _REFUSED: Final = frozenset((401, 403, 404, 405, 410, 426))
@@ -55,6 +57,7 @@ class Life:
         ended: how it ended; None while it goes on.
         lost_since: Trio's time since when there has been no connection; None while there is one.
         connections: how many there were so far.
+        request_id: under which the server's log has the upgrade of the latest one, if it says so.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Life:
         self.ended: ConnectionEnded | None = None
         self.lost_since: float | None = None
         self.connections = 0
+        self.request_id: str | None = None
         self._dialler = dialler
         self._limits = dialler.limits
         self._outgoing = outgoing
@@ -98,7 +102,7 @@ class Life:
         """
         async with self._dialler.connection(self._asks) as wire:
             task_status.started()
-            if self._progress is not None and wire.said_header(HEADER):
+            if self._progress is not None and wire.header(HEADER) is not None:
                 self._greet()
             end = await self._carry(wire)
         while self._comes_back(end):
@@ -239,6 +243,7 @@ class Life:
         """Read, write and listen for life until this connection ends; returns how it did."""
         end = ConnectionEnded(cause="the link goes on on another connection")
         self.connections += 1
+        self.request_id = wire.header(REQUEST_ID)
         self._wire = wire
         with trio.CancelScope() as self._carrying:
             async with trio.open_nursery() as nursery:

@@ -119,9 +119,10 @@ class WebSocketWire:
         """The writer task; see `Wire.send_many`."""
         await self._filter.send_many(source)
 
-    def said_header(self, name: str) -> bool:
-        """Whether the peer's half of the handshake had this header; its name in lower case."""
-        return any(each.lower() == name.encode() for each, _ in self._library.handshake_headers)
+    def header(self, name: str) -> str | None:
+        """What the peer's half of the handshake said in this header, its name in lower case; None if it had none."""
+        found = (value for each, value in self._library.handshake_headers if each.lower() == name.encode())
+        return next((value.decode("latin-1") for value in found), None)
 
     def ping(self) -> None:
         """Ask for a sign of life; ``last_heard`` tells whether one came."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentwire.client.dropin.answer import Collected, framed, refused
+from agentwire.client.dropin.answer import EVENTS, Collected, framed, identified, refused
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from tests.link.peer import call, created, delta, done, ended, error, message, response, text_turn
 
@@ -94,3 +94,8 @@ def test_a_refusal_has_its_headers_but_for_those_of_the_transfer() -> None:
 
 def test_what_is_in_progress_is_no_end() -> None:
     assert not collected(created("r"), {"type": "response.in_progress", "response": response("r")}).ended
+
+
+@pytest.mark.parametrize("value", [None, "bj\xf6rn", "a\nb"])
+def test_an_id_that_http_cannot_carry_is_none(value: str | None) -> None:
+    assert identified(EVENTS, value) == EVENTS

@@ -25,7 +25,7 @@ from agentwire.testing import Fault, MemoryStream, network
 from agentwire.transport.dial import ConnectFailed
 from tests.client.dropin.kit import PATIENT, TOOL, asked, place, read, texts, types, wired, wired_to
 from tests.link.lines import echo, follows, leaves, refuses
-from tests.link.peer import LIMITS, Peer, created, delta, error, text_turn
+from tests.link.peer import LIMITS, Peer, created, delta, error, peer_of, text_turn
 
 Json = dict[str, Any]
 
@@ -210,11 +210,12 @@ async def test_a_refusal_has_the_status_and_the_headers_that_http_would_have(aut
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
 async def test_a_refused_upgrade_is_the_answer(status: int, autojump_clock: MockClock) -> None:
     body = '{"error": {"message": "No.", "code": "invalid_api_key"}}'
-    server = refuses(status, "Retry-After: 3", "Content-Type: application/json", body=body)
+    headers = {"retry-after": "3", "content-type": "application/json", "x-request-id": "req_1"}
+    server = refuses(status, *(f"{name}: {value}" for name, value in headers.items()), "server: any", body=body)
     async with wired_to(server) as (rig, servers):
         answer = await rig.whole(asked())
         assert (answer.status, answer.body) == (status, body.encode())
-        assert dict(answer.headers) == {"retry-after": "3", "content-type": "application/json"}
+        assert dict(answer.headers) == headers
         assert servers.served == 1
 
 
@@ -377,6 +378,58 @@ async def test_closing_says_goodbye_and_what_waits_is_told(autojump_clock: MockC
             await trio.sleep(0.1)
             assert lost == [ConnectionEnded]
         assert lost == [ConnectionEnded, RequestLost]
+
+
+# The id of a request
+
+
+def shows(*values: str) -> Any:
+    """Servers, one for each connection, whose 101 has this id; each answers one request, and is gone."""
+
+    async def serve(stream: MemoryStream) -> None:
+        value = next(left)
+        headers = () if value is None else (("X-Request-Id", value),)
+        async with peer_of(stream, headers=headers) as peer:
+            await peer.answer(*text_turn("resp_1", "Hello."))
+            await trio.sleep(1)
+
+    left = iter([*values, None])
+    return serve
+
+
+async def test_an_answer_has_the_id_of_its_connections_upgrade(autojump_clock: MockClock) -> None:
+    async with wired_to(shows("req_1", "req_2")) as (rig, _):
+        ids: list[str | None] = []
+        for stream in (False, True, False):
+            async with rig.wires.ask(asked(stream=stream), place(), PATIENT) as answer:
+                ids.append(dict(answer.headers).get("x-request-id"))
+                if isinstance(answer, Events):
+                    await read(answer)
+            await trio.sleep(2)
+    assert ids == ["req_1", "req_2", None]
+
+
+async def test_after_a_session_was_resumed_it_is_the_id_of_the_new_connection(autojump_clock: MockClock) -> None:
+    async with wired() as rig:
+        first, second = await rig.whole(asked()), await rig.whole(asked())
+        rig.net.links[0].arm(Fault("cut", connection=None))
+        await trio.sleep(1)
+        third = await rig.whole(asked())
+    ids = [dict(answer.headers)["x-request-id"] for answer in (first, second, third)]
+    assert ids[0] == ids[1]
+    assert ids[0] != ids[2]
+    assert len(rig.net.links) == 2
+
+
+async def test_an_error_has_an_id_its_own_if_it_brings_one(autojump_clock: MockClock) -> None:
+    async def busy(ask: Ask, out: Out) -> Finish:
+        raise EngineError("Wait.", code="slow_down", status=503, headers={"X-Request-Id": "req_upstream"})
+
+    async with wired(busy) as rig:
+        own = (await rig.whole(asked())).headers
+        assert [value for name, value in own if name.lower() == "x-request-id"] == ["req_upstream"]
+        refused = await rig.whole(asked(temperature=9))
+        assert dict(refused.headers)["x-request-id"].startswith("req_")
 
 
 # Losing the connection

@@ -12,11 +12,12 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from agentwire.link.life import REQUEST_ID
 from agentwire.protocol.codec import decode_event, encode_json
 from agentwire.protocol.errors import RemoteProtocolError, RequestError
 from agentwire.protocol.events import ErrorEvent
 
-__all__ = ["DONE", "EVENTS", "Answer", "Collected", "framed", "refused"]
+__all__ = ["DONE", "EVENTS", "Answer", "Collected", "framed", "identified", "refused"]
 
 EVENTS: Final = (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 JSON: Final = (("content-type", "application/json"),)
@@ -160,6 +161,14 @@ def refused(error: RequestError) -> Answer:
     body.pop("headers", None)
     headers = [(name, value) for name, value in error.headers.items() if _passes(name.lower(), value)]
     return Answer(error.status, (*JSON, *headers), encode_json({"error": body}))
+
+
+def identified(headers: Sequence[tuple[str, str]], request_id: str | None) -> tuple[tuple[str, str], ...]:
+    """The same with the id under which the server's log has the connection, where they have no id of their own."""
+    named = any(name.lower() == REQUEST_ID for name, _ in headers)
+    if named or request_id is None or not _passes(REQUEST_ID, request_id):
+        return tuple(headers)
+    return (*headers, (REQUEST_ID, request_id))
 
 
 def _passes(name: str, value: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from agentwire.client.dropin.answer import DONE, EVENTS, Answer, Collected, framed, refused
+from agentwire.client.dropin.answer import DONE, EVENTS, Answer, Collected, framed, identified, refused
 from agentwire.client.dropin.asked import Asked
 from agentwire.client.dropin.wire import GoesOverHttp, Known, TimedOut, Times, Wire
 from agentwire.engines.wire.refusal import Refusal
@@ -146,9 +146,11 @@ class Asking:
                 self.wire.forget(self.asked, known)
                 answered = await self._exchange(stack, seat, None)
             assert answered is not None
+            headers = identified(answered.headers, seat.upstream.link.life.request_id)
             if isinstance(answered, Events):
-                answered.kept = stack.pop_all()
-            return answered
+                answered.headers, answered.kept = headers, stack.pop_all()
+                return answered
+            return attrs.evolve(answered, headers=headers)
 
     async def _exchange(self, stack: AsyncExitStack, seat: Seat, known: Known | None) -> Answer | Events | None:
         """One exchange; None if the server does not know what is continued."""

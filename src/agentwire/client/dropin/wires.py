@@ -22,6 +22,7 @@ from agentwire.client.dropin.place import Place
 from agentwire.client.dropin.wire import Chains, Counts, GoesOverHttp, Times, Wire
 from agentwire.engines.wire.pool import Pool
 from agentwire.link import Address, Connector, open_link
+from agentwire.link.life import REQUEST_ID
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
@@ -141,7 +142,7 @@ class Wires:
         try:
             return await asking.answer()
         except HandshakeRefused as refusal:
-            passed = tuple(line for line in refusal.headers if line[0] in ("content-type", "retry-after"))
+            passed = tuple(line for line in refusal.headers if line[0] in ("content-type", "retry-after", REQUEST_ID))
             return Answer(refusal.status, passed or JSON, refusal.body)
         except EngineError as error:  # too many wait
             return refused(RequestError(error.status, error.code, error.message))

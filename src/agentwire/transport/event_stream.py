@@ -6,6 +6,7 @@ proxy before it, that sends comments for ever has not said anything.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, Self
 
 import trio
@@ -42,7 +43,7 @@ class SseStream:
         self._parser = SseParser(limits.message_bytes)
         self._limits = limits
         self._first_by: float | None = first_by
-        self._ready: list[bytes] = []  # the next one is the last
+        self._ready: deque[bytes] = deque()
 
     def __aiter__(self) -> Self:
         return self
@@ -50,10 +51,10 @@ class SseStream:
     async def __anext__(self) -> bytes:
         """The next payload; waits only if none is here, so a loop over what arrived together has no checkpoint."""
         if not self._ready:
-            self._ready = (await self.batch())[::-1]
+            self._ready.extend(await self.batch())
         if not self._ready:
             raise StopAsyncIteration
-        return self._ready.pop()
+        return self._ready.popleft()
 
     async def batch(self) -> list[bytes]:
         """Everything that has arrived, at least one payload; empty at the end.
@@ -64,7 +65,8 @@ class SseStream:
             RemoteProtocolError: an event is larger than ``limits.message_bytes``, or the body is broken.
         """
         if self._ready:
-            batch, self._ready = self._ready[::-1], []
+            batch = [*self._ready]
+            self._ready.clear()
             return batch
         caller = self._caller
         if self._first_by is None:

@@ -133,7 +133,7 @@ class Relay:
                 self.response_id = event.response.id
             elif isinstance(event, Completed):
                 await self._end("response.completed", event.response)
-            elif plain is not None and isinstance(event, OfItem) and plain.hear(event):
+            elif plain is not None and isinstance(event, OfItem) and plain.take_if_fits(event):
                 if isinstance(event, TextDelta):
                     await self._out.text(event.delta)
                     plain.pieces.append(event.delta)

@@ -154,7 +154,7 @@ class PlainMessage:
         fits = {"phase": None, **item} == {**_BEGUN, "id": id_, "phase": phase}
         return fits and isinstance(id_, str) and id_ != "" and phase in _PHASES
 
-    def hear(self, event: OfItem) -> bool:
+    def take_if_fits(self, event: OfItem) -> bool:
         """Note its next event, its end too; False, and nothing done, if it is not one that may come.
 
         Nothing is told here: that its text begins is told with its first piece, and what ends it with its end.

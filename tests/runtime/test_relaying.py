@@ -245,3 +245,20 @@ async def test_what_has_its_place_may_not_come_anywhere(kind: str) -> None:
     await desk.out.close(complete=True)
     with pytest.raises(LocalProtocolError, match="ended"):
         await desk.out.aside("vendor:thing", {})
+
+
+async def test_more_items_than_one_burst_may_have_leave_together(autojump_clock: MockClock) -> None:
+    """A producer of many events lets others run in between: nothing of what it says after that is left behind."""
+
+    async def engine(ask: Ask, out: Out) -> Finish:
+        with out.together():
+            for number in range(200):
+                search = {"type": "web_search_call", "id": f"ws_{number}", "action": ACTION}
+                await out.open_item(search)
+                await out.close_item({**search, "status": "completed"})
+        return Finish()
+
+    async with client(engine) as it:
+        with trio.fail_after(60):
+            seen = await it.wire.ask()
+    assert len(seen[-1]["response"]["output"]) == 200

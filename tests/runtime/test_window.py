@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 
 import pytest
@@ -477,3 +478,16 @@ async def test_once_a_block_has_let_go_nothing_in_it_is_held_back() -> None:
         with reader.window.together():
             fill(reader.window, 1)
         assert reader.told == told + 1
+
+
+async def test_what_is_due_where_a_block_has_let_go_is_told_of_at_once() -> None:
+    reader, done = Reader(), list[int]()
+    with reader.window.together():
+        fill(reader.window, 1)
+        reader.window.release()
+        assert reader.read() == [0]
+        told = reader.told
+        assert reader.window.put_due(deque([(HEAD, b"", lambda: done.append(1)), (HEAD, b"", None)]))
+        assert (reader.told, done) == (told + 1, [1])
+        assert reader.read() == [1, 2]
+    assert reader.told == told + 1

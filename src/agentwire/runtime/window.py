@@ -147,8 +147,11 @@ class Window:
                 size = len(event)
                 self.next_number = number + 1
                 self.total_bytes += size
-                self._waiting = waiting + size
-                self._events.append(event)
+                if waiting:
+                    self._waiting = waiting + size
+                    self._events.append(event)
+                else:  # a block around this one has let go, and its reader knows of nothing
+                    self._append_first(event)
                 due.popleft()
                 if then is not None:
                     then()

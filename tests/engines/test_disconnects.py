@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from agentwire.protocol.limits import Limits
+from agentwire.protocol.response import Usage
 from agentwire.testing import Fault, Flood, Pause, Reply, network, scripted_upstream
 from tests.engines.upstreams import KINDS, Kind, client_of, serving, stand
 from tests.server.kit import Closed, eventually
@@ -42,6 +43,25 @@ async def test_a_client_that_goes_while_the_model_is_silent(
         assert connection.closed_at == left
         assert connection.how in ("eof", "reset")
         assert found.books == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_what_was_used_is_recorded_whatever_becomes_of_an_answer(kind: Kind, autojump_clock: Clock) -> None:
+    """A client that goes early, one that goes late, and an upstream that dies: estimates, as nobody has counted."""
+    replies = (Reply.raw(end="stall"), kind.begun(kind.text("nk"), end="stall"), kind.begun(end="reset"))
+    async with stand(kind, *replies) as found:
+        for outcome, turns, pieces in (("cancelled", 1, 0), ("cancelled", 2, 2), ("failed", 1, 1)):
+            before = found.server.statistics().used.get(outcome, Usage())
+            async with found.client() as peer:
+                await peer.create()
+                if outcome == "failed":
+                    await peer.until()
+                await trio.sleep(1)
+            await trio.sleep(1)
+            assert found.server.statistics().turns[outcome] == turns
+            used = found.server.statistics().used[outcome]
+            assert used.input_tokens > before.input_tokens
+            assert pieces <= used.output_tokens - before.output_tokens <= pieces + 1
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

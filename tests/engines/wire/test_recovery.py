@@ -100,6 +100,22 @@ async def test_a_turn_that_had_begun_is_never_repeated(autojump_clock: MockClock
         await peer.close()
 
 
+async def test_what_a_lost_turn_used_is_estimated_and_a_refused_one_used_nothing(autojump_clock: MockClock) -> None:
+    async def begins(peer: Peer) -> None:
+        await peer.answer(error("invalid_prompt"))
+        await peer.answer(created("resp_up"), delta("Hal"), delta("lo"))
+        await trio.sleep(1)
+        peer.stream.reset()
+
+    async with hopping_to(begins) as hop:
+        peer = await hop.front.connect()
+        assert (await peer.ask("hi"))[-1]["response"]["usage"] is None
+        usage = (await peer.ask("hi"))[-1]["response"]["usage"]
+        assert usage["input_tokens"] > 0
+        assert (usage["output_tokens"], usage["estimated"]) == (2, True)
+        await peer.close()
+
+
 @pytest.mark.parametrize("code", [WORN_OUT, "websocket_stream_limit_reached"])
 async def test_a_connection_that_is_worn_out_is_left(code: str, autojump_clock: MockClock) -> None:
     async with hopping_to(answers(error(code)), says("ok")) as hop:

@@ -16,8 +16,8 @@ from tests.server.test_same_everywhere import SCENARIOS, Scenario, Told, add, by
 
 UNTOLD = ("id", "item_id", "call_id", "previous_response_id", "created_at", "completed_at")
 """What each server names itself."""
-RECKONED = ("server tools", "warm-up")
-"""Scenarios whose tokens are counted where there is something else to count: more steps, or no tools."""
+RECKONED = ("server tools", "warm-up", *(f"failure at {event}" for event in range(1, 5)))
+"""Scenarios whose tokens are counted where there is something else to count: more steps, no tools, or no end."""
 INTERLEAVED = ("server tools", False)
 """Calls that run side by side at the upstream; they are told one after the other here."""
 

@@ -140,6 +140,11 @@ class HeardItem:
         role = {"role": self.raw["role"]} if self.kind == "message" and "role" in self.raw else {}
         await self.out.open_item({**shown, **empty, **_BEGINS_EMPTY.get(self.kind, {}), **role, "id": self.id})
 
+    @property
+    def written(self) -> int:
+        """How many pieces of text it has."""
+        return sum(len(thread.pieces) for thread in self._threads)
+
     def flowing(self, kind: str, event: Event) -> Thread | None:
         """The thread that this delta goes on with, if it has begun."""
         thread = self._theirs.get(self._place(kind, event))

@@ -51,6 +51,9 @@ class Relay:
             server answers).
         taken: whether an id stands for something else in this conversation already.
         most: bytes of events that may wait for another item to end.
+        estimate: what it used, by how many pieces came, where the upstream does not say.
+
+    As a block it is one exchange: however that ends, what it used is told.
 
     Attributes:
         response_id: the upstream's name for the response; None until it is known.
@@ -71,6 +74,7 @@ class Relay:
         keep: Callable[..., None] | None = None,
         taken: Callable[[str], bool] | None = None,
         most: int,
+        estimate: Callable[[int], Usage] | None = None,
     ) -> None:
         self.response_id: str | None = None
         self.response: Mapping[str, Any] | None = None
@@ -85,6 +89,7 @@ class Relay:
         self._keep = keep
         self._taken = taken
         self._room = most
+        self._estimate = estimate
         self._items = Matcher()
         self._ids: set[str] = set()
         self._call_ids: set[str] = set()
@@ -95,6 +100,19 @@ class Relay:
         self._place: tuple[str, str | None, int | None, int | None] | None = None
         self._thread: Thread | None = None
         self._thread_index: int | None = None
+
+    def __enter__(self) -> None:
+        """Nothing is used yet."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        answers = self.response_id is not None or len(self._items.items) > 0
+        left = error is not None and not isinstance(error, Exception)
+        if self.usage is None and self._estimate is not None and (answers or left):
+            self._out.use(self._estimate(self._written))
+
+    @property
+    def _written(self) -> int:
+        return sum(heard.written for heard in self._items)
 
     @property
     def ended(self) -> bool:
@@ -230,6 +248,8 @@ class Relay:
         return told
 
     def _fail(self, event: Mapping[str, Any]) -> None:
+        if not self._written:
+            self._estimate = None  # it refused, as far as anybody knows
         raise event_fault(self._server, read_error(event))
 
     # Items

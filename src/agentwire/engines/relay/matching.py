@@ -65,6 +65,11 @@ class Heard:
         return str(self.raw.get("type") or "")
 
     @property
+    def written(self) -> int:
+        """How many pieces of it came, as far as is known."""
+        return len(self.waiting) + (self.item.written if self.item is not None else 0)
+
+    @property
     def can_begin(self) -> bool:
         """Whether enough is known of it."""
         if self.kind not in CALLS:

@@ -29,6 +29,11 @@ class OwnCall:
         self._out = out
         self._pieces: list[str] = []
 
+    @property
+    def written(self) -> int:
+        """How many pieces of arguments it has."""
+        return len(self._pieces)
+
     async def begin(self) -> None:
         """Tell the client that it begins."""
         await self._out.open_call(self.raw["name"], call_id=self.raw["call_id"])

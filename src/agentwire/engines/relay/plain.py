@@ -147,6 +147,11 @@ class PlainMessage:
         """Whether events have come that are told with what follows them: its first piece, or its end."""
         return bool(self._held) or (self._begun is not None and not self.pieces)
 
+    @property
+    def written(self) -> int:
+        """How many pieces of text it has."""
+        return len(self.pieces)
+
     @staticmethod
     def begins(item: Mapping[str, Any]) -> bool:
         """Whether an item that begins like that can be a plain message."""

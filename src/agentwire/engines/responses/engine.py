@@ -10,11 +10,13 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import attrs
 import msgspec
 
+from agentwire.engines.chat.counts import estimated
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
 from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools
 from agentwire.engines.relay.hearing import Relay
@@ -143,7 +145,8 @@ class _ResponsesEngine:
         while True:  # noqa: ASYNC913 - each round is an exchange
             relay = self._relay(ask, out, asking, hide)
             try:
-                return await self._read(asking, relay), relay
+                with relay:
+                    return await self._read(asking, relay), relay
             except EngineError as error:
                 again = self._other_way(asking, error)
                 if again is None or relay.begun:
@@ -161,6 +164,7 @@ class _ResponsesEngine:
             hide=hide,
             keep=asking.keep,
             most=self.limits.response_bytes,
+            estimate=partial(estimated, ask),
         )
 
     def _other_way(self, asking: Asking, error: EngineError) -> Asking | None:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import attrs
 
+from agentwire.engines.chat.counts import estimated
 from agentwire.engines.faults import server_of
 from agentwire.engines.relay.asking import ENCRYPTED, own_tools
 from agentwire.engines.relay.hearing import Relay
@@ -242,6 +243,7 @@ class WireEngine:
                 hide=hide,
                 keep=conversation.keep,
                 most=self.limits.response_bytes,
+                estimate=partial(estimated, ask),
             )
 
         return Step(

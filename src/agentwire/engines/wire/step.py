@@ -147,15 +147,16 @@ class Step:
         lane = {"stream_id": name} if name is not None else {}
         message = body(type="response.create", **lane, store=self._store)
         try:
-            async with seat.upstream.link.relay(message, lane=seat.lane) as exchange:
-                frames = await self._receive(exchange, self._limits.upstream_first_event)
-                refusal = Refusal.of(exchange, frames)
-                if refusal is not None and self._refused(seat, refusal, continues):
-                    return None
-                while frames and not relay.ended:
-                    await relay.take_all(frames)
-                    frames = await self._receive(exchange, self._limits.upstream_silence)
-                return relay.finish(), relay
+            with relay:
+                async with seat.upstream.link.relay(message, lane=seat.lane) as exchange:
+                    frames = await self._receive(exchange, self._limits.upstream_first_event)
+                    refusal = Refusal.of(exchange, frames)
+                    if refusal is not None and self._refused(seat, refusal, continues):
+                        return None
+                    while frames and not relay.ended:
+                        await relay.take_all(frames)
+                        frames = await self._receive(exchange, self._limits.upstream_silence)
+                    return relay.finish(), relay
         except RequestLost as lost:
             raise self._lost(lost) from lost
         except RemoteProtocolError as error:

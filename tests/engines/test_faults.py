@@ -12,7 +12,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from agentwire.protocol.limits import Limits
-from agentwire.testing import Reply, scripted_upstream
+from agentwire.testing import Pause, Reply, scripted_upstream
 from tests.engines.upstreams import KINDS, Kind, client_of, serving, stand
 from tests.runtime.kit import Event
 
@@ -160,6 +160,19 @@ async def test_how_long_to_wait_is_handed_on(kind: Kind, autojump_clock: Clock) 
         assert (error["status"], error["error"]["code"]) == (429, "rate_limit_exceeded")
         assert error["headers"]["retry-after"] == "7"
         assert failed["type"] == "response.failed"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_the_body_of_an_error_holds_nobody_up(kind: Kind, autojump_clock: Clock) -> None:
+    """A status that says what happened is not kept from the client by a body that comes byte by byte."""
+    drip = [part for _ in range(200) for part in (Pause(10), b" ")]
+    reply = Reply.raw(b"HTTP/1.1 500 Oh\r\ncontent-length: 1000\r\n\r\n{", *drip)
+    async with stand(kind, reply, kind.good(), limits=LIMITS) as found, found.client() as peer:
+        begun = trio.current_time()
+        *_, error, failed = await peer.ask()
+        assert trio.current_time() - begun <= LIMITS.upstream_silence + 1
+        assert (error["status"], failed["type"]) == (502, "response.failed")
+        assert found.books == (0, 0, 0)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

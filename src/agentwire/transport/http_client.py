@@ -187,9 +187,9 @@ class HttpClient:
         return self._heads.head(method, path, {**headers, **_OF_JSON}, len(body)), body
 
     async def _failure(self, caller: Caller, head: ResponseHead) -> HttpStatusError:
-        """The error that an answer is, with as much of its body as comes."""
+        """The error that an answer is, with as much of its body as comes in time."""
         body = bytearray()
-        with suppress(AgentwireError):
+        with suppress(AgentwireError), trio.move_on_after(self._limits.upstream_silence):
             await caller.read_into(body, self._limits.reply_bytes)
         return HttpStatusError(head.status, bytes(body[: self._limits.reply_bytes]), head.headers)
 

@@ -164,6 +164,8 @@ def broken_off(server: str, error: ConnectionEnded | None = None) -> EngineError
     if isinstance(error, ServerSilent):
         return _silent(server, error)
     cause = "" if error is None else error.cause
+    if error is not None and error.received is not None and not cause:
+        cause = f"closed its connection with {error.received} before the answer had ended"
     return EngineError(
         _sentence(server, cause or "ended its answer without saying that it had finished"),
         code="upstream_disconnected",

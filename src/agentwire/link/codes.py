@@ -9,7 +9,7 @@ from typing import Final
 
 from agentwire.protocol.errors import ConnectionEnded
 
-__all__ = ["ends_session", "rejects"]
+__all__ = ["ends_session", "rejected", "rejects"]
 
 _NORMAL: Final = 1000
 _REJECTED: Final = frozenset((1002, 1003, 1007, 1008, 1009, 1010))
@@ -27,3 +27,8 @@ def rejects(end: ConnectionEnded) -> bool:
     """Whether the server would end the next connection in the same way, if the same is said there."""
     code = end.received.code if end.received is not None else None
     return code in _REJECTED or code in _PRIVATE
+
+
+def rejected(end: ConnectionEnded) -> bool:
+    """Whether it was ended here, because what the server said cannot be understood."""
+    return end.sent is not None and end.sent.code in _REJECTED

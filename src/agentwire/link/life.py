@@ -23,7 +23,7 @@ from agentwire.link.progress import Progress
 from agentwire.link.reopening import asked_pause
 from agentwire.link.switch import Switch
 from agentwire.protocol.codec import decode_event
-from agentwire.protocol.errors import ConnectionEnded, LocalProtocolError, RemoteProtocolError
+from agentwire.protocol.errors import CloseFrame, ConnectionEnded, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.hello import CANCEL_EXTENSION, GOAWAY_EXTENSION, HEADER, SESSIONS, decode_welcome, encode_hello
 from agentwire.transport.dial import ConnectFailed
@@ -270,9 +270,10 @@ class Life:
             return ended
         except RemoteProtocolError as error:
             _log.warning("connection to %s given up: %s", self._dialler.address, error)
-            end = ConnectionEnded(cause=str(error))
+            goodbye = CloseFrame(error.close_code, str(error)[:100])
+            end = ConnectionEnded(sent=goodbye, cause=str(error))
             self.end(end)
-            await wire.close(error.close_code, str(error)[:100])
+            await wire.close(goodbye.code, goodbye.reason)
             return end
 
     async def _write(self, wire: WebSocketWire) -> None:

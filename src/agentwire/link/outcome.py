@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from agentwire.link.codes import rejects
+from agentwire.link.codes import rejected, rejects
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, RequestError
 from agentwire.protocol.items import Item
 from agentwire.protocol.response import Response
@@ -58,6 +58,11 @@ class RequestLost(ConnectionEnded):
     def rejected(self) -> bool:
         """Whether the server ended the connection with a code that says that the same would happen again."""
         return rejects(self)
+
+    @property
+    def not_understood(self) -> bool:
+        """Whether the connection was ended here, because what the server said makes no sense."""
+        return rejected(self)
 
     def __str__(self) -> str:
         return f"{super().__str__()}; the request: {self.fate}"

@@ -228,12 +228,27 @@ async def test_a_keepalive_is_a_sign_of_life(autojump_clock: MockClock) -> None:
         await peer.close()
 
 
+async def test_a_close_frame_in_the_middle_is_told_with_its_words(autojump_clock: MockClock) -> None:
+    async def leaves(peer: Peer) -> None:
+        await peer.answer(created("resp_up"), delta("Hal"))
+        await trio.sleep(1)
+        await peer.wire.close(1011, "out of memory")
+
+    async with hopping_to(leaves, says("ok")) as hop:
+        peer = await hop.front.connect()
+        events = await peer.ask("hi")
+        failed(events, "upstream_disconnected")
+        assert "1011 out of memory" in events[-1]["response"]["error"]["message"]
+        await works(peer)
+        await peer.close()
+
+
 @pytest.mark.parametrize(
     ("rubbish", "code", "connections"),
     [
         ([created("resp_up"), ended("resp_up"), {"type": "response.failed"}], None, 1),
-        ([created("resp_up"), created("resp_2")], "upstream_disconnected", 0),
-        ([b"no event"], "upstream_disconnected", 0),
+        ([created("resp_up"), created("resp_2")], "upstream_protocol_error", 0),
+        ([b"no event"], "upstream_protocol_error", 0),
         ([created("resp_up"), {"type": "response.output_item.done", "item": 5}], "upstream_protocol_error", 1),
     ],
     ids=["two ends", "two responses", "no event", "no item"],

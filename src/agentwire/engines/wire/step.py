@@ -200,7 +200,7 @@ class Step:
 
     def _lost(self, lost: RequestLost) -> Exception:
         """What follows from a connection that ended first."""
-        fault = broken_off(self._server, lost)
+        fault = rubbish(self._server, lost.cause) if lost.not_understood else broken_off(self._server, lost)
         if lost.fate is Fate.NEVER_SENT or (lost.fate is Fate.UNKNOWN and self._repeats and not self._runs_tools):
             return _NotRun(fault)
         self._attempts.lost += 1

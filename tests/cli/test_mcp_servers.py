@@ -76,11 +76,12 @@ def test_what_is_typed_wins() -> None:
         ({"x": "a"}, [], r"\[mcp.x\]"),
         ({"x": {}}, [], "either a command or a URL"),
         ({"x": {"command": "a", "url": "http://b"}}, [], "either a command or a URL"),
-        ({"x": {"comand": "a"}}, [], "there is no 'comand'"),
+        ({"x": {"comand": "a"}}, [], r"there is no 'comand' \(did you mean 'command'\?\)"),
         ({"x": {"command": 3}}, [], "mcp.x"),
         ({"x": {"url": "http://b", "key-env": "NO_SUCH_KEY"}}, [], "no NO_SUCH_KEY"),
         ({"x": {"command": "a", "require-approval": "maybe"}}, [], "require-approval"),
         ({"x": {"command": "a", "allowed-tools": 3}}, [], "allowed-tools"),
+        ({"x": {"command": "a", "allowed-tools": ["a", 3]}}, [], r"allowed-tools\[1\]': it must be a name"),
     ],
 )
 def test_mistakes_are_named(tables: dict[str, Any], typed: list[str], words: str) -> None:

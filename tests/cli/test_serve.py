@@ -78,6 +78,9 @@ def fails():
 def nothing():
     return None
 
+def exits():
+    raise SystemExit
+
 def star(*words):
     "No schema can say this."
 """
@@ -89,6 +92,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "broken.py").write_text("import agentwire\n\nagentwire.no_such_name\n", encoding="utf-8")
     (tmp_path / "garbled.py").write_text("def f(:\n", encoding="utf-8")
     (tmp_path / "needy.py").write_text("import not_there_at_all\n", encoding="utf-8")
+    (tmp_path / "quits.py").write_text("import sys\nsys.exit('set DATABASE_URL')\n", encoding="utf-8")
     return tmp_path
 
 
@@ -355,6 +359,11 @@ CANNOT = {
     "broken module": (("--engine", "broken:x"), "broken.py, line 3: AttributeError"),
     "garbled module": (("--engine", "garbled:x"), "garbled.py, line 1: SyntaxError"),
     "needy module": (("--engine", "needy:x"), "needy.py, line 1: ModuleNotFoundError"),
+    "a module that exits": (("--engine", "quits:x"), "quits.py, line 2: SystemExit: set DATABASE_URL"),
+    "an engine that exits": (("--engine", "mine:exits"), "calling 'mine:exits' failed in"),
+    "a file": (("--engine", "mine.py:loud"), "such as mine:loud, and 'mine.py' is the name of no module"),
+    "a path": (("--tools", "./mine.py:add"), "such as mine:add, and './mine.py' is the name of no module"),
+    "a relative module": (("--engine", ".mine:loud"), "'.mine' is the name of no module"),
     "two engines": (("--engine", "mine:loud", "--upstream", "http://127.0.0.1:1/v1"), "choose one"),
     "a context of nobody": (("--upstream-context", "100"), "--upstream-context"),
     "no context": (("--upstream", "http://127.0.0.1:1/v1", "--upstream-context", "0"), "--upstream-context"),
@@ -366,10 +375,10 @@ CANNOT = {
     "empty key file": (("--key-file", "empty"), "no API key in empty"),
     "no config": (("--config", "no.toml"), "cannot read no.toml"),
     "no toml": (("--config", "mine.py"), "mine.py is no TOML"),
-    "unknown key": (("--config", "unknown.toml"), "no option 'prot'; there are"),
+    "unknown key": (("--config", "unknown.toml"), "no option 'prot' (did you mean 'port'?); there are"),
     "wrong type": (("--config", "wrong.toml"), "port: Expected `int"),
     "two wrong keys": (("--config", "unknown.toml", "--limit", "lanes=0"), "no option 'prot'"),
-    "unknown bound": (("--config", "bound.toml"), "no bound 'lane'; there are"),
+    "unknown bound": (("--config", "bound.toml"), "no bound 'lane' (did you mean 'lanes'?); there are"),
     "limits no table": (("--config", "table.toml"), "limits must be a table"),
     "bound not positive": (("--limit", "lanes=0"), "Limits.lanes must be greater than 0"),
     "bound no number": (("--limit", "lanes=few"), "lanes must be a whole number"),
@@ -399,7 +408,7 @@ def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     level = log.level
     yield folder
     log.setLevel(level)
-    for name in ("mine", "broken", "garbled", "needy"):
+    for name in ("mine", "broken", "garbled", "needy", "quits"):
         sys.modules.pop(name, None)
 
 

@@ -6,11 +6,13 @@ comes out of a command is a bug, and is reported as one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Final
 
 from agentwire.protocol.errors import AgentwireError
 
-__all__ = ["FAILED", "INTERRUPTED", "OK", "TERMINATED", "USAGE", "CommandFailed", "UserError"]
+__all__ = ["FAILED", "INTERRUPTED", "OK", "TERMINATED", "USAGE", "CommandFailed", "UserError", "no_such"]
 
 OK: Final = 0
 """Exit code: done."""
@@ -30,3 +32,16 @@ class UserError(AgentwireError):
 
 class CommandFailed(AgentwireError):
     """The command was on its way, and something failed; its text says what (exit code 1)."""
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """That there is no such name, which one may have been meant, and all that there are.
+
+    Args:
+        what: what it would name, such as ``option``; empty where that is plain.
+        name: as it was typed.
+        known: the names that there are.
+    """
+    listed = sorted(known)
+    meant = "".join(f" (did you mean {close!r}?)" for close in get_close_matches(name, listed, n=1))
+    return f"there is no {what}{' ' if what else ''}{name!r}{meant}; there are {', '.join(listed)}"

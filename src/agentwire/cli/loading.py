@@ -38,6 +38,9 @@ def load(path: str, *, what: str) -> Any:
     module_name, colon, name = path.partition(":")
     if not (colon and module_name and name):
         raise UserError(f"{what} must be module:name, such as my_module:my_function, not {path!r}")
+    if Path(module_name).is_file() or not all(part.isidentifier() for part in module_name.split(".")):
+        such = f"{Path(module_name).stem}:{name}" if module_name.endswith(".py") else "my_module:my_function"
+        raise UserError(f"{what} must be module:name, such as {such}, and {module_name!r} is the name of no module")
     found: Any = _module(module_name, what)
     for part in name.split("."):
         try:
@@ -58,11 +61,11 @@ def _module(name: str, what: str) -> Any:
             message = f"{what}: there is no module {name!r} in {here} or among the installed packages"
             raise UserError(message) from error
         raise _broken(name, what, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(name, what, error) from error
 
 
-def _broken(name: str, what: str, error: Exception, *, doing: str = "importing module") -> UserError:
+def _broken(name: str, what: str, error: BaseException, *, doing: str = "importing module") -> UserError:
     """What was named is there, but its own code failed: where, for its author."""
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
@@ -131,7 +134,7 @@ async def open_named_engine(path: str, *, what: str = "--engine") -> AsyncGenera
 def _made_by(factory: Callable[[], Any], path: str, what: str) -> Any:
     try:
         return factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(path, what, error, doing="calling") from error
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from agentwire.cli.failures import UserError
+from agentwire.cli.failures import UserError, no_such
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.mcp import ApprovalRule, ToolFilter, read_approval_rule, read_filter
 from agentwire.runtime.tools.source import McpServer
@@ -72,7 +72,7 @@ def _from_table(label: str, table: Mapping[str, Any], folder: Path) -> McpServer
     where = f"mcp.{label}"
     known = [field.name.replace("_", "-") for field in attrs.fields(McpTable)]
     if unknown := [key for key in table if key.replace("_", "-") not in known]:
-        raise UserError(f"{where}: there is no {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        raise UserError(f"{where}: {no_such('', unknown[0], known)}")
     try:
         read = msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, McpTable)
     except msgspec.ValidationError as error:

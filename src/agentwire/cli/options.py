@@ -15,7 +15,7 @@ import attrs
 import msgspec
 from cyclopts import Parameter
 
-from agentwire.cli.failures import UserError
+from agentwire.cli.failures import UserError, no_such
 from agentwire.cli.route_tables import ROUTING
 from agentwire.cli.upstreams import UpstreamKind
 from agentwire.protocol.limits import Limits
@@ -137,7 +137,7 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
     unknown = [key for key in table if key.replace("-", "_") not in _NAMES]
     if unknown:
         tables = "default-model, [limits], [mcp.LABEL], [upstreams.NAME] and [[models]]"
-        raise UserError(f"{path}: there is no option {unknown[0]!r}; there are {_list(_dashed(_NAMES))}, {tables}")
+        raise UserError(f"{path}: {no_such('option', unknown[0], _dashed(_NAMES))}, {tables}")
     for name, value in named.items():
         if isinstance(value, str) and attrs.fields_dict(ServeOptions)[name].default == ():
             named[name] = [value]
@@ -184,7 +184,7 @@ def read_limits(table: Mapping[str, Any], typed: Iterable[str]) -> Limits:
 def _bound(name: str, value: Any) -> float:
     field = _LIMITS.get(name)
     if field is None:
-        raise UserError(f"limits: there is no bound {name!r}; there are {_list(_LIMITS)}")
+        raise UserError(f"limits: {no_such('bound', name, _LIMITS)}")
     whole = field.type in (int, "int")
     try:
         return msgspec.convert(value, int if whole else float, strict=not isinstance(value, str))
@@ -195,7 +195,3 @@ def _bound(name: str, value: Any) -> float:
 
 def _dashed(names: Iterable[str]) -> list[str]:
     return [name.replace("_", "-") for name in names]
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 import msgspec
 
-from agentwire.cli.failures import UserError
+from agentwire.cli.failures import UserError, no_such
 from agentwire.cli.keys import read_key
 from agentwire.cli.loading import open_named_engine
 from agentwire.cli.upstreams import ask_upstream, list_models
@@ -259,7 +259,7 @@ def convert(table: Mapping[str, Any], kind: type[Any], where: str) -> Any:
     names = [field.name for field in attrs.fields(kind)]
     for key in table:
         if key.replace("-", "_") not in names:
-            raise UserError(f"{where}: there is no {key!r}; there are {_dashed(names)}")
+            raise UserError(f"{where}: {no_such('', key, [name.replace('_', '-') for name in names])}")
     try:
         return msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, kind)
     except msgspec.ValidationError as error:
@@ -350,7 +350,7 @@ def _dialect(table: Mapping[str, Any], where: str) -> ChatDialect:
     names = [field.name for field in attrs.fields(ChatDialect)]
     for key in table:
         if key.replace("-", "_") not in names:
-            raise UserError(f"{where}.dialect: there is no {key!r}; there are {_dashed(names)}")
+            raise UserError(f"{where}.dialect: {no_such('', key, [name.replace('_', '-') for name in names])}")
     try:
         return ChatDialect(**{key.replace("-", "_"): value for key, value in table.items()})
     except (TypeError, ValueError, AttributeError) as error:

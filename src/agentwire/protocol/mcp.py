@@ -204,8 +204,11 @@ def read_approval_rule(raw: object, param: str) -> ApprovalRule:
 
 
 def _names(raw: object, param: str) -> frozenset[str]:
-    if not isinstance(raw, list | tuple) or not all(isinstance(name, str) for name in raw):
+    if not isinstance(raw, list | tuple):
         raise wrong("it must be an array of names", raw, param)
+    for place, name in enumerate(raw):
+        if not isinstance(name, str):
+            raise wrong("it must be a name", name, f"{param}[{place}]")
     return frozenset(raw)
 
 

@@ -58,6 +58,10 @@ def read(text: str, path: str = "f.toml") -> NamedUpstream:
     return read_upstream("one", tomllib.loads(text), path)
 
 
+def test_what_a_url_can_hide_is_not_shown() -> None:
+    assert str(read('base-url = "http://ada:secret@h:1/v1?key=secret"')) == "one (chat http://h:1/v1)"
+
+
 async def engine_of(text: str) -> Any:
     """The engine that a table becomes, closed already."""
     async with AsyncExitStack() as stack:

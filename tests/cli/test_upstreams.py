@@ -38,7 +38,7 @@ async def test_one_that_speaks_nothing_that_is_known(monkeypatch: pytest.MonkeyP
         return Found(base_url=url, reachable=True, said="GET /models is answered with HTTP 404")
 
     monkeypatch.setattr("agentwire.cli.upstreams.probe", strange)
-    with pytest.raises(UserError, match="http://h: GET /models is answered with HTTP 404; is the base URL right"):
+    with pytest.raises(UserError, match="http://h/v1: GET /models is answered with HTTP 404; is the base URL right"):
         await find_upstream("http://h/v1", None, key=None, limits=Limits())
 
 

@@ -121,7 +121,14 @@ async def test_no_question_could_make_a_model_talk() -> None:
 async def test_nobody_there() -> None:
     found = await probe("http://127.0.0.1:1/v1")
     assert (found.kind, found.reachable) == (None, False)
-    assert "127.0.0.1:1" in str(found)
+    assert str(found) == "http://127.0.0.1:1: Connection refused"
+
+
+async def test_what_a_url_can_hide_is_not_shown() -> None:
+    url = "http://ada:secret@127.0.0.1:1/api?key=secret"
+    assert str(Found(base_url=url, kind="chat")) == "chat completions of http://127.0.0.1:1/api"
+    assert str(Found(base_url=url, said="no")) == "http://127.0.0.1:1/api: no"
+    assert "secret" not in str(await probe(url))
 
 
 async def test_questions_go_through_the_proxy_that_is_given() -> None:
@@ -157,9 +164,9 @@ async def test_another_agentwire() -> None:
     assert engine.asks == []
 
 
-@pytest.mark.parametrize("url", ["localhost", "ftp://localhost", "http://"])
-async def test_an_address_that_is_not_possible(url: str) -> None:
-    with pytest.raises(ValueError, match="http"):
+@pytest.mark.parametrize("url", ["localhost", "ftp://localhost", "http://", ""])
+async def test_an_address_that_is_not_possible_is_told_as_it_was_typed(url: str) -> None:
+    with pytest.raises(ValueError, match=f"begin with http:// or https:// and a host, not '{url}'"):
         await probe(url)
 
 

@@ -55,8 +55,8 @@ def test_what_is_none(url: str) -> None:
         BaseUrl.parse(url, name="the address")
 
 
-@pytest.mark.parametrize("url", ["socks5://me:secret@proxy:1080", "http://me:secret@"])
-def test_what_is_none_is_said_without_its_password(url: str) -> None:
+@pytest.mark.parametrize("url", ["socks5://me:secret@proxy:1080", "http://me:secret@", "ftp://h?key=secret"])
+def test_what_is_none_is_said_without_what_it_can_hide(url: str) -> None:
     with pytest.raises(ValueError, match="must begin with") as caught:
         BaseUrl.parse(url)
     assert "secret" not in str(caught.value)

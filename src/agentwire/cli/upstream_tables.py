@@ -22,7 +22,7 @@ from agentwire.cli.failures import UserError, no_such
 from agentwire.cli.keys import read_key
 from agentwire.cli.loading import open_named_engine
 from agentwire.cli.upstreams import ask_upstream, list_models
-from agentwire.engines.faults import bearer
+from agentwire.engines.faults import bearer, place_of
 from agentwire.engines.routing import Upstream
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
@@ -107,7 +107,7 @@ class NamedUpstream:
     found: str = ""
 
     def __str__(self) -> str:
-        place = f" {self.table.base_url}" if self.table.base_url is not None else ""
+        place = f" {place_of(self.table.base_url)}" if self.table.base_url is not None else ""
         return f"{self.name} ({self.table.kind}{place})"
 
     def limits(self, limits: Limits) -> Limits:

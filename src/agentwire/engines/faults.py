@@ -25,6 +25,7 @@ __all__ = [
     "broken_off",
     "event_fault",
     "no_call",
+    "place_of",
     "rubbish",
     "server_of",
     "status_fault",
@@ -227,6 +228,11 @@ def server_of(base_url: str) -> str:
     """Scheme, host and port: what a client may be told, unlike a user name or a query."""
     parts = urlsplit(base_url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def place_of(base_url: str) -> str:
+    """The same with the path: what whoever runs this server may read on its screen and in its log."""
+    return f"{server_of(base_url)}{urlsplit(base_url).path}"
 
 
 def bearer(key: str) -> str:

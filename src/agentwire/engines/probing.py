@@ -16,10 +16,11 @@ import attrs
 import msgspec
 import trio
 
-from agentwire.engines.faults import bearer, server_of
+from agentwire.engines.faults import bearer, place_of, server_of
 from agentwire.link import open_link
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
+from agentwire.transport.base_url import BaseUrl
 from agentwire.transport.http_client import HttpClient, HttpReply, HttpStatusError, open_http_client
 
 __all__ = ["SPOKEN", "Found", "ListedModel", "Spoken", "probe", "read_models"]
@@ -74,12 +75,13 @@ class Found:
     def __str__(self) -> str:
         """One line for people."""
         if self.kind is None:
-            return f"{server_of(self.base_url)}: {self.said}"
+            named = self.said.startswith(server_of(self.base_url))  # as a failure of the transport does
+            return self.said if named else f"{place_of(self.base_url)}: {self.said}"
         program = f" ({self.program})" if self.program else ""
         shown = ", ".join(self.models[:5]) + (f" and {len(self.models) - 5} more" if len(self.models) > 5 else "")
         models = f", models: {shown}" if shown else ""
         refused = ", which refuses the key" if self.refuses_key else ""
-        return f"{SPOKEN[self.kind]} of {self.base_url}{program}{models}{refused}"
+        return f"{SPOKEN[self.kind]} of {place_of(self.base_url)}{program}{models}{refused}"
 
 
 async def probe(
@@ -108,6 +110,7 @@ async def probe(
         ValueError: the address, the key or the proxy is not possible.
         LocalProtocolError: the headers cannot be sent.
     """
+    BaseUrl.parse(url)  # so that what is wrong with it is said of what was given
     limits = limits or Limits()
     sent = dict(headers or {}) | ({"authorization": bearer(key)} if key is not None else {})
     found = Found(base_url=url, said="nobody answers there")

@@ -55,7 +55,7 @@ class BaseUrl:
         except ValueError as error:
             raise ValueError(f"{name} is no URL: {error}") from error
         if parts.scheme not in _PORTS or not host:
-            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
+            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()  # without a secret
             raise ValueError(f"{name} must begin with http:// or https:// and a host, not {shown!r}")
         return cls(
             scheme=parts.scheme,

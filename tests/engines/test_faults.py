@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Callable
 
@@ -150,6 +151,23 @@ async def test_a_fault_is_told_once_and_the_next_turn_works(case: Case, kind: Ki
         assert again[-1]["type"] == "response.completed"
         assert again[-1]["response"]["output"][0]["content"][0]["text"] == "fine"
         assert found.upstream.open_connections <= 1
+
+
+TOO_DEEP = Case(
+    "nesting", lambda kind: kind.good(), 502, "upstream_protocol_error", "what it sent is nested too deeply"
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("depth", [700, 970, 100_000])
+async def test_nesting_is_told_as_a_fault_of_the_upstream(depth: int, kind: Kind, autojump_clock: Clock) -> None:
+    """How much Python takes differs with its version, and reading takes more than telling it: there is one error."""
+    said = json.dumps(kind.nested).replace('"..."', "[" * depth + "]" * depth)
+    async with stand(kind, kind.begun(said, *kind.end("I thi")), kind.good()) as found, found.client() as peer:
+        events = await peer.ask("one")
+        if depth > 970 or events[-1]["type"] != "response.completed":
+            check_told(events, TOO_DEEP)
+        assert (await peer.ask("two"))[-1]["type"] == "response.completed"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

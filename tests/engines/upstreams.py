@@ -38,6 +38,7 @@ class Kind:
         text: the payload with a piece of text.
         end: the payloads after the last one, for the whole text.
         fault: the payload that reports an error in the middle.
+        nested: a payload with something of the server's own in it, ``...``, that is told as it is.
         call: the payloads with a call of a tool and the end of the answer, by its name and arguments.
     """
 
@@ -47,6 +48,7 @@ class Kind:
     text: Callable[[str], Json]
     end: Callable[[str], Payloads]
     fault: Json
+    nested: Json
     call: Callable[[str, str], Payloads]
 
     def __str__(self) -> str:
@@ -82,6 +84,7 @@ CHAT = Kind(
     text=lambda piece: _chunk(content=piece),
     end=lambda text: (_chunk("stop"), {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
     fault={"error": {"message": "out of memory", "type": "server_error", "code": 500}},
+    nested=_chunk(annotations=[{"type": "url_citation", "url": "http://x", "title": "x", "more": "..."}]),
     call=_chat_call,
 )
 
@@ -131,6 +134,7 @@ RESPONSES = Kind(
         {"type": "response.completed", "response": _response("completed", [_message(text)])},
     ),
     fault={"type": "error", "code": "server_error", "message": "out of memory", "param": None, "sequence_number": 9},
+    nested={"type": "response.output_text.delta", **_AT, "delta": "", "more": "..."},
     call=_responses_call,
 )
 

@@ -178,9 +178,10 @@ def _silent(server: str, error: ServerSilent) -> EngineError:
     return EngineError(_sentence(server, error.cause), code="upstream_timeout", status=504)
 
 
-def rubbish(server: str, error: RemoteProtocolError | str) -> EngineError:
-    """The answer is none of a chat server."""
-    return EngineError(_sentence(server, str(error)), code="upstream_protocol_error", status=502)
+def rubbish(server: str, error: RemoteProtocolError | RecursionError | str) -> EngineError:
+    """The answer is none of a server of its kind, or is nested more deeply than it can be read or told."""
+    said = "what it sent is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return EngineError(_sentence(server, said), code="upstream_protocol_error", status=502)
 
 
 def no_call(server: str, error: EngineError) -> EngineError:

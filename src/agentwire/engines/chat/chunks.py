@@ -117,10 +117,11 @@ def decode_chunk(payload: bytes) -> Chunk:
 
     Raises:
         RemoteProtocolError: it is no chunk.
+        RecursionError: it is nested too deeply.
     """
     try:
         return _decode(payload)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RemoteProtocolError(f"it sent an event that is no chunk of a chat completion: {error}") from None
 
 
@@ -129,10 +130,11 @@ def decode_logprobs(raw: msgspec.Raw) -> list[dict[str, Any]]:
 
     Raises:
         RemoteProtocolError: they cannot be read.
+        RecursionError: they are nested too deeply.
     """
     try:
         told = _decode_logprobs(raw)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RemoteProtocolError(f"it sent logprobs that are none: {error}") from None
     content: list[dict[str, Any]] = msgspec.to_builtins(told.content) if told is not None and told.content else []
     return content

@@ -132,7 +132,7 @@ class _ChatEngine:
         settings = settings_of(ask, offers, self.dialect, model=self.model)
         try:
             return await _Step(self, ask, out, prompt, offers, settings).run()
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
 
     async def compact(self, ask: Ask) -> Summarized:
@@ -147,7 +147,7 @@ class _ChatEngine:
         try:
             await self.read(body, answer)
             finish = await answer.end()
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
         return Summarized("".join(notes.pieces).strip(), finish.usage)
 

@@ -49,10 +49,11 @@ def read_event(payload: bytes) -> Mapping[str, Any]:
 
     Raises:
         RemoteProtocolError: it is no event.
+        RecursionError: it is nested too deeply.
     """
     try:
         event = _EVENT(payload)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RemoteProtocolError(f"it sent what is no event: {shorten(payload)}") from None
     if not isinstance(event.get("type"), str):
         event["type"] = _guess(event)

@@ -130,6 +130,7 @@ class Relay:
         Raises:
             EngineError: the upstream reports an error.
             RemoteProtocolError: one cannot be part of any response.
+            RecursionError: one is nested too deeply.
         """
         try:
             if len(payloads) == 1:

@@ -201,7 +201,7 @@ class _ResponsesEngine:
             if relay.ended:
                 return relay.finish()
             raise (broken_off if begun else unreachable)(self.server, error) from error
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
 
 

@@ -159,7 +159,7 @@ class Step:
                     return relay.finish(), relay
         except RequestLost as lost:
             raise self._lost(lost) from lost
-        except RemoteProtocolError as error:
+        except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self._server, error) from error
         except LocalProtocolError as error:
             raise EngineError(str(error), code="request_too_large", status=400, param="input") from error

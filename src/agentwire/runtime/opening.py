@@ -5,7 +5,7 @@ Whatever is wrong here is the client's mistake, and refuses the request with an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import attrs
@@ -75,9 +75,7 @@ async def open_request(
     parent, wanted = None, request.previous_response_id
     if wanted is not None:
         parent = await _find_parent(service, desk, ticket, principal, wanted)
-    whole = request.input
-    if ItemReference in map(type, whole):
-        whole = await resolve_items(service, principal, parent, whole)
+    whole = await resolve_items(service, principal, parent, request.input)
     steers = desk.take_steers(ticket)
     if steers or whole is not request.input:
         request = changed(request, {"input": (*steers, *whole)})
@@ -134,13 +132,17 @@ async def _find_parent(service: Service, desk: Desk, ticket: Ticket, principal: 
 
 
 async def resolve_items(
-    service: Service, principal: str, parent: Node | None, given: Sequence[Item]
+    service: Service, principal: str, parent: Node | None, given: tuple[Item, ...]
 ) -> tuple[Item, ...]:
     """Put the items in place that are only referred to: any of the principal's stored responses may have them.
+
+    Where there are none, what was given is returned itself.
 
     Raises:
         RequestError: 400 or 404, an item is part of the conversation already, or nowhere.
     """
+    if ItemReference not in map(type, given):
+        return given
     wanted = dict.fromkeys(item.id for item in given if isinstance(item, ItemReference))
     found = {item_id: await service.store.find_item(principal, item_id) for item_id in wanted}
     return resolve(parent, given, found.get)

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from agentwire.engines import Call, Reasoning, Text, Turn, scripted
 from agentwire.engines.wire import open_wire_engine
 from agentwire.protocol.errors import EngineError, LocalProtocolError
+from agentwire.protocol.limits import Limits
 from agentwire.testing import network
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.wire.kit import URL, Hop, Json, Seen, hopping, outputs, texts
@@ -116,6 +117,21 @@ async def test_a_request_that_the_upstream_refuses(autojump_clock: MockClock) ->
         assert events[-1]["response"]["error"]["code"] == "upstream_unauthorized"
         assert "secret" not in json.dumps(events)
         check(events)
+        await peer.close()
+
+
+async def test_a_message_that_grows_too_large_on_its_way_up_is_not_sent(autojump_clock: MockClock) -> None:
+    limits = Limits(message_bytes=2000)
+    async with hopping(scripted([Turn(Text("a"))]), limits=limits, front={"limits": limits}) as hop:
+        peer = await hop.front.connect()
+        message = '{"type":"response.create","model":"m","input":"..."}'
+        await peer.say(message.replace("...", "x" * (2003 - len(message))))
+        events = await peer.until()
+        error = events[-1]["response"]["error"]
+        assert (error["code"], events[-2]["status"], events[-2]["error"]["param"]) == ("request_too_large", 400, "input")
+        assert not hop.requests()
+        check(events)
+        assert texts((await peer.ask("x" * 1500))[-1]["response"]["output"]) == "a"
         await peer.close()
 
 

@@ -127,8 +127,9 @@ async def test_a_message_that_grows_too_large_on_its_way_up_is_not_sent(autojump
         message = '{"type":"response.create","model":"m","input":"..."}'
         await peer.say(message.replace("...", "x" * (2003 - len(message))))
         events = await peer.until()
-        error = events[-1]["response"]["error"]
-        assert (error["code"], events[-2]["status"], events[-2]["error"]["param"]) == ("request_too_large", 400, "input")
+        *_, error, failed = events
+        assert (error["status"], error["error"]["code"]) == (400, "request_too_large")
+        assert (error["error"]["param"], failed["type"]) == ("input", "response.failed")
         assert not hop.requests()
         check(events)
         assert texts((await peer.ask("x" * 1500))[-1]["response"]["output"]) == "a"

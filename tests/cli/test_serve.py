@@ -212,11 +212,18 @@ async def test_an_upstream_of_the_file_is_asked_what_it_speaks(tmp_path: Path) -
                 assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
 
 
-async def test_an_upstream_that_is_not_there_yet_is_taken_for_chat_completions() -> None:
-    async with serving("--port", "0", "--upstream", "http://127.0.0.1:1/v1") as server:
-        assert server.lines[1] == "engine: chat completions of http://127.0.0.1:1/v1"
-        with trio.fail_after(10):
-            await server.wait_said("taken for chat completions; --upstream-kind says otherwise")
+async def test_an_upstream_that_comes_later(tmp_path: Path) -> None:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else is given the port
+        url = f"http://127.0.0.1:{place.getsockname()[1]}"
+        async with serving("--port", "0", "--upstream", url) as server:
+            assert server.lines[1] == f"engine: {url}, which is not there yet"
+            with trio.fail_after(30):
+                with pytest.raises(HttpStatusError, match="upstream_unreachable"):
+                    await ask(server.where["http"], "hey")
+                place.close()
+                async with serving("--port", url.rpartition(":")[2]):
+                    assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
 
 
 async def test_what_the_upstreams_model_can_read() -> None:

@@ -218,6 +218,7 @@ async def test_what_an_upstream_is_can_be_asked(monkeypatch: pytest.MonkeyPatch)
     assert (asked.pop("limits").handshake, asked.pop("tls")) == (3, None)
     assert asked == {
         "url": "http://models.example",
+        "kinds": ("chat", "responses", "wire"),
         "key": "sk-secret",
         "headers": {"x-team": "blue"},
         "proxy": "http://proxy.example:3128",

@@ -23,23 +23,36 @@ from agentwire.transport.http_client import HttpReply
         ("http://h/v1", "chat", "chat"),
         ("http://h/v1", "responses", "responses"),
         ("http://h/v1", "wire", "wire"),
+        ("http://h", "wire", "wire"),
         ("ws://h/v1", None, "wire"),
         ("wss://h/v1", None, "wire"),
-        ("http://127.0.0.1:1/v1", None, "chat"),
     ],
 )
-async def test_what_a_server_speaks(url: str, said: UpstreamKind | None, kind: str) -> None:
+async def test_what_is_typed_is_not_asked(url: str, said: UpstreamKind | None, kind: str) -> None:
     found = await find_upstream(url, said, key=None, limits=Limits())
     assert (found.kind, found.base_url, found.models) == (kind, url, ())
 
 
-async def test_one_that_speaks_nothing_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def strange(url: str, **_: object) -> Found:
-        return Found(base_url=url, reachable=True, said="GET /models is answered with HTTP 404")
+async def test_one_that_is_not_there() -> None:
+    found = await find_upstream("http://127.0.0.1:1/v1", None, key=None, limits=Limits())
+    assert (found.kind, found.reachable) == (None, False)
 
-    monkeypatch.setattr("agentwire.cli.upstreams.probe", strange)
-    with pytest.raises(UserError, match="http://h/v1: GET /models is answered with HTTP 404; is the base URL right"):
-        await find_upstream("http://h/v1", None, key=None, limits=Limits())
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (Found(base_url="http://h/v1", kind="chat", reachable=True), "http://h/v1"),
+        (Found(base_url="http://h", reachable=True, said="HTTP 404"), "http://h"),
+    ],
+)
+async def test_where_a_kind_is_that_was_typed(monkeypatch: pytest.MonkeyPatch, shown: Found, expected: str) -> None:
+    async def asked(_: str, *, kinds: tuple[UpstreamKind, ...], **__: object) -> Found:
+        assert kinds == ("chat",)
+        return shown
+
+    monkeypatch.setattr("agentwire.cli.upstreams.probe", asked)
+    found = await find_upstream("http://h", "chat", key=None, limits=Limits())
+    assert (found.kind, found.base_url) == ("chat", expected)
 
 
 @pytest.mark.parametrize(

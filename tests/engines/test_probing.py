@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import trio
 
-from agentwire.engines.probing import Found, probe
+from agentwire.engines.probing import Found, Spoken, probe
 from agentwire.engines.script import Text, Turn
 from agentwire.engines.scripted import scripted
 from agentwire.protocol.limits import Limits
@@ -99,6 +99,16 @@ async def test_a_refused_key_is_told() -> None:
     assert (found.kind, found.refuses_key) == ("chat", True)
     assert str(found).endswith(", which refuses the key")
     assert "secret" not in repr(found)
+    async with answering(answers) as (url, _):
+        assert str(await probe(f"{url}/v1")).endswith(", which wants a key")
+
+
+async def test_only_what_it_is_asked_for() -> None:
+    answers = {"POST /v1/chat/completions": (400, BAD), "POST /v1/responses": (400, BAD)}
+    wanted: Spoken = "responses"
+    async with answering(answers) as (url, asked):
+        assert (await probe(f"{url}/v1", kinds=[wanted])).kind == wanted
+    assert asked == ["GET /v1/models", "POST /v1/responses"]
 
 
 async def test_none_of_them() -> None:

@@ -27,8 +27,9 @@ from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.mcp_servers import check_extra, read_mcp
 from agentwire.cli.options import ServeOptions, read_file, read_limits
 from agentwire.cli.route_tables import Routing, read_routing
+from agentwire.cli.served_upstream import open_served_upstream
 from agentwire.cli.storing import check_store, open_store
-from agentwire.cli.upstreams import find_upstream, open_upstream_engine
+from agentwire.cli.upstreams import UPSTREAM_KEY_VARIABLE
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import EXTENSIONS
@@ -41,12 +42,10 @@ from agentwire.server import Keys, Server
 from agentwire.server import serve as serve_engine
 from agentwire.server.server import RESUME_WITHIN, Models, check_exposure
 
-__all__ = ["UPSTREAM_KEY_VARIABLE", "serve"]
+__all__ = ["serve"]
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
-UPSTREAM_KEY_VARIABLE: Final = "AGENTWIRE_UPSTREAM_KEY"
-"""The environment variable that holds the key for ``--upstream``."""
 
 GC_THRESHOLDS: Final = (50_000, 50, 1_000)  # collections cost as much as there are connections, and free little
 
@@ -181,17 +180,19 @@ async def _open_source(plan: Plan, stack: AsyncExitStack) -> Source:
 
 async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
     options = plan.options
-    key, model, held = os.environ.get(UPSTREAM_KEY_VARIABLE) or None, options.upstream_model, options.upstream_context
-    found = await find_upstream(url, options.upstream_kind, key=key, limits=plan.limits)
-    assert found.kind is not None
+    opening = open_served_upstream(
+        url,
+        options.upstream_kind,
+        key=os.environ.get(UPSTREAM_KEY_VARIABLE) or None,
+        model=options.upstream_model,
+        context_tokens=options.upstream_context,
+        limits=plan.limits,
+    )
     try:
-        opening = open_upstream_engine(
-            found.base_url, found.kind, key=key, model=model, context_tokens=held, limits=plan.limits
-        )
-        models = (model,) if model is not None else found.models or ("default",)
-        return Source(await stack.enter_async_context(opening), str(found), models)
+        served = await stack.enter_async_context(opening)
     except (ValueError, LocalProtocolError) as error:
         raise UserError(f"--upstream: {error}") from error
+    return Source(served, str(served), served.models)
 
 
 async def _check(plan: Plan) -> None:

@@ -7,48 +7,58 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TypeAlias
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from agentwire.cli.failures import UserError
-from agentwire.engines.probing import Found, Spoken, probe, read_models
+from agentwire.engines.probing import SPOKEN, Found, Spoken, probe, read_models
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
 from agentwire.transport.http_client import HttpClient
 
-__all__ = ["UpstreamKind", "ask_upstream", "find_upstream", "list_models", "open_upstream_engine"]
+__all__ = [
+    "UPSTREAM_KEY_VARIABLE",
+    "UpstreamKind",
+    "ask_upstream",
+    "find_upstream",
+    "list_models",
+    "open_upstream_engine",
+]
 
 _log = logging.getLogger("agentwire.cli")
 
 UpstreamKind: TypeAlias = Spoken
 
+UPSTREAM_KEY_VARIABLE: Final = "AGENTWIRE_UPSTREAM_KEY"
+"""The environment variable that holds the key for ``--upstream``."""
+
 
 async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None, limits: Limits) -> Found:
     """What a server speaks: as it was typed, or else as the server itself shows.
 
-    A server that is not there yet is taken to speak chat completions, and that is said in the log.
+    One whose kind was typed is only asked where that is, and only if its address has no path.
 
     Raises:
-        UserError: the address or the key is not possible, or the server speaks nothing that is known.
+        UserError: the address or the key is not possible.
     """
-    if kind is not None:
-        return Found(base_url=url, kind=kind, reachable=True)
+    typed = None if kind is None else Found(base_url=url, kind=kind, reachable=True)
+    if typed is not None and (kind == "wire" or urlsplit(url).path.strip("/")):
+        return typed
     try:
-        found = await ask_upstream(url, key=key, limits=limits)
+        found = await ask_upstream(url, kinds=tuple(SPOKEN) if kind is None else (kind,), key=key, limits=limits)
     except ValueError as error:
         raise UserError(f"--upstream: {error}") from error
-    if found.reachable and found.kind is None:
-        raise UserError(f"--upstream: {found}; is the base URL right? --upstream-kind says what it speaks")
-    if found.kind is None:
-        _log.warning("%s: taken for chat completions; --upstream-kind says otherwise", found)
-        return Found(base_url=url, kind="chat")
-    return found
+    if found.refuses_key:
+        _log.warning("%s; the key is to be in the environment's %s", found, UPSTREAM_KEY_VARIABLE)
+    return typed if typed is not None and found.reachable and found.kind is None else found
 
 
 async def ask_upstream(
     url: str,
     *,
+    kinds: Collection[UpstreamKind] = tuple(SPOKEN),
     key: str | None,
     headers: Mapping[str, str] | None = None,
     limits: Limits,
@@ -58,7 +68,7 @@ async def ask_upstream(
     """What a server shows that it speaks; see `probe`. One of a ``ws`` address is not asked."""
     if url.startswith(("ws:", "wss:", "ws+unix:")):
         return Found(base_url=url, kind="wire", reachable=True)
-    return await probe(url, key=key, headers=headers, limits=limits, tls=tls, proxy=proxy)
+    return await probe(url, kinds=kinds, key=key, headers=headers, limits=limits, tls=tls, proxy=proxy)
 
 
 def open_upstream_engine(

@@ -7,7 +7,7 @@ and told apart from a path that is not there.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -59,6 +59,7 @@ class Found:
         kind: what it speaks; None if it speaks nothing that is known, or was not there.
         reachable: it answered at all.
         refuses_key: it answered that the key is missing or wrong.
+        sent_key: there was one.
         program: which one it is, as far as it can be told.
         models: the models that it lists.
         said: what it answered otherwise, in words; empty where it speaks something.
@@ -68,6 +69,7 @@ class Found:
     kind: Spoken | None = None
     reachable: bool = False
     refuses_key: bool = False
+    sent_key: bool = False
     program: str = ""
     models: tuple[str, ...] = ()
     said: str = ""
@@ -80,13 +82,14 @@ class Found:
         program = f" ({self.program})" if self.program else ""
         shown = ", ".join(self.models[:5]) + (f" and {len(self.models) - 5} more" if len(self.models) > 5 else "")
         models = f", models: {shown}" if shown else ""
-        refused = ", which refuses the key" if self.refuses_key else ""
+        refused = f", which {'refuses the' if self.sent_key else 'wants a'} key" if self.refuses_key else ""
         return f"{SPOKEN[self.kind]} of {place_of(self.base_url)}{program}{models}{refused}"
 
 
 async def probe(
     url: str,
     *,
+    kinds: Collection[Spoken] = tuple(SPOKEN),
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
     limits: Limits | None = None,
@@ -100,6 +103,7 @@ async def probe(
 
     Args:
         url: the base URL, ``http://`` or ``https://``.
+        kinds: what it is asked for.
         key: for ``Authorization: Bearer``.
         headers: for every request.
         limits: deadlines.
@@ -117,7 +121,7 @@ async def probe(
     with trio.move_on_after(limits.upstream_probe):  # noqa: ASYNC912 - there is always an address to ask
         for base in _bases(url):
             async with open_http_client(base, headers=sent, limits=limits, tls=tls, proxy=proxy) as http:
-                found = await _Asker(http, base, sent, limits, tls, proxy).ask()
+                found = await _Asker(http, base, kinds, sent, limits, tls, proxy).ask()
             if found.kind is not None or not found.reachable:
                 return found
     return found
@@ -136,6 +140,7 @@ class _Asker:
 
     http: HttpClient
     base: str
+    kinds: Collection[Spoken]
     headers: Mapping[str, str]
     limits: Limits
     tls: ssl.SSLContext | None
@@ -153,6 +158,7 @@ class _Asker:
             base_url=self.base,
             reachable=True,
             refuses_key=listed.status in _REFUSING,
+            sent_key=any(name.lower() == "authorization" for name in self.headers),
             program=_OWNERS.get(owner, "") or _program_of(listed),
             models=names,
             said=f"GET /models is answered with HTTP {listed.status}, and there is none of the APIs that are known",
@@ -160,9 +166,9 @@ class _Asker:
         return attrs.evolve(found, kind=await self._kind())
 
     async def _kind(self) -> Spoken | None:
-        if await self._has_socket():
+        if "wire" in self.kinds and await self._has_socket():
             return "wire"
-        for kind, path in _PATHS:
+        for kind, path in ((kind, path) for kind, path in _PATHS if kind in self.kinds):
             try:
                 answer = await self._send("POST", path, {})
             except AgentwireError:

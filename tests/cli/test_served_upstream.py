@@ -1,0 +1,161 @@
+"""The server behind ``--upstream``: found at the start, found later, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from agentwire.cli.failures import UserError
+from agentwire.cli.served_upstream import ServedUpstream, open_served_upstream
+from agentwire.cli.upstreams import UpstreamKind
+from agentwire.engines.probing import Found
+from agentwire.protocol.errors import EngineError
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
+from agentwire.testing.recording import RecordingOut, ask_for
+
+AWAY = Found(base_url="http://h", said="http://h: Connection refused")
+THERE = Found(base_url="http://h/v1", kind="chat", reachable=True, models=("small", "large"))
+STRANGE = Found(base_url="http://h", reachable=True, said="GET /models is answered with HTTP 404")
+
+
+@attrs.define
+class World:
+    """What is found of the server, look by look, and the engine in front of it, which remembers whom it was asked for.
+
+    The last thing that is found is found again.
+    """
+
+    finds: list[Found]
+    context_tokens: int = 9
+    looks: int = 0
+    opened: list[str] = attrs.field(factory=list)
+    asked: list[str] = attrs.field(factory=list)
+
+    async def find(self, url: str, kind: UpstreamKind | None, **_: object) -> Found:
+        await trio.lowlevel.checkpoint()
+        self.looks += 1
+        return self.finds.pop(0) if len(self.finds) > 1 else self.finds[0]
+
+    @asynccontextmanager
+    async def open(self, url: str, kind: UpstreamKind, **_: object) -> AsyncGenerator[Engine]:
+        self.opened.append(f"{kind} {url}")
+        yield self
+        self.opened.append("closed")
+
+    async def __call__(self, ask: Ask, out: Out) -> Finish:
+        self.asked.append(ask.model)
+        await out.text("ok")
+        return Finish()
+
+    async def compact(self, ask: Ask) -> Summarized:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(f"summary of {ask.model}")
+        return Summarized("short")
+
+
+@asynccontextmanager
+async def served(
+    monkeypatch: pytest.MonkeyPatch, *finds: Found, model: str | None = None
+) -> AsyncGenerator[tuple[ServedUpstream, World]]:
+    world = World(list(finds))
+    monkeypatch.setattr("agentwire.cli.served_upstream.find_upstream", world.find)
+    monkeypatch.setattr("agentwire.cli.served_upstream.open_upstream_engine", world.open)
+    opening = open_served_upstream("http://h", None, key=None, model=model, context_tokens=None, limits=Limits())
+    async with opening as upstream:
+        yield upstream, world
+
+
+async def say(engine: Engine, model: str) -> None:
+    await engine(ask_for("hey", model=model), RecordingOut())
+
+
+async def test_a_server_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(monkeypatch, THERE) as (upstream, world):
+        assert str(upstream) == str(THERE)
+        assert await upstream.models() == ("small", "large")
+        await say(upstream, "large")
+    assert world == World([THERE], looks=1, opened=["chat http://h/v1", "closed"], asked=["large"])
+
+
+async def test_a_request_without_a_name_is_for_the_first_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(monkeypatch, THERE) as (upstream, world):
+        await say(upstream, "default")
+        ask = ask_for("hey", model="default")
+        chosen = upstream.engine_for(ask.request)
+        assert getattr(chosen, "context_tokens", None) == 9
+        assert getattr(chosen, "count_tokens", None) is None
+        assert (await getattr(chosen, "compact")(ask)).text == "short"  # noqa: B009 - as the runtime asks for it
+        assert upstream.engine_for(ask_for("hey", model="large").request) is world
+    assert world.asked == ["small", "summary of small"]
+
+
+@pytest.mark.parametrize(
+    ("found", "model", "listed"),
+    [
+        (attrs.evolve(THERE, models=()), None, ("default",)),
+        (attrs.evolve(THERE, models=("small", "default")), None, ("small", "default")),
+        (THERE, "large", ("large",)),
+    ],
+)
+async def test_a_request_without_a_name_that_stays_so(
+    monkeypatch: pytest.MonkeyPatch, found: Found, model: str | None, listed: tuple[str, ...]
+) -> None:
+    async with served(monkeypatch, found, model=model) as (upstream, world):
+        await say(upstream, "default")
+        assert await upstream.models() == listed
+    assert world.asked == ["default"]
+
+
+async def test_a_server_that_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(monkeypatch, AWAY, AWAY, STRANGE, AWAY, THERE) as (upstream, world):
+        assert str(upstream) == "http://h, which is not there yet"
+        with pytest.raises(EngineError, match="The model's server failed: http://h: Connection refused\\.") as caught:
+            await say(upstream, "small")
+        assert (caught.value.code, caught.value.status) == ("upstream_unreachable", 502)
+        with pytest.raises(EngineError, match="HTTP 404"):
+            await say(upstream, "small")
+        assert await upstream.models() == ("default",)
+        assert (world.looks, world.opened) == (4, [])
+        assert upstream.engine_for(ask_for("hey", model="default").request) is upstream
+        await say(upstream, "default")
+        await say(upstream, "large")
+        assert await upstream.models() == ("small", "large")
+        assert str(upstream) == str(THERE)
+        assert (world.looks, world.asked) == (5, ["small", "large"])
+    assert world.opened == ["chat http://h/v1", "closed"]
+
+
+async def test_turns_that_come_together_share_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(monkeypatch, AWAY, THERE) as (upstream, world):
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(say, upstream, "large")
+        assert (world.looks, world.asked) == (2, ["large"] * 3)
+
+
+async def test_a_turn_that_does_not_wait_for_the_look_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(monkeypatch, AWAY, THERE) as (upstream, world):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await say(upstream, "large")
+        await trio.testing.wait_all_tasks_blocked()
+        await say(upstream, "small")
+    assert (world.looks, world.asked) == (2, ["small"])
+
+
+async def test_a_server_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(monkeypatch, AWAY) as (_, world):
+        pass
+    assert (world.looks, world.opened) == (1, [])
+
+
+async def test_a_server_that_speaks_nothing_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="http://h: GET /models is answered with HTTP 404; is the base URL right"):
+        async with served(monkeypatch, STRANGE):
+            pass

@@ -50,9 +50,22 @@ def _error(status: int, **headers: str) -> Callable[[Kind], Reply]:
     return lambda kind: Reply.answer(status, {"error": {"message": "it says why", "code": "because"}}, names)
 
 
+def _no_path(kind: Kind) -> Reply:
+    """What llama.cpp says of a path that it does not have."""
+    return Reply.answer(404, {"error": {"message": "File Not Found", "type": "not_found_error", "code": 404}})
+
+
+def _no_model(kind: Kind) -> Reply:
+    """What vLLM says of a model that it does not have."""
+    told = {"message": "The model `m` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}
+    return Reply.answer(404, {"error": told})
+
+
 CASES = (
     Case("nobody there", lambda kind: Reply.refusal(), 502, "upstream_unreachable", "refused"),
     Case("401", _error(401), 502, "upstream_unauthorized", "refused this server's own key"),
+    Case("nothing at the path", _no_path, 502, "upstream_not_found", "is its base URL right?"),
+    Case("no such model", _no_model, 404, "model_not_found", "does not exist"),
     Case("429", _error(429, retry_after="7"), 429, "because", "it says why"),
     Case("500", _error(500), 502, "because", "it says why"),
     Case("503", _error(503), 503, "because", "it says why"),

@@ -149,6 +149,8 @@ def answer_fault(server: str, error: HttpStatusError) -> EngineError:
     said = told.get("error") if isinstance(told, Mapping) else None
     if not isinstance(said, Mapping) or not said.get("message") or error.status in _OURS or error.status >= 500:
         return status_fault(server, error)
+    if _is_no_path(error.status, str(said["message"])) and not isinstance(said.get("code"), str):
+        return status_fault(server, error)
     headers = {"retry-after": wait} if (wait := wait_of(error.headers)) else {}
     return event_fault(server, read_error({"error": said, "status": error.status, "headers": headers}))
 
@@ -200,17 +202,25 @@ def _fault(server: str, status: int, complaint: Complaint, wait: str) -> EngineE
             f"The model's server {server} refused this server's own key (HTTP {status}); the client's is not used."
         )
         return EngineError(message, code="upstream_unauthorized", status=502)
-    if status == 404 and said.lower().rstrip(".") in _NO_SUCH_PATH:
+    if _is_no_path(status, said):
         message = f"The model's server {server} has nothing at this address (HTTP 404); is its base URL right?"
         return EngineError(message, code="upstream_not_found", status=502)
     ours, usual = _THE_CLIENTS.get(status, (503 if status in _OVERLOADED else 502, "upstream_error"))
     param = _clients_name(complaint.param) if ours == 400 else None
     if status in _MAY_BE_LENGTH and _is_too_long(f"{code} {said}"):
         ours, code, param = 400, "context_length_exceeded", "input"
+    if status == 404:
+        code = usual  # many call it by the name of an exception
     message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
     message += "" if message.endswith((".", "!", "?")) else "."
     hint, headers = (f" Try again in {wait} s.", {"retry-after": wait}) if wait else ("", {})
     return EngineError(message + hint, code=code or usual, status=ours, param=param, headers=headers)
+
+
+def _is_no_path(status: int, said: str) -> bool:
+    """Whether it is this server's base URL that is wrong."""
+    said = said.lower()
+    return status == 404 and (said.rstrip(".") in _NO_SUCH_PATH or said.startswith("invalid url"))
 
 
 def _is_too_long(said: str) -> bool:

@@ -119,7 +119,9 @@ def test_a_context_that_is_too_long_has_the_code_that_clients_know() -> None:
 
 
 def test_a_wrong_address_is_our_own_affair() -> None:
-    for body in (b"", {"detail": "Not Found"}, {"error": {"message": "File Not Found"}}, b"404 page not found\n"):
+    invalid = {"error": {"message": "Invalid URL (POST /v1/v1/chat/completions)", "code": None}}
+    missing = {"error": {"message": "File Not Found"}}
+    for body in (b"", {"detail": "Not Found"}, missing, invalid, b"404 page not found\n"):
         error = fault(404, body)
         assert (error.status, error.code) == (502, "upstream_not_found")
         assert "is its base URL right?" in error.message

@@ -5,15 +5,23 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from agentwire.protocol.codec import encode_json
+from agentwire.protocol.errors import EngineError
+from agentwire.protocol.extensions import cancelled
 from agentwire.protocol.items import Message
 from agentwire.protocol.transcript import Node
 from agentwire.runtime.contracts import Ask, Out
-from tests.runtime.kit import Client, client
+from agentwire.runtime.making import Output
+from agentwire.runtime.step import Step
+from agentwire.runtime.turn import Turn
+from tests.runtime.kit import Client, client, create
 
 EARLY, LATE = 2, 1_000
 
@@ -129,3 +137,90 @@ async def test_a_lane_keeps_no_large_settings_of_its_last_turn(autojump_clock: M
         await it.wire.ask("hi", **more)
         (lane,) = it.session.desk._lanes.values()
     assert lane.memo.value is None
+
+
+async def fails(ask: Ask, out: Out) -> None:
+    await out.text("I thi")
+    raise EngineError("Later.")
+
+
+async def hangs(ask: Ask, out: Out) -> None:
+    await out.text("I thi")
+    await trio.sleep_forever()
+
+
+async def thinks(ask: Ask, out: Out) -> None:
+    await trio.sleep_forever()
+
+
+async def ends(it: Client) -> None:
+    await it.wire.ask("hi")
+
+
+async def is_refused(it: Client) -> None:
+    await it.wire.ask("hi", temperature="warm")
+
+
+async def finds_nothing(it: Client) -> None:
+    await it.wire.ask("hi", previous_response_id="resp_gone")
+
+
+async def is_cancelled(it: Client) -> None:
+    it.wire.say(create())
+    await it.wire.until("response.output_text.delta")
+    await wait_all_tasks_blocked()
+    (turn,) = it.session.turns.values()
+    turn.cancel(cancelled())
+    del turn
+    await it.wire.until()
+
+
+async def is_steered(it: Client) -> None:
+    it.wire.say(create())
+    await it.wire.until("response.in_progress")
+    id_ = it.wire.events[0]["response"]["id"]
+    it.wire.say(encode_json({"type": "response.steer", "previous_response_id": id_, "input": "stop"}))
+    await it.wire.until()
+    await wait_all_tasks_blocked()
+    await is_gone(it)
+
+
+async def is_gone(it: Client) -> None:
+    await wait_all_tasks_blocked()
+    it.wire.vanish()
+    await it.session.finished.wait()
+
+
+async def goes(it: Client) -> None:
+    it.wire.say(create())
+    await it.wire.until("response.output_text.delta")
+    await is_gone(it)
+
+
+@pytest.mark.parametrize(
+    ("engine", "way"),
+    [
+        (terse, ends),
+        (fails, ends),
+        (terse, is_refused),
+        (terse, finds_nothing),
+        (hangs, is_cancelled),
+        (thinks, is_steered),
+        (hangs, goes),
+    ],
+    ids=["ends", "fails", "refused", "not found", "cancelled", "steered", "gone"],
+)
+async def test_a_turn_that_is_over_is_freed_at_once(
+    engine: Any, way: Callable[[Client], Awaitable[None]], autojump_clock: MockClock
+) -> None:
+    """Not when the garbage collector comes: a server has it come rarely, and a turn may have been asked megabytes."""
+    async with client(engine) as it:
+        gc.collect()
+        gc.disable()
+        try:
+            await way(it)
+            await wait_all_tasks_blocked()
+            left = Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, Turn | Step | Output))
+        finally:
+            gc.enable()
+    assert not left

@@ -77,6 +77,11 @@ class CallOut(TextOut):
         self._has_called = False
         self._quiet = 0
 
+    def let_go(self) -> None:
+        """The step is over: nobody is told of anything any more."""
+        self._start_call = self._halt = self._overflow = _nobody
+        self._interrupt = None
+
     def use(self, usage: Usage) -> None:
         """What this step has used so far; see `Out`."""
         self.used = usage
@@ -281,3 +286,7 @@ class CallOut(TextOut):
         """The server's tools that have not answered will not: each of their calls has failed, for this reason."""
         for index, call in tuple(self._unanswered.items()):
             await self.finish_call(index, attrs.evolve(call, status="failed", error=reason))
+
+
+def _nobody(*_: object) -> None:
+    """Nobody is to be told."""

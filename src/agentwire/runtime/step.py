@@ -149,6 +149,10 @@ class Step:
         self.made_way = self._interrupted and not self._returned and not failed
         self.goes_on = bool(out.calls) and not any(client_call(item) is not None for item in self._output.items())
 
+    def let_go(self) -> None:
+        """It is over: it and what it has written can be freed at once, however large, without the garbage collector."""
+        self._out.let_go()
+
     @property
     def used(self) -> Usage | None:
         """What the engine has used so far, as far as it said so."""

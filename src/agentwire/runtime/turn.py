@@ -157,7 +157,7 @@ class Turn:
             self._context.close()
             self._equipment.close()
             outcome = Outcome.FAILED if self._stopped is None else Outcome.CANCELLED
-            ending = Ending(outcome=outcome, usage=self.used, error=error)
+            ending = Ending(outcome=outcome, usage=self.used, error=_bare(error))
         await self._end(request, parent, ending)
         return ending
 
@@ -178,7 +178,8 @@ class Turn:
 
     def _refuse(self, error: RequestError) -> Ending:
         not_found = error.code == "previous_response_not_found"
-        self.ending = ending = Ending(outcome=Outcome.NOT_FOUND if not_found else Outcome.REFUSED, error=error)
+        outcome = Outcome.NOT_FOUND if not_found else Outcome.REFUSED
+        self.ending = ending = Ending(outcome=outcome, error=_bare(error))
         self._desk.settle(self.ticket, ending.outcome)
         if not self.ticket.automatic:  # nobody asked for it: only whose input it was is told
             self._put_error(error)
@@ -271,6 +272,7 @@ class Turn:
             await step.run(engine)
         finally:
             self._use(step.used)
+            step.let_go()
         self._members |= step.finish.members
         self._used += step.used.output_tokens if step.used is not None else 0
         self._check_stopped()
@@ -439,6 +441,12 @@ class Turn:
         if self.response is None:
             event |= self._mark()
         self.window.put_nowait(*event_parts("error", event))
+
+
+def _bare(error: RequestError) -> RequestError:
+    """Without the way that it came: frames on it have the turn, which could not be freed before it is searched for."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _failure(error: RequestError) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ pytestmark = pytest.mark.socket
 TOOLS = """
 def add(a: int, b: int) -> int:
     "Add two numbers."
+    print("adding")
     return a + b
 """
 
@@ -108,6 +109,7 @@ async def test_tools_of_the_users_own(tmp_path: Path) -> None:
     ran = await run_command("chat", "--tools", "mine:add", "call add with a=3 and b=4", cwd=tmp_path)
     assert (ran.code, ran.out) == (0, "add(a=3, b=4) returned: 7\n")
     assert 'add {"a":3,"b":4}' in ran.err
+    assert "adding" in ran.err.splitlines()
 
 
 def test_a_text_may_begin_with_an_address() -> None:

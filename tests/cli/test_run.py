@@ -39,8 +39,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = """
 import time, trio
 
+print("imported")
+
 def add(a: int, b: int) -> int:
     "Add two numbers."
+    print("adding")
     return a + b
 
 async def hang() -> str:
@@ -123,6 +126,7 @@ async def test_stdout_holds_the_answer_alone_and_stdin_is_a_word_of_the_task(tmp
     assert "not a language model" in ran.err
     assert 'turn 1  add {"a":3,"b":4}: 7' in ran.err
     assert "2 turns, 1 tool call" in ran.err
+    assert {"imported", "adding"} <= set(ran.err.splitlines())
 
 
 async def test_json_for_programs(tmp_path: Path) -> None:

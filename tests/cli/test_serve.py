@@ -168,6 +168,20 @@ async def test_an_engine_of_the_users_own(folder: Path, name: str) -> None:
             assert text_of(await ask(server.where["http"], "hey")) == "LOUD HEY"
 
 
+async def test_what_a_module_or_a_tool_prints_is_not_on_stdout(tmp_path: Path) -> None:
+    module = "print('imported')\ndef shout() -> str:\n    print('called')\n    return 'so'\n"
+    (tmp_path / "chatty.py").write_text(module, encoding="utf-8")
+    options = ("--port", "0", "--tools", "chatty:shout")
+    async with serving(*options, cwd=tmp_path, lines=4) as server:
+        assert server.lines[0].startswith("listening ws=")
+        with trio.fail_after(30):
+            assert "so" in text_of(await ask(server.where["http"], "Call shout."))
+            await server.wait_said("imported\n")
+            await server.wait_said("called\n")
+    ran = await run_command("serve", *options, "--check", cwd=tmp_path)
+    assert (ran.code, ran.out.startswith("any name -> "), ran.err) == (0, True, "imported\n")
+
+
 async def test_an_upstream_of_chat_completions() -> None:
     async with upstream.upstream(upstream.text("from ", "upstream")) as chat:
         options = ("--port", "0", "--upstream", chat.url, "--upstream-kind", "chat", "--upstream-model", "small")

@@ -7,7 +7,7 @@ stderr, so that an answer can be piped.
 from __future__ import annotations
 
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stdout
 from typing import Annotated
 
 import attrs
@@ -60,10 +60,11 @@ def chat(
         tools: module:name of functions that the model may have run here.
     """
     url, rest = split_url(words)
-    settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
     screen = Screen.of_process()
-    lines = Lines(sys.stdin.fileno())
-    return trio.run(Talk(settings, " ".join(rest) or None, screen, lines, Interrupts(screen.note)).run)
+    with redirect_stdout(sys.stderr):  # what the tools print is no answer
+        settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
+        lines = Lines(sys.stdin.fileno())
+        return trio.run(Talk(settings, " ".join(rest) or None, screen, lines, Interrupts(screen.note)).run)
 
 
 @attrs.define

@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stdout
 from typing import Annotated, Any, Final, Protocol
 
 import attrs
@@ -98,10 +98,11 @@ def run(
         at = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
         _check(words[:at])
         url, rest = split_url(words[:at] + words[at + 1 :])
-        settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
-        plan = Plan(rest, max_turns, journal, key)
-        job = Job(settings, plan, report, Interrupts(screen.note), Lines(0), screen.aside)
-        return trio.run(job.run)
+        with redirect_stdout(sys.stderr):  # what the tools print is neither the answer nor JSON
+            settings = Settings(url, model, instructions, read_key(key_file), load_tools(tools))
+            plan = Plan(rest, max_turns, journal, key)
+            job = Job(settings, plan, report, Interrupts(screen.note), Lines(0), screen.aside)
+            return trio.run(job.run)
     except AgentwireError as error:
         trio.run(report.failed, error)
         raise

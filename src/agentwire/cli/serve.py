@@ -14,10 +14,10 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import attrs
 import trio
@@ -56,13 +56,16 @@ def serve(options: ServeOptions = ServeOptions()) -> int:  # noqa: B008 - frozen
     Raises:
         UserError: an option cannot be followed.
     """
-    plan = Plan.of(options)
-    if plan.options.check:
-        trio.run(_check, plan)
-        return OK
-    logging.basicConfig(stream=sys.stderr, level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("agentwire").setLevel((plan.options.log_level or "info").upper())
-    trio.run(_serve, plan)
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):  # whoever reads the first line must not find what a module or a tool prints
+        plan = Plan.of(options)
+        if plan.options.check:
+            trio.run(_check, plan, out)
+            return OK
+        form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+        logging.basicConfig(stream=sys.stderr, level="WARNING", format=form)
+        logging.getLogger("agentwire").setLevel((plan.options.log_level or "info").upper())
+        trio.run(_serve, plan, out)
     return OK
 
 
@@ -195,7 +198,7 @@ async def _open_upstream(url: str, plan: Plan, stack: AsyncExitStack) -> Source:
     return Source(served, str(served), served.models)
 
 
-async def _check(plan: Plan) -> None:
+async def _check(plan: Plan, out: TextIO) -> None:
     """Open what answers come from, say what each model's name leads to, and close it again; nothing listens."""
     try:
         check_exposure(plan.address[0], plan.keys)
@@ -203,17 +206,17 @@ async def _check(plan: Plan) -> None:
         raise UserError(str(error)) from error
     async with AsyncExitStack() as stack:
         source = await _open_source(plan, stack)
-        print("\n".join(source.leads or (f"any name -> {source.notice}",)))
+        print("\n".join(source.leads or (f"any name -> {source.notice}",)), file=out)
 
 
-async def _serve(plan: Plan) -> None:
+async def _serve(plan: Plan, out: TextIO) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with AsyncExitStack() as stack:
             source = await _open_source(plan, stack)
             store = await open_store(plan.options.store, plan.limits, stack)
             async with open_flat_nursery() as nursery:
                 server = await _start(plan, source, store, nursery)
-                _announce(server, plan, source)
+                _announce(server, plan, source, out)
                 _tune_gc()
                 nursery.start_soon(_obey, signals, server, nursery.cancel_scope)
 
@@ -268,20 +271,19 @@ def _check_extensions(options: ServeOptions) -> None:
         raise UserError(str(error)) from error
 
 
-def _announce(server: Server, plan: Plan, source: Source) -> None:
+def _announce(server: Server, plan: Plan, source: Source, out: TextIO) -> None:
     """Say where it listens and what it is, on stdout, at once."""
     where = {"ws": server.url, "http": server.http_url} if server.port is not None else {}
     if plan.options.unix is not None:
         where["unix"] = plan.options.unix
-    print("listening", *(f"{name}={shlex.quote(place)}" for name, place in where.items()))
-    print(f"engine: {source.notice}")
-    for line in source.found:
-        print(line)
+    lines = [" ".join(("listening", *(f"{name}={shlex.quote(place)}" for name, place in where.items())))]
+    lines += [f"engine: {source.notice}", *source.found]
     if plan.tools:
-        print(f"tools run by this server: {', '.join(tool.name for tool in plan.tools)}")
+        lines.append(f"tools run by this server: {', '.join(tool.name for tool in plan.tools)}")
     if plan.mcp:
-        print(f"MCP servers: {', '.join(server.label for server in plan.mcp)}")
-    print("API key: one of those given" if plan.keys else "API key: none needed", flush=True)
+        lines.append(f"MCP servers: {', '.join(server.label for server in plan.mcp)}")
+    lines.append("API key: one of those given" if plan.keys else "API key: none needed")
+    print("\n".join(lines), file=out, flush=True)
 
 
 def _tune_gc() -> None:

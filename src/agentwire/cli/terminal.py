@@ -39,8 +39,8 @@ class Screen:
 
     @classmethod
     def of_process(cls) -> Screen:
-        """The process's own stdout and stderr; plain where they are no terminal."""
-        return cls(Console(highlight=False), Console(stderr=True, highlight=False))
+        """The process's own stdout and stderr, as they are now; plain where they are no terminal."""
+        return cls(Console(file=sys.stdout, highlight=False), Console(stderr=True, highlight=False))
 
     @property
     def writing(self) -> bool:

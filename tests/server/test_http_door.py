@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gc
 import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +14,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
-from agentwire.runtime.contracts import Ask, Finish, Out
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out
+from agentwire.runtime.turn import Turn
 from agentwire.stores import MemoryStore
 from agentwire.testing import network
 from tests.runtime.kit import Event, check, output_for
@@ -482,3 +487,44 @@ async def test_the_http_door_on_a_real_socket() -> None:
         await http.stream.aclose()
         await eventually(lambda: witness.reasons)
         await rig.gone()
+
+
+async def floods(ask: Ask, out: Out) -> None:
+    while True:
+        await out.text("x" * 1000)
+
+
+async def fails(ask: Ask, out: Out) -> None:
+    raise EngineError("Later.")
+
+
+async def asks(rig: Rig) -> None:
+    """A turn that fails."""
+    assert (await (await rig.http()).ask(post(), method="POST")).status == 500
+
+
+async def is_stuck(rig: Rig) -> None:
+    """Asks, reads nothing, and goes."""
+    stream = await rig.dial()
+    assert isinstance(stream, trio.SocketStream)
+    await stream.send_all(post(stream=True))
+    await eventually(lambda: rig.server.statistics().unsent_bytes > 10_000)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await stream.aclose()
+
+
+@pytest.mark.socket
+@pytest.mark.parametrize(("engine", "way"), [(fails, asks), (floods, is_stuck)], ids=["fails", "is stuck and goes"])
+async def test_what_was_asked_is_freed_with_the_answer(engine: Engine, way: Callable[[Rig], Awaitable[None]]) -> None:
+    """Not when the garbage collector comes, as a request may have megabytes."""
+    async with on_loopback(engine) as rig:
+        await way(rig)  # whatever is made once
+        gc.collect()
+        gc.disable()
+        try:
+            await way(rig)
+            await eventually(lambda: not rig.server.statistics().sessions)
+            await wait_all_tasks_blocked(0.05)
+            assert not [each for each in gc.get_objects() if isinstance(each, Turn)]
+        finally:
+            gc.enable()

@@ -90,12 +90,19 @@ class HttpDoor:
         self.sessions.add(session)
         self._idle = trio.Event()
         self._pulse.add(session)
+        failure: Exception | None = None
         try:
             async with while_present(connection, session.cancel) as nursery:
                 await nursery.start(session.run)
-                yield session
-                session.cancel("the request has been answered")
+                try:
+                    yield session
+                except Exception as error:  # noqa: BLE001 - raised below
+                    failure = error  # a nursery would keep it in a circle, with the turn and all that it was asked
+                session.cancel("the request has been answered" if failure is None else f"{failure}")
+            if failure is not None:
+                raise failure
         finally:
+            failure = None
             self._pulse.remove(session)
             self.sessions.discard(session)
             if not self.sessions:
@@ -118,7 +125,8 @@ class HttpDoor:
         while await window.readable():
             window.collect(_nowhere, share)
         if turn.ending is not None and turn.ending.error is not None:
-            raise turn.ending.error
+            await connection.respond_error(turn.ending.error)
+            return
         await connection.respond(200, (JSON,), encode_json(turn.response))
 
 

@@ -48,6 +48,12 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         ('[upstreams.a]\nkind = "no_such_module:x"\n[[models]]\nname = "m"\nupstream = "a"', "no module"),
         ('[upstreams.a]\nbase-url = "nowhere"\n[[models]]\nname = "m"\nupstream = "a"', "upstreams.a: "),
         ('[upstreams.a]\nkind = "builtin"\n[[models]]\nname = "m"\nupstream = "a"\nfallback = ["x"]', "fallback 'x'"),
+        (
+            '[upstreams.a]\nkind = "builtin"\n[[models]]\nname = "m"\nupstream = "a"\nfallback = ["m"]',
+            "stand in for itself",
+        ),
+        ('tools = ["textwrap:indent", "textwrap:indent"]', "--tools: two tools are called 'indent'"),
+        ('mcp-allow-url = ["docs"]', "--mcp-allow-url: clients cannot be allowed MCP servers at 'docs'"),
         ('engine = "no_such_module:x"', "no module"),
         ("check = true", "there is no option 'check'"),
         ('extension = ["sesions"]', "there is no extension 'sesions'"),

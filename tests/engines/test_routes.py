@@ -96,6 +96,8 @@ async def test_a_default_answers_to_any_name() -> None:
         lambda: Routes({}),
         lambda: Routes([Route("a", Fake()), Route("a", Fake())]),
         lambda: Routes([Route("a", Fake(), fallback=["b"])]),
+        lambda: Routes([Route("a", Fake(), fallback=["a"])]),
+        lambda: Routes([Route("a", Fake(), model="m", aliases=["b"], fallback=["b"])]),
         lambda: Routes([Route("a", Fake())], default="b"),
         lambda: Routes([Route("a", Fake(), model="x-*")]),
         lambda: Routes([Route(" ", Fake())]),

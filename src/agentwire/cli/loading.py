@@ -18,7 +18,7 @@ from typing import Any
 from agentwire.cli.failures import UserError
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.runtime.contracts import Engine
-from agentwire.runtime.tools import LocalTool
+from agentwire.runtime.tools import LocalTool, Toolbox
 
 __all__ = ["load", "load_tools", "open_named_engine"]
 
@@ -84,7 +84,7 @@ def load_tools(paths: Iterable[str]) -> tuple[LocalTool[..., Any], ...]:
     """The tools that are named: each a function, or a list or tuple of functions.
 
     Raises:
-        UserError: one cannot be loaded, or is not fit to be a tool.
+        UserError: one cannot be loaded, or is not fit to be a tool, or two have the same name.
     """
     tools: list[LocalTool[..., Any]] = []
     for path in paths:
@@ -94,7 +94,10 @@ def load_tools(paths: Iterable[str]) -> tuple[LocalTool[..., Any], ...]:
                 tools.append(LocalTool.of(function))
             except LocalProtocolError as error:
                 raise UserError(f"--tools: {path}: {error}") from error
-    return tuple(tools)
+    try:
+        return tuple(Toolbox.of(tools).tools.values())
+    except LocalProtocolError as error:
+        raise UserError(f"--tools: {error}") from error
 
 
 @asynccontextmanager

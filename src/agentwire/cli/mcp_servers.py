@@ -17,6 +17,7 @@ import msgspec
 from agentwire.cli.failures import UserError, no_such
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.mcp import ApprovalRule, ToolFilter, read_approval_rule, read_filter
+from agentwire.runtime.tools.registry import check_allowed
 from agentwire.runtime.tools.source import McpServer
 
 __all__ = ["McpTable", "check_extra", "read_mcp"]
@@ -145,10 +146,14 @@ def check_extra(servers: Iterable[McpServer], urls: Iterable[str]) -> None:
     """Load the package that speaks to MCP servers, if there may be any.
 
     Raises:
-        UserError: it is not installed.
+        UserError: it is not installed, or one of the URLs at which clients may have servers is none.
     """
-    if any(servers) or any(urls):
-        try:
+    try:
+        for url in urls:
+            check_allowed(url)
+        if any(servers) or any(urls):
             import agentwire.transport.mcp  # noqa: F401
-        except ImportError as error:
-            raise UserError(str(error)) from error
+    except ValueError as error:
+        raise UserError(f"--mcp-allow-url: {error}") from error
+    except ImportError as error:
+        raise UserError(str(error)) from error

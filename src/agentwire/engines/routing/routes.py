@@ -78,7 +78,7 @@ class Routes:
         limits: for engines that come without an `Upstream` around them.
 
     Raises:
-        ValueError: a name is there twice, or a fallback or the default is not there.
+        ValueError: a name is there twice, a fallback or the default is not there, or a model falls back to itself.
     """
 
     def __init__(
@@ -113,6 +113,8 @@ class Routes:
             for name in route.fallback:
                 if self._names.find(name) is None:
                     raise ValueError(f"the fallback {name!r} of model {route.name!r} is no model; there are {self}")
+                if self._names.find(name) == self._names.find(route.name):
+                    raise ValueError(f"the model {route.name!r} cannot stand in for itself; its fallback is {name!r}")
         if self._default is not None and self._names.find(self._default) is None:
             raise ValueError(f"the default {self._default!r} is no model; there are {self}")
 

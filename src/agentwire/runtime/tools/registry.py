@@ -21,7 +21,7 @@ from agentwire.runtime.tools.output import ToolResult
 from agentwire.runtime.tools.remote import RemoteServer, RemoteStatistics
 from agentwire.runtime.tools.source import Dial, McpServer, ToolSource
 
-__all__ = ["Registry", "allows_url"]
+__all__ = ["Registry", "allows_url", "check_allowed"]
 
 _log: Final = logging.getLogger("agentwire.tools")
 
@@ -34,6 +34,16 @@ class _Guest:
 
     server: RemoteServer
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+def check_allowed(url: str) -> None:
+    """See whether clients can have MCP servers at this URL, or below it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise ValueError(f"clients cannot be allowed MCP servers at {url!r}: it is no http or https URL")
 
 
 class Registry:
@@ -59,8 +69,7 @@ class Registry:
         if len(self._servers) < len(servers):
             raise ValueError("two MCP servers have the same label")
         for url in self._allowed:
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-                raise ValueError(f"clients cannot be allowed MCP servers at {url!r}: it is no http or https URL")
+            check_allowed(url)
         self._guests: dict[_Key, _Guest] = {}
         self._nursery: trio.Nursery | None = None
 

@@ -449,6 +449,23 @@ async def test_paths_and_methods(method: str, path: str, status: int, code: str,
             assert reply.headers["upgrade"] == "websocket"
 
 
+async def test_what_is_refused_is_in_the_log_and_its_key_is_not(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "agentwire.server")
+    async with serving(hello, keys=["right-key"]) as rig:
+        await get(rig, "/v1/models?key=wrong-key", ("authorization", "Bearer wrong-key"))
+        await get(rig, "/v2/models", ("authorization", "Bearer right-key"))
+        await get(rig, "/v1/models", ("authorization", "Bearer right-key"))
+    refused = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert [words.split(" from ")[0] for words in refused] == ["GET /v1/models", "GET /v2/models"]
+    assert [words.split(": ")[-1] for words in refused] == [
+        "refused with 401 invalid_api_key",
+        "refused with 404 not_found",
+    ]
+    assert "-key" not in caplog.text
+
+
 async def test_paths_may_end_in_a_slash_and_have_a_query(autojump_clock: MockClock) -> None:
     async with serving(hello) as rig:
         assert (await get(rig, "/v1/models/?x=1")).status == 200

@@ -20,6 +20,7 @@ import trio
 
 from agentwire._version import __version__
 from agentwire.protocol.codec import encode_json
+from agentwire.protocol.errors import RequestError
 from agentwire.protocol.extensions import Permitted
 from agentwire.protocol.hello import EXTENSIONS, SESSION_HEADER
 from agentwire.protocol.ids import Sources
@@ -39,7 +40,7 @@ from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.compact_door import CompactDoor
 from agentwire.server.http_door import HttpDoor
 from agentwire.server.refusals import draining, no_model, revoked
-from agentwire.server.routing import Call, Route, Router
+from agentwire.server.routing import Call, Handler, Route, Router
 from agentwire.server.session_door import SessionDoor
 from agentwire.server.socket_door import SocketDoor
 from agentwire.server.sse import JSON
@@ -60,6 +61,10 @@ RESPONSES: Final = "/v1/responses"
 ALIASES: Final = {"/v1/codex/responses": RESPONSES}
 """Paths that some clients make of a base URL, and what they mean."""
 Models: TypeAlias = Sequence[str] | Callable[[], Awaitable[Sequence[str]]]
+LIVENESS: Final = "/healthz"
+READINESS: Final = "/readyz"
+LOGGED_PATH: Final = 200
+"""Characters of a path that are in the log."""
 RESUME_WITHIN: Final = 60.0
 """Most seconds for which a session waits, unless the server is told otherwise."""
 
@@ -225,11 +230,24 @@ class Server:
         await serve_requests(HttpConnection(stream, self.limits, now=self._service.sources.now), self._answer)
 
     async def _answer(self, connection: HttpConnection, request: Request) -> None:
+        try:
+            handler, call = self._admit(connection, request)
+        except RequestError as error:
+            path, told = request.path[:LOGGED_PATH], (error.status, error.code)
+            log.info("%s %s from %s: refused with %d %s", request.method, path, connection.peer, *told)
+            raise
+        await handler(call)
+
+    def _admit(self, connection: HttpConnection, request: Request) -> tuple[Handler, Call]:
+        """Who answers a request, and what they need to know of it.
+
+        Raises:
+            RequestError: nobody, for it may not be asked here, not by this client, not now, or there is nothing.
+        """
         check_host(request, self._hosts)
         check_origin(request, self._origins)
-        if request.path in ("/healthz", "/readyz"):
-            await self._health(connection, ready=request.path == "/readyz")
-            return
+        if request.path in (READINESS, LIVENESS):
+            return self._health, Call(connection=connection, request=request, principal="", request_id="", names={})
         request_id = self._service.sources.new_id("req")
         connection.standing = (("x-request-id", request_id),)
         principal = self._keys.principal(request.headers.get("authorization"))
@@ -239,7 +257,7 @@ class Server:
         if route.closed and self._draining:
             raise draining()
         call = Call(connection=connection, request=request, principal=principal, request_id=request_id, names=names)
-        await route.handler(call)
+        return route.handler, call
 
     def _routes(self, stored: StoredDoor) -> Iterable[Route]:
         return (
@@ -261,10 +279,10 @@ class Server:
             raise upgrade_required()
         await self._sockets.upgrade(call.connection, call.request, call.principal, call.request_id)
 
-    async def _health(self, connection: HttpConnection, *, ready: bool) -> None:
-        status = 503 if ready and self._draining else 200
+    async def _health(self, call: Call) -> None:
+        status = 503 if call.request.path == READINESS and self._draining else 200
         body = {"status": "draining" if self._draining else "ok", "version": __version__}
-        await connection.respond(status, (JSON,), encode_json(body))
+        await call.connection.respond(status, (JSON,), encode_json(body))
 
     async def _list_models(self, call: Call) -> None:
         models = [self._describe(name) for name in await self._model_names()]

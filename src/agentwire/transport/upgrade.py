@@ -130,7 +130,7 @@ def check_host(request: Request, allowed_hosts: Collection[str]) -> None:
     raise RequestError(
         403,
         "host_not_allowed",
-        f"this server does not go by the name {name!r}; add it to the allowed hosts",
+        f"this server does not go by the name {name!r}; add it to the allowed hosts (--allowed-host)",
         param="host",
     )
 
@@ -149,7 +149,8 @@ def check_origin(request: Request, allowed_origins: Collection[str] = ()) -> Non
     allowed = {origin.lower() for origin in allowed_origins}
     for origin in request.headers.all("origin"):
         if origin.lower() not in allowed:
-            message = f"browsers may not use this server from {origin!r}; add it to the allowed origins"
+            message = f"browsers may not use this server from {origin!r}"
+            message += "; add it to the allowed origins (--allowed-origin)"
             raise RequestError(403, "origin_not_allowed", message, param="origin")
 
 

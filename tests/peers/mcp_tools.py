@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import anyio
+from mcp import MCPError
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp_types import CallToolResult, EmbeddedResource, TextContent, TextResourceContents, ToolAnnotations
 
@@ -52,6 +53,12 @@ async def steps(count: int, ctx: Context) -> str:
 def fail() -> CallToolResult:
     """Say that it failed."""
     return CallToolResult(content=[TextContent(text="no such thing")], is_error=True)
+
+
+@server.tool()
+def refuse() -> None:
+    """Answer with an error of the protocol's own, under the code that servers have for whatever they like."""
+    raise MCPError(code=-32000, message="out of quota")
 
 
 @server.tool()

@@ -101,6 +101,15 @@ async def test_over_stdio(caplog: pytest.LogCaptureFixture) -> None:
         assert events[-1]["response"]["output"][0]["tools"][-1]["name"] == "grown"
 
 
+async def test_an_error_of_a_call_is_not_the_end_of_the_session() -> None:
+    async with serving() as rig:
+        peer = await rig.connect()
+        waited, refused = calls(await peer.ask('slow {"seconds":0.3}\nrefuse', tools=[TOOLS]))
+        assert waited["output"] == "waited"
+        assert (refused["status"], refused["error"]) == ("failed", "out of quota")
+        assert rig.server.statistics().mcp[0].starts == 1
+
+
 async def test_one_that_dies_is_started_again_and_nothing_of_it_is_left() -> None:
     async with serving() as rig:
         peer = await rig.connect()

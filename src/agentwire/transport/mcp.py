@@ -139,7 +139,7 @@ def _mapped(label: str) -> Iterator[None]:
     try:
         yield
     except MCPError as error:
-        if error.code == types.CONNECTION_CLOSED or _is_gone(error):
+        if _is_closed(error) or _is_gone(error):
             raise SessionLost(f"the MCP server {label} ended: {error}") from error
         raise ToolError(str(error)) from error
     except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
@@ -156,6 +156,11 @@ class _Heard:
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
         self._tell()
         await trio.lowlevel.checkpoint()
+
+
+def _is_closed(error: MCPError) -> bool:
+    """The package's own word; its code is that of servers for whatever they like, so that the text must do."""
+    return error.code == types.CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream "))
 
 
 def _is_gone(error: MCPError) -> bool:

@@ -18,8 +18,9 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.runtime.accounting import Account, Tally
 from agentwire.runtime.background import Background
-from agentwire.runtime.contracts import Ask, Finish, Out, Summarized
+from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.runtime.pulse import Pulse
+from agentwire.runtime.turn import Turn
 from agentwire.stores import MemoryStore
 from tests.runtime.kit import Event, client, create, service
 
@@ -103,6 +104,45 @@ async def test_a_failed_turn_says_what_was_used(error: Exception, autojump_clock
         assert it.service.tally.used == {Outcome.FAILED: WROTE}
 
 
+async def look() -> str:
+    return "seen"
+
+
+async def looks(ask: Ask, out: Out) -> Finish:
+    await out.call("look", {})
+    return Finish(WROTE)
+
+
+async def says_nothing(ask: Ask, out: Out) -> Finish:
+    return Finish(WROTE)
+
+
+@pytest.mark.parametrize(
+    ("engine", "request_", "times"),
+    [(looks, {}, 2), (says_nothing, {"tool_choice": "required"}, 1)],
+    ids=["too many steps", "no call where one was due"],
+)
+async def test_a_turn_that_breaks_a_rule_says_what_was_used(
+    engine: Engine, request_: dict[str, Any], times: int, autojump_clock: MockClock
+) -> None:
+    async with client(engine, look, limits=Limits(steps=2)) as it:
+        events = await it.wire.ask(**request_)
+        assert events[-1]["type"] == "response.failed"
+        assert used(events[-1]) == (100 * times, 7 * times, 60 * times)
+
+
+async def test_a_turn_that_crashes_says_what_was_used(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Turn, *_: Any) -> None:
+        raise RuntimeError("our own fault")
+
+    monkeypatch.setattr(Turn, "_end", broken)
+    async with client(says_nothing) as it:
+        events = await it.wire.ask()
+        assert (events[-1]["type"], used(events[-1])) == ("response.failed", (100, 7, 60))
+
+
 async def test_a_finish_replaces_what_was_said_before(autojump_clock: MockClock) -> None:
     async def engine(ask: Ask, out: Out) -> Finish:
         out.use(READ)
@@ -120,9 +160,6 @@ async def test_a_finish_replaces_what_was_said_before(autojump_clock: MockClock)
 
 
 async def test_the_steps_of_a_turn_add_up_though_the_last_is_cut(autojump_clock: MockClock) -> None:
-    async def look() -> str:
-        return "seen"
-
     async def engine(ask: Ask, out: Out) -> Finish:
         if ask.step:
             out.use(Usage(20, 1))

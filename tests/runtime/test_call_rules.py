@@ -225,6 +225,18 @@ async def test_each_step_is_given_what_is_left_of_the_tokens(autojump_clock: Moc
     assert response["usage"]["output_tokens"] == 30
 
 
+async def test_what_a_step_did_not_say_it_used_is_not_taken_off(autojump_clock: MockClock) -> None:
+    left: list[int | None] = []
+
+    async def engine(ask: Ask, out: Out) -> None:
+        left.append(ask.max_output_tokens)
+        if not ask.step:
+            await out.call("ours", {})
+
+    await ask_once(engine, ours, max_output_tokens=25)
+    assert left == [25, 25]
+
+
 @pytest.mark.parametrize("text", ['{"a":1}', "no JSON", ""])
 @pytest.mark.parametrize("kind", ["text", "json_object"])
 async def test_text_that_is_not_the_json_that_was_asked_for_is_logged(

@@ -305,8 +305,8 @@ def approve(request: Event, *, yes: bool = True, **more: Any) -> Event:
 
 
 async def test_a_call_waits_for_the_client_and_runs_when_it_agrees(autojump_clock: MockClock) -> None:
-    fake = Fake()
-    async with client(calling(("echo", {"x": 3})), registry=registry({"docs": fake})) as it:
+    fake, asks = Fake(), list[Ask]()
+    async with client(calling(("echo", {"x": 3}), seen=asks), registry=registry({"docs": fake})) as it:
         first = await it.wire.ask(tools=[ASKING])
         assert (first[-1]["type"], kinds(first[-1])) == (
             "response.completed",
@@ -328,6 +328,7 @@ async def test_a_call_waits_for_the_client_and_runs_when_it_agrees(autojump_cloc
         third = await it.wire.ask("thanks", tools=[ASKING], previous_response_id=second[-1]["response"]["id"])
         assert kinds(third[-1]) == ["message"]
     assert fake.calls == [("echo", {"x": 3})]
+    assert [ask.step for ask in asks] == [0, 1, 0]  # what was approved is a step of its own
 
 
 async def test_arguments_that_come_in_pieces_wait_as_a_whole(autojump_clock: MockClock) -> None:

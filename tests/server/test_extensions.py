@@ -569,6 +569,20 @@ async def test_sessions_that_wait_are_bounded(autojump_clock: MockClock) -> None
         assert rig.server.statistics().detached <= 3
 
 
+async def test_a_session_that_came_back_waits_no_more(autojump_clock: MockClock) -> None:
+    """It makes no room for one that waits."""
+    async with serving(scripted(lambda ask: Turn(Text("x"))), limits=Limits(detached_sessions=1)) as rig:
+        peer, session = await greet(rig)
+        await drop(rig, peer)
+        back, again = await come_back(rig, session)
+        assert again["resumed"]
+        other, waits = await greet(rig)
+        await drop(rig, other)
+        assert rig.server.statistics().detached == 1
+        assert (await back.ask())[-1]["type"] == "response.completed"
+        assert (await come_back(rig, waits))[1]["resumed"]
+
+
 # The announced end
 
 

@@ -16,7 +16,8 @@ import pytest
 import trio
 
 from agentwire.cli.failures import UserError
-from agentwire.cli.storing import check_store
+from agentwire.cli.options import ServeOptions
+from agentwire.cli.storing import check_store, store_below
 from tests.cli.kit import ServeProcess, run_command, serving, wait_until
 from tests.runtime.kit import Event
 from tests.server.kit import Closed, Peer
@@ -189,3 +190,14 @@ def test_paths_are_relative_after_three_slashes_and_absolute_after_four() -> Non
     assert check_store("memory") is check_store("none") is check_store(None) is None
     with pytest.raises(UserError):
         check_store("sqlite")
+
+
+def test_a_path_of_the_file_starts_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a b.toml").write_text('store = "sqlite:///kept%20here.db"\n', encoding="utf-8")
+    options, _, _ = ServeOptions(config=str(tmp_path / "a b.toml")).with_file()
+    assert check_store(options.store) == str(tmp_path / "kept here.db")
+    assert store_below("memory", tmp_path) == "memory"
+    assert check_store(store_below("sqlite:///a.db", Path())) == "a.db"
+    assert check_store(store_below("sqlite:////var/lib/a.db", tmp_path)) == "/var/lib/a.db"
+    typed, _, _ = ServeOptions(config=str(tmp_path / "a b.toml"), store="sqlite:///b.db").with_file()
+    assert check_store(typed.store) == "b.db"

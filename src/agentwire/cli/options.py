@@ -17,6 +17,7 @@ from cyclopts import Parameter
 
 from agentwire.cli.failures import UserError, no_such
 from agentwire.cli.route_tables import ROUTING
+from agentwire.cli.storing import store_below
 from agentwire.cli.upstreams import UpstreamKind
 from agentwire.protocol.limits import Limits
 
@@ -151,6 +152,8 @@ def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:
     """The same, with the paths as they are from here."""
     named = {name: getattr(options, name) for name in _PATHS}
     paths: dict[str, Any] = {name: str(folder / path) for name, path in named.items() if path is not None}
+    if options.store is not None:
+        paths["store"] = store_below(options.store, folder)
     return attrs.evolve(options, **paths)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from agentwire.cli.failures import UserError
 from agentwire.protocol.errors import StoreError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Store
 
-__all__ = ["check_store", "open_store"]
+__all__ = ["check_store", "open_store", "store_below"]
 
 _NAMED: Final = ("memory", "none")
 
@@ -33,6 +34,16 @@ def check_store(named: str | None) -> str | None:
     if url.netloc or url.query or url.fragment or not path:
         raise UserError(f"--store: {named!r} names no file, as sqlite:///name.db and sqlite:////var/lib/name.db do")
     return path
+
+
+def store_below(named: str, folder: Path) -> str:
+    """The same store, with a relative path of a file starting from the folder.
+
+    Raises:
+        UserError: this is no store.
+    """
+    path = check_store(named)
+    return named if path is None else f"sqlite:///{quote(str(folder / path))}"
 
 
 async def open_store(named: str | None, limits: Limits, stack: AsyncExitStack) -> Store:

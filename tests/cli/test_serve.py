@@ -231,7 +231,7 @@ async def test_an_upstream_that_comes_later(tmp_path: Path) -> None:
         place.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else is given the port
         url = f"http://127.0.0.1:{place.getsockname()[1]}"
         async with serving("--port", "0", "--upstream", url) as server:
-            assert server.lines[1] == f"engine: {url}, which is not there yet"
+            assert server.lines[1] == f"engine: {url}: Connection refused; each turn looks for it again"
             with trio.fail_after(30):
                 with pytest.raises(HttpStatusError, match="upstream_unreachable"):
                     await ask(server.where["http"], "hey")

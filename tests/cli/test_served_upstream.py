@@ -114,7 +114,7 @@ async def test_a_request_without_a_name_that_stays_so(
 
 async def test_a_server_that_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(monkeypatch, AWAY, AWAY, STRANGE, AWAY, THERE) as (upstream, world):
-        assert str(upstream) == "http://h, which is not there yet"
+        assert str(upstream) == "http://h: Connection refused; each turn looks for it again"
         with pytest.raises(EngineError, match="The model's server failed: http://h: Connection refused\\.") as caught:
             await say(upstream, "small")
         assert (caught.value.code, caught.value.status) == ("upstream_unreachable", 502)

@@ -17,7 +17,6 @@ import trio
 
 from agentwire.cli.failures import UserError
 from agentwire.cli.upstreams import UpstreamKind, find_upstream, open_upstream_engine
-from agentwire.engines.faults import place_of
 from agentwire.engines.probing import Found
 from agentwire.protocol.codec import UNNAMED
 from agentwire.protocol.copying import changed
@@ -64,7 +63,7 @@ async def open_served_upstream(
             found.base_url, found.kind, key=key, model=model, context_tokens=context_tokens, limits=limits
         )
 
-    served = ServedUpstream(url, partial(find_upstream, url, kind, key=key, limits=limits), engine, model)
+    served = ServedUpstream(partial(find_upstream, url, kind, key=key, limits=limits), engine, model)
     async with open_flat_nursery() as nursery:
         await nursery.start(served.run)
         yield served
@@ -76,13 +75,11 @@ class ServedUpstream:
     """The engine itself; made by `open_served_upstream`.
 
     Args:
-        url: the base URL.
         find: finds out what the server speaks; of one that is not there, no kind.
         open_engine: opens the engine for what was found.
         model: whom to ask for, whatever the client names.
     """
 
-    url: str
     find: Callable[[], Awaitable[Found]]
     open_engine: Callable[[Found], AbstractAsyncContextManager[Engine]]
     model: str | None
@@ -95,9 +92,7 @@ class ServedUpstream:
 
     def __str__(self) -> str:
         """One line for people."""
-        if self._found is None or self._found.kind is None:
-            return f"{place_of(self.url)}, which is not there yet"
-        return str(self._found)
+        return str(self._found) if self._engine is not None else f"{self._found}; each turn looks for it again"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC114 - named in `open_served_upstream`
         """Look for the server, and keep its engine open until cancelled; started once it was looked for.
@@ -109,8 +104,8 @@ class ServedUpstream:
         if found.kind is None and found.reachable:
             raise UserError(f"--upstream: {found}; is the base URL right? --upstream-kind says what it speaks")
         if found.kind is None:
-            _log.warning("%s: not there yet; each turn looks for it again", found)
             self._found, here = found, trio.TASK_STATUS_IGNORED
+            _log.warning("%s", self)
             task_status.started()
             found = await self._wait()
         async with self.open_engine(found) as engine:

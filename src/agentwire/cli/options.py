@@ -87,6 +87,8 @@ class ServeOptions:
     switches that off."""
     extension: tuple[str, ...] = ()
     """Extension that clients may ask for: goaway, response.cancel, sessions, or none; the default is all of them."""
+    metrics: bool | None = None
+    """Show what the server counts at GET /metrics, for Prometheus; with a key, where the server has keys."""
     log_level: LogLevel | None = None
     """What is logged to stderr: debug, info (the default), warning or error."""
 

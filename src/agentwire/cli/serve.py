@@ -245,6 +245,7 @@ async def _start(plan: Plan, source: Source, store: Store, nursery: trio.Nursery
         allowed_origins=options.allowed_origin,
         extensions=_extensions(options),
         resume_within=_resume_within(options),
+        metrics=bool(options.metrics),
         limits=plan.limits,
     )
     try:

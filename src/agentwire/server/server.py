@@ -39,6 +39,7 @@ from agentwire.server.auth import Keys
 from agentwire.server.background_door import BackgroundDoor
 from agentwire.server.compact_door import CompactDoor
 from agentwire.server.http_door import HttpDoor
+from agentwire.server.metrics import CONTENT_TYPE, write_metrics
 from agentwire.server.refusals import draining, no_model, revoked
 from agentwire.server.routing import Call, Handler, Route, Router
 from agentwire.server.session_door import SessionDoor
@@ -130,6 +131,7 @@ class Server:
         models: Models,
         policy: Policy,
         permitted: Permitted,
+        metrics: bool,
     ) -> None:
         self.limits = service.limits
         self._service = service
@@ -148,7 +150,8 @@ class Server:
         self._session_door = SessionDoor(service, self._sockets.sessions)
         self._following = BackgroundDoor(service, self._background)
         self._http = HttpDoor(service, self._pulse, self._following)
-        self._router = Router(self._routes(StoredDoor(service, self._following)), ALIASES)
+        shown = (Route("GET", "/metrics", self._show_metrics),) if metrics else ()
+        self._router = Router((*self._routes(StoredDoor(service, self._following)), *shown), ALIASES)
         self._revoked: set[str] = set()
         self._draining = False
         self._drained = trio.Event()
@@ -284,6 +287,13 @@ class Server:
         body = {"status": "draining" if self._draining else "ok", "version": __version__}
         await call.connection.respond(status, (JSON,), encode_json(body))
 
+    async def _show_metrics(self, call: Call) -> None:
+        from agentwire.engines.routing import Routes
+
+        engine = self._service.engine
+        upstreams = engine.statistics() if isinstance(engine, Routes) else {}
+        await call.connection.respond(200, (CONTENT_TYPE,), write_metrics(self.statistics(), upstreams))
+
     async def _list_models(self, call: Call) -> None:
         models = [self._describe(name) for name in await self._model_names()]
         await call.connection.respond(200, (JSON,), encode_json({"object": "list", "data": models}))
@@ -320,6 +330,7 @@ async def serve(
     on_disconnect: Policy | None = None,
     extensions: Iterable[str] = EXTENSIONS,
     resume_within: float = RESUME_WITHIN,
+    metrics: bool = False,
     allowed_hosts: Collection[str] = (),
     allowed_origins: Collection[str] = (),
     limits: Limits | None = None,
@@ -353,6 +364,7 @@ async def serve(
         on_disconnect: what a lost WebSocket does to its turns; `Cancel` if left out.
         extensions: what clients may ask for beyond the protocol; all that there is if left out.
         resume_within: most seconds for which a client that asks for it may be away and resume its turns; 0 for none.
+        metrics: show what the server counts at ``GET /metrics``, in Prometheus' text format.
         allowed_hosts: names by which the server may be reached besides its own; ``*`` for any.
         allowed_origins: web pages' origins that may call it; ``*`` for any.
         limits: every bound.
@@ -393,6 +405,7 @@ async def serve(
             models=models,
             policy=on_disconnect or Cancel(),
             permitted=permitted,
+            metrics=metrics,
         )
         nursery.start_soon(_cut_off_in_the_end, listening)
         nursery.start_soon(server._pulse.run)

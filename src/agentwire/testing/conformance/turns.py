@@ -156,8 +156,19 @@ class Turn:
 
     def completed(self) -> Turn:
         """Itself, if it completed."""
-        check(self.end.get("type") == "response.completed", f"the turn did not complete: {self.end}")
+        check(self.end.get("type") == "response.completed", f"the turn did not complete: {self._ending()}")
         return self
+
+    def _ending(self) -> str:
+        """How it ended otherwise, in few words."""
+        response = self.end.get("response")
+        told = self.error if self.error is not None else response
+        told = told.get("error") if isinstance(told, Mapping) else None
+        if isinstance(told, Mapping):
+            return f"{self.end.get('type')}, {told.get('code')}: {told.get('message')}"
+        details = response.get("incomplete_details") if isinstance(response, Mapping) else None
+        reason = f", {details.get('reason')}" if isinstance(details, Mapping) else ""
+        return f"{self.end.get('type')}{reason}"
 
     def refused(self, code: str | None = None, *, status: int = 400, param: str | None = None) -> Turn:
         """Itself, if it was refused with this code, status and place."""

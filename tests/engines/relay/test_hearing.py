@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from trio.testing import MockClock
 
+from agentwire.engines.relay.matching import Heard
 from tests.engines.relay.kit import (
     EMPTY_TEXT,
     USAGE,
@@ -209,3 +211,28 @@ async def test_what_follows_the_end_does_not_count(autojump_clock: MockClock) ->
     events = stream(message_events("abc"))
     seen = await told([*events, events[4], {"type": "response.completed", "response": {}}])
     assert output(seen) == [{**MESSAGE, "content": [text_part("abc")]}]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["as they should be", "without names and numbers"])
+async def test_a_late_item_looks_at_no_more_others_than_an_early_one(
+    named: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model's server that never comes to an end costs as much for its last item as for its first."""
+    seen, look = Counter[str](), Heard.__getattribute__
+
+    def counting(self: Heard, name: str) -> Any:
+        seen["looks"] += 1
+        return look(self, name)
+
+    monkeypatch.setattr(Heard, "__getattribute__", counting)
+    counts = []
+    for items in (20, 40, 80):
+        theirs = stream(*(call_events("read", "{}", index=index, id_=f"fc_{index}") for index in range(items)))[:-1]
+        for event in () if named else theirs:
+            for name in ("output_index", "item_id"):
+                event.pop(name, None)
+        seen.clear()
+        await told([*theirs, {"type": "response.failed", "response": response("failed")}])
+        counts.append(seen["looks"])
+    first, second, third = counts
+    assert third - second == 2 * (second - first)

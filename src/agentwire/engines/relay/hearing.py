@@ -180,7 +180,7 @@ class Relay:
         self._plain = plain = PlainMessage(event)
         self._ids.add(plain.id)
         self._open = Heard(plain.index, {plain.id}, plain.raw, item=plain)
-        self._items.items.append(self._open)
+        self._items.add(self._open)
         await self._out.begin_message(phase=plain.raw.get("phase"), id_=plain.id)
         return True
 
@@ -245,7 +245,7 @@ class Relay:
         if heard is not None and heard.item is not None:
             told |= {"item_id": heard.item.id} if "item_id" in told else {}
             if "output_index" in told:
-                told["output_index"] = self._first + self._items.items.index(heard)
+                told["output_index"] = self._first + heard.place
         return told
 
     def _fail(self, event: Mapping[str, Any]) -> None:
@@ -262,7 +262,7 @@ class Relay:
             known = self._items.begin(raw, event)
         elif known.item is None:  # it began without being announced
             known.raw |= raw
-            known.ids |= {raw["id"]} if isinstance(raw.get("id"), str) else set()
+            self._items.name(known, raw.get("id"))
         await self._go_on()
 
     async def _done(self, event: Mapping[str, Any]) -> None:
@@ -279,8 +279,7 @@ class Relay:
 
     async def _tell(self, heard: Heard, event: Mapping[str, Any], size: int) -> None:
         """An event of an item: told now, if it is the one that is open."""
-        if isinstance(event.get("item_id"), str):
-            heard.ids.add(event["item_id"])
+        self._items.name(heard, event.get("item_id"))
         if heard.over or heard.is_done:
             return
         if heard.item is None and heard.kind in CALLS:
@@ -315,7 +314,7 @@ class Relay:
         while True:
             heard = self._open
             if heard is None:
-                heard = next((each for each in self._items if not each.over and each is not self._cut), None)
+                heard = self._items.first(besides=self._cut)
                 if heard is None or not heard.can_begin:
                     return
                 await self._open_item(heard)

@@ -7,7 +7,6 @@ same number. What an event says is weighed in that order: the name, the number, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from operator import attrgetter
 from typing import Any, Final
 
 import attrs
@@ -48,6 +47,7 @@ class Heard:
         final: what the upstream said at its end.
         is_done: the upstream has said all of it.
         over: it is told as a whole.
+        place: which item of the response it is, from 0.
     """
 
     index: int | None
@@ -58,6 +58,7 @@ class Heard:
     final: Mapping[str, Any] | None = None
     is_done: bool = False
     over: bool = False
+    place: int = 0
 
     @property
     def kind(self) -> str:
@@ -77,11 +78,8 @@ class Heard:
         return bool(self.raw.get("name")) and (bool(self.raw.get("call_id")) or self.is_done)
 
 
-_OVER: Final = attrgetter("over")
-
-
 class Matcher:
-    """The items of one response.
+    """The items of one response; to find one costs the same however many there are.
 
     Attributes:
         items: as they came.
@@ -89,6 +87,9 @@ class Matcher:
 
     def __init__(self) -> None:
         self.items: list[Heard] = []
+        self._by_name: dict[str, Heard] = {}
+        self._by_index: dict[int, Heard] = {}
+        self._told = 0  # how many at the beginning are over
 
     def __iter__(self) -> Iterator[Heard]:
         return iter(self.items)
@@ -96,18 +97,42 @@ class Matcher:
     @property
     def over(self) -> bool:
         """Whether each of them is told as a whole."""
-        return all(map(_OVER, self.items))
+        return self.first() is None
+
+    def first(self, *, besides: Heard | None = None) -> Heard | None:
+        """The first that is not told as a whole."""
+        return next((heard for heard in self._rest() if not heard.over and heard is not besides), None)
+
+    def _rest(self) -> Iterator[Heard]:
+        """All behind those at the beginning that are over."""
+        items = self.items
+        while self._told < len(items) and items[self._told].over:
+            self._told += 1
+        return (items[place] for place in range(self._told, len(items)))
+
+    def add(self, heard: Heard) -> None:
+        """The next item."""
+        heard.place = len(self.items)
+        self.items.append(heard)
+        for name in heard.ids:
+            self._by_name[name] = heard
+        if heard.index is not None:
+            self._by_index[heard.index] = heard
+
+    def name(self, heard: Heard, name: Any) -> None:
+        """The upstream calls it that, too, if it is a name."""
+        if isinstance(name, str) and name not in heard.ids:
+            heard.ids.add(name)
+            if (other := self._by_name.get(name)) is None or other.place < heard.place:
+                self._by_name[name] = heard
 
     def known(self, event: Mapping[str, Any]) -> Heard | None:
         """The item that an event names: by its id, or else by its number, as some change the ids on the way."""
         name, index = event.get("item_id"), event.get("output_index")
-        for heard in reversed(self.items):
-            if isinstance(name, str) and name in heard.ids:
-                return heard
-        for heard in reversed(self.items):
-            if isinstance(index, int) and heard.index == index:
-                return heard
-        return None
+        heard = self._by_name.get(name) if isinstance(name, str) else None
+        if heard is None and isinstance(index, int):
+            heard = self._by_index.get(index)
+        return heard
 
     def find(self, kind: str, event: Mapping[str, Any]) -> Heard:
         """The item that an event is about; one that was not announced begins with it."""
@@ -119,7 +144,7 @@ class Matcher:
             if event.get("item_id") in known.ids:
                 raise RemoteProtocolError(f"{kind} came after the end of its item")
         elif known is not None or not _is_named(event):
-            for heard in reversed(self.items):
+            for heard in reversed([*self._rest()]):
                 if heard.kind in fits and not heard.is_done:
                     return heard
         part = event.get("part")
@@ -133,7 +158,7 @@ class Matcher:
         heard = Heard(index if isinstance(index, int) else None, ids, dict(raw))
         if "id" not in heard.raw and ids:
             heard.raw["id"] = next(iter(ids))
-        self.items.append(heard)
+        self.add(heard)
         return heard
 
     def same(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> Heard | None:
@@ -143,7 +168,7 @@ class Matcher:
             by_id = raw.get("id") in known.ids
             return known if by_id or not known.is_done else None
         if known is None and not isinstance(event.get("output_index"), int):
-            for heard in self.items:
+            for heard in self._rest():
                 if not heard.is_done and heard.kind == raw.get("type") and (not raw.get("id") or not heard.ids):
                     return heard
         return None
@@ -153,7 +178,8 @@ class Matcher:
         if index < len(self.items) and self.items[index].is_done and self.items[index].kind == raw["type"]:
             return True
         id_ = raw.get("id")
-        return isinstance(id_, str) and any(heard.is_done and id_ in heard.ids for heard in self.items)
+        known = self._by_name.get(id_) if isinstance(id_, str) else None
+        return known is not None and known.is_done
 
 
 def _is_named(event: Mapping[str, Any]) -> bool:

@@ -46,6 +46,7 @@ async def test_a_client_that_goes_leaves_what_was_used(
 ) -> None:
     caplog.set_level(logging.INFO, "agentwire.turn")
     async with client(reads_and_hangs) as it:
+        await trio.sleep(10)  # its time begins with the turn
         it.wire.say(create())
         await it.wire.until("response.in_progress")
         await wait_all_tasks_blocked()

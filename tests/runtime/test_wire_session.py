@@ -12,7 +12,7 @@ from agentwire.protocol.errors import ConnectionEnded, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Out
 from agentwire.runtime.outbox import ReserveExhausted
-from agentwire.runtime.policies import Resume
+from agentwire.runtime.policies import Cancel, Policy, Resume
 from agentwire.runtime.wire_session import WireSession
 from agentwire.testing import no_leaks, run
 from tests.runtime.kit import Gate, MemoryWire, check, check_lanes, client, create, hello, kinds, service
@@ -218,6 +218,21 @@ async def test_detached_the_turns_go_on_until_the_time_is_up(autojump_clock: Moc
     assert len(gate.reasons) == 1
     assert "not resumed within 30 s" in gate.reasons[0]
     assert "reset by the peer" in gate.reasons[0]
+
+
+@pytest.mark.parametrize("policy", [Cancel(), Resume(within=10)], ids=["cancel", "resume"])
+async def test_what_was_read_is_kept_only_for_those_who_may_come_back(
+    policy: Policy, autojump_clock: MockClock
+) -> None:
+    async def hang(ask: Ask, out: Out) -> None:
+        await out.text("begun")
+        await trio.sleep_forever()
+
+    async with client(hang, policy=policy) as it:
+        it.wire.say(create())
+        await it.wire.until("response.output_text.delta")
+        (window,) = it.session.statistics().windows
+        assert (window.kept_events > 0) is isinstance(policy, Resume)
 
 
 async def test_resumed_in_time_nothing_is_cancelled(autojump_clock: MockClock) -> None:

@@ -397,7 +397,7 @@ CANNOT = {
     "no config": (("--config", "no.toml"), "cannot read no.toml"),
     "no toml": (("--config", "mine.py"), "mine.py is no TOML"),
     "unknown key": (("--config", "unknown.toml"), "no option 'prot' (did you mean 'port'?); there are"),
-    "wrong type": (("--config", "wrong.toml"), "port: Expected `int"),
+    "wrong type": (("--config", "wrong.toml"), "wrong.toml: port: it must be a whole number, not a text"),
     "two wrong keys": (("--config", "unknown.toml", "--limit", "lanes=0"), "no option 'prot'"),
     "unknown bound": (("--config", "bound.toml"), "no bound 'lane' (did you mean 'lanes'?); there are"),
     "limits no table": (("--config", "table.toml"), "limits must be a table"),

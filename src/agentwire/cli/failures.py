@@ -6,13 +6,28 @@ comes out of a command is a bug, and is reported as one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Final
 
+import msgspec
+
 from agentwire.protocol.errors import AgentwireError
 
-__all__ = ["FAILED", "INTERRUPTED", "OK", "TERMINATED", "USAGE", "CommandFailed", "UserError", "no_such"]
+__all__ = ["FAILED", "INTERRUPTED", "OK", "TERMINATED", "USAGE", "CommandFailed", "UserError", "misfit", "no_such"]
+
+_EXPECTED: Final = re.compile(r"Expected `([\w |]+)`, got `(\w+)`")
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_KINDS: Final = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table",
+    "str": "a text",
+}
+"""What a person calls the kinds of values that are in a file."""
 
 OK: Final = 0
 """Exit code: done."""
@@ -45,3 +60,20 @@ def no_such(what: str, name: str, known: Iterable[str]) -> str:
     listed = sorted(known)
     meant = "".join(f" (did you mean {close!r}?)" for close in get_close_matches(name, listed, n=1))
     return f"there is no {what}{' ' if what else ''}{name!r}{meant}; there are {', '.join(listed)}"
+
+
+def misfit(where: str, error: msgspec.ValidationError) -> UserError:
+    """A value in a file is of another kind than it must be: where it stands, and what it must be.
+
+    Args:
+        where: the place of the table; empty for the file itself.
+        error: what was wrong in it; its names have underscores where the file's have dashes.
+    """
+    problem, _, path = str(error).partition(" - at `$.")
+    if (found := _EXPECTED.fullmatch(problem)) is not None:
+        kinds = (_KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null")
+        problem = f"it must be {' or '.join(kinds)}, not {_KINDS.get(found[2], found[2])}"
+    elif (found := _MISSING.fullmatch(problem)) is not None:
+        problem = f"there is no {found[1].replace('_', '-')}, and it needs one"
+    place = ".".join(part for part in (where, path.rstrip("`").replace("_", "-")) if part)
+    return UserError(f"{place}: {problem}" if place else problem)

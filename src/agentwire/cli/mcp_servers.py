@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from agentwire.cli.failures import UserError, no_such
+from agentwire.cli.failures import UserError, misfit, no_such
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.mcp import ApprovalRule, ToolFilter, read_approval_rule, read_filter
 from agentwire.runtime.tools.registry import check_allowed
@@ -77,7 +77,7 @@ def _from_table(label: str, table: Mapping[str, Any], folder: Path) -> McpServer
     try:
         read = msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, McpTable)
     except msgspec.ValidationError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise misfit(where, error) from error
     env = {**read.env, **{name: _variable(name, f"{where}: env-from") for name in read.env_from}}
     headers = dict(read.headers)
     if read.key_env is not None:

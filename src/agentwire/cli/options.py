@@ -15,7 +15,7 @@ import attrs
 import msgspec
 from cyclopts import Parameter
 
-from agentwire.cli.failures import UserError, no_such
+from agentwire.cli.failures import UserError, misfit, no_such
 from agentwire.cli.route_tables import ROUTING
 from agentwire.cli.storing import store_below
 from agentwire.cli.upstreams import UpstreamKind
@@ -147,7 +147,7 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
     try:
         return msgspec.convert(named, ServeOptions)
     except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {_where(error)}") from error
+        raise UserError(f"{path}: {misfit('', error)}") from error
 
 
 def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:
@@ -157,12 +157,6 @@ def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:
     if options.store is not None:
         paths["store"] = store_below(options.store, folder)
     return attrs.evolve(options, **paths)
-
-
-def _where(error: msgspec.ValidationError) -> str:
-    """What msgspec says, with our name for the place."""
-    problem, _, path = str(error).partition(" - at `$.")
-    return f"{path.rstrip('`').replace('_', '-')}: {problem}" if path else problem
 
 
 def read_limits(table: Mapping[str, Any], typed: Iterable[str]) -> Limits:

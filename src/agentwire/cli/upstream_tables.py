@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 import msgspec
 
-from agentwire.cli.failures import UserError, no_such
+from agentwire.cli.failures import UserError, misfit, no_such
 from agentwire.cli.keys import read_key
 from agentwire.cli.loading import open_named_engine
 from agentwire.cli.upstreams import ask_upstream, list_models
@@ -263,8 +263,7 @@ def convert(table: Mapping[str, Any], kind: type[Any], where: str) -> Any:
     try:
         return msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, kind)
     except msgspec.ValidationError as error:
-        problem, _, place = str(error).partition(" - at `$.")
-        raise UserError(f"{where}{'.' if place else ''}{place.rstrip('`').replace('_', '-')}: {problem}") from error
+        raise misfit(where, error) from error
 
 
 def _check_kind(table: UpstreamTable, raw: Mapping[str, Any], where: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -298,6 +300,36 @@ async def test_detached_a_turn_is_held_back_by_its_window(autojump_clock: MockCl
         await trio.sleep(10)
         assert written == stopped
         assert it.session.statistics().windows[0].waiting_bytes < 5000 + 200
+
+
+async def test_who_reads_beside_a_connection_goes_on_without_it(autojump_clock: MockClock) -> None:
+    """It has read what there is, and waits; the client, which read nothing, goes: now the reader makes room."""
+
+    async def big(ask: Ask, out: Out) -> None:
+        for _ in range(100):
+            await out.text("x" * 100)
+
+    limits = Limits(window_bytes=1000)
+    async with client(big, policy=Resume(within=30), budget=0, limits=limits) as it, trio.open_nursery() as nursery:
+        it.wire.say(create())
+        await wait_all_tasks_blocked()
+        (turn,) = it.session.turns.values()
+        assert turn.response is not None
+        onlooker = it.session.look_on(turn.response.id, -1)
+        read: list[bytes] = []
+
+        async def follow() -> None:
+            while events := await onlooker.read(1000):
+                read.extend(events)
+
+        nursery.start_soon(follow)
+        await wait_all_tasks_blocked()
+        assert 0 < len(read) < 100
+        it.wire.vanish()
+        with trio.move_on_after(10):
+            await it.session.idle()
+        await wait_all_tasks_blocked()
+        assert json.loads(read[-1])["type"] == "response.completed"
 
 
 async def test_what_waits_in_a_lane_starts_without_a_connection(autojump_clock: MockClock) -> None:

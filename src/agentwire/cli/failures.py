@@ -7,9 +7,9 @@ comes out of a command is a bug, and is reported as one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
 
@@ -19,6 +19,7 @@ __all__ = ["FAILED", "INTERRUPTED", "OK", "TERMINATED", "USAGE", "CommandFailed"
 
 _EXPECTED: Final = re.compile(r"Expected `([\w |]+)`, got `(\w+)`")
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+_CHOICE: Final = re.compile(r"Invalid enum value (.+)", re.DOTALL)
 _KINDS: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -62,18 +63,31 @@ def no_such(what: str, name: str, known: Iterable[str]) -> str:
     return f"there is no {what}{' ' if what else ''}{name!r}{meant}; there are {', '.join(listed)}"
 
 
-def misfit(where: str, error: msgspec.ValidationError) -> UserError:
+def misfit(where: str, error: msgspec.ValidationError, kind: type[Any]) -> UserError:
     """A value in a file is of another kind than it must be: where it stands, and what it must be.
 
     Args:
         where: the place of the table; empty for the file itself.
         error: what was wrong in it; its names have underscores where the file's have dashes.
+        kind: the class of objects that the table stands for.
     """
     problem, _, path = str(error).partition(" - at `$.")
+    path = path.rstrip("`")
     if (found := _EXPECTED.fullmatch(problem)) is not None:
         kinds = (_KINDS.get(kind, kind) for kind in found[1].split(" | ") if kind != "null")
         problem = f"it must be {' or '.join(kinds)}, not {_KINDS.get(found[2], found[2])}"
     elif (found := _MISSING.fullmatch(problem)) is not None:
         problem = f"there is no {found[1].replace('_', '-')}, and it needs one"
-    place = ".".join(part for part in (where, path.rstrip("`").replace("_", "-")) if part)
+    elif (found := _CHOICE.fullmatch(problem)) is not None:
+        problem = f"it must be one of {', '.join(_choices(get_type_hints(kind)[path]))}, not {found[1]}"
+    place = ".".join(part for part in (where, path.replace("_", "-")) if part)
     return UserError(f"{place}: {problem}" if place else problem)
+
+
+def _choices(hint: Any) -> Iterator[str]:
+    """The texts that an annotation allows."""
+    for each in get_args(hint):
+        if isinstance(each, str):
+            yield each
+        else:
+            yield from _choices(each)

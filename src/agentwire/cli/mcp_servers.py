@@ -77,7 +77,7 @@ def _from_table(label: str, table: Mapping[str, Any], folder: Path) -> McpServer
     try:
         read = msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, McpTable)
     except msgspec.ValidationError as error:
-        raise misfit(where, error) from error
+        raise misfit(where, error, McpTable) from error
     env = {**read.env, **{name: _variable(name, f"{where}: env-from") for name in read.env_from}}
     headers = dict(read.headers)
     if read.key_env is not None:

@@ -147,7 +147,7 @@ def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
     try:
         return msgspec.convert(named, ServeOptions)
     except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {misfit('', error)}") from error
+        raise UserError(f"{path}: {misfit('', error, ServeOptions)}") from error
 
 
 def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:

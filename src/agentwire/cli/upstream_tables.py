@@ -263,7 +263,7 @@ def convert(table: Mapping[str, Any], kind: type[Any], where: str) -> Any:
     try:
         return msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, kind)
     except msgspec.ValidationError as error:
-        raise misfit(where, error) from error
+        raise misfit(where, error, kind) from error
 
 
 def _check_kind(table: UpstreamTable, raw: Mapping[str, Any], where: str) -> None:

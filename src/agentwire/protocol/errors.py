@@ -152,6 +152,7 @@ class EngineError(AgentwireError):
         status: HTTP status the failure has, on every transport.
         param: the request's field that caused it, if one did.
         headers: such as ``retry-after``.
+        may_have_run: what was asked may have had an effect that it must not have twice: nobody asks again by himself.
     """
 
     def __init__(
@@ -162,8 +163,10 @@ class EngineError(AgentwireError):
         status: int = 500,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        may_have_run: bool = False,
     ) -> None:
         super().__init__(message)
+        self.may_have_run = may_have_run
         self.code = code
         self.status = status
         self.message = message
@@ -173,7 +176,8 @@ class EngineError(AgentwireError):
     @property
     def retryable(self) -> bool:
         """Whether the same request may well succeed in a moment, if nothing was written of this attempt."""
-        return self.status in _PASSING_STATUSES and self.code not in _LASTING_CODES
+        passes = self.status in _PASSING_STATUSES and self.code not in _LASTING_CODES
+        return passes and not self.may_have_run
 
 
 class StoreError(AgentwireError):

@@ -13,8 +13,8 @@ from agentwire.protocol.items import Reasoning
 from agentwire.protocol.transcript import Memo
 from agentwire.testing.recording import ask_for
 from agentwire.transport.http11 import HttpConnection
-from tests.engines.chat.kit import EVENTS, breaks_off, event, refuses, says, step
-from tests.engines.relay.kit import call_events, message_events, stream, thought_events
+from tests.engines.chat.kit import EVENTS, Script, breaks_off, event, refuses, says, step
+from tests.engines.relay.kit import Json, call_events, message_events, stream, thought_events
 from tests.engines.responses.kit import answers, input_of, responses, text
 from tests.runtime.kit import client
 
@@ -152,6 +152,21 @@ FAULTS = {
     "no end": (says(*stream(message_events("abc"))[:4]), "upstream_disconnected", 502),
     "rubbish": (says("{"), "upstream_protocol_error", 502),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "retryable"),
+    [({}, {}, True), ({"stateful": True}, {}, False), ({}, {"tools": [{"type": "web_search"}]}, False)],
+    ids=["only tokens", "it is kept there", "it runs tools"],
+)
+@pytest.mark.parametrize("script", [breaks_off(), breaks_off(*stream()[:1]), says()], ids=["unheard", "begun", "empty"])
+async def test_what_may_have_left_something_behind_is_not_for_asking_again(
+    script: Script, options: Json, fields: Json, retryable: bool
+) -> None:
+    async with responses(script, **options) as (engine, _):
+        with pytest.raises(EngineError) as told:
+            await step(engine, **fields)
+    assert told.value.retryable is retryable
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -9,8 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.testing import network
+from tests.engines.chat.kit import step
 from tests.engines.wire.kit import Hop, Json, hopping_to, texts
 from tests.link.peer import Peer, created, delta, ended, error, message, text_turn
 from tests.server.kit import Peer as Client
@@ -65,6 +67,28 @@ async def test_a_turn_that_was_read_and_got_no_answer_is_not_repeated(autojump_c
         assert len(hop.requests()) == 2
         assert hop.engine.statistics().lost == 1
         await peer.close()
+
+
+async def goes_on_at(peer: Peer) -> None:
+    """Begins, and is gone."""
+    await peer.answer(created("resp_up"))
+    await trio.sleep(1)
+    peer.stream.reset()
+
+
+@pytest.mark.parametrize(
+    ("script", "retryable"),
+    [(goes, False), (goes_on_at, False), (answers(created("resp_up"), error("server_error", status=500)), False),
+     (answers(error("server_error", status=500)), True)],
+    ids=["unanswered", "begun", "failed after its beginning", "refused"],
+)  # fmt: skip
+async def test_who_stands_around_the_engine_is_told_whether_it_may_have_run(
+    script: Callable[[Peer], Awaitable[Any]], retryable: bool, autojump_clock: MockClock
+) -> None:
+    async with hopping_to(script) as hop:
+        with pytest.raises(EngineError) as told:
+            await step(hop.engine)
+    assert told.value.retryable is retryable
 
 
 async def test_unless_that_is_asked_for(autojump_clock: MockClock) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 import attrs
 import msgspec
 
+from agentwire.engines.relay.asking import runs_tools
 from agentwire.engines.wire.index import Mark, Transcript, settings_key
-from agentwire.engines.wire.refusal import runs_tools
 
 __all__ = ["Asked"]
 

@@ -18,10 +18,12 @@ from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
 
-__all__ = ["ENCRYPTED", "Asking", "made_before", "own_tools"]
+__all__ = ["ENCRYPTED", "Asking", "made_before", "own_tools", "runs_tools"]
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 """What ``include`` must have for reasoning to come back in a form that can be handed back."""
+
+_RUN_BY_CLIENTS: Final = frozenset(("function", "custom", "namespace", "local_shell", "apply_patch"))
 
 LEAST_TOKENS: Final = 16
 """The smallest ``max_output_tokens`` that the protocol allows."""
@@ -191,3 +193,8 @@ def made_before(ask: Ask) -> int:
 def _labels(tools: Iterable[Tool]) -> set[str]:
     """The labels of the MCP servers that the upstream is to reach."""
     return {str(tool.raw.get("server_label")) for tool in tools if isinstance(tool, OpaqueTool) and tool.type == "mcp"}
+
+
+def runs_tools(tools: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether there are any among them that the server itself may run."""
+    return any(tool.get("type") not in _RUN_BY_CLIENTS for tool in tools)

@@ -18,14 +18,14 @@ import msgspec
 
 from agentwire.engines.chat.counts import estimated
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
-from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools
+from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools, runs_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.runtime.counting import estimate
-from agentwire.transport.http_client import HttpClient, HttpStatusError, open_http_client
+from agentwire.transport.http_client import HttpClient, HttpStatusError, Unreachable, open_http_client
 from agentwire.transport.route import Connector
 
 __all__ = ["open_responses_engine"]
@@ -150,6 +150,8 @@ class _ResponsesEngine:
             except EngineError as error:
                 again = self._other_way(asking, error)
                 if again is None or relay.begun:
+                    had_it = relay.response_id is not None or error.code == "upstream_disconnected"
+                    error.may_have_run |= had_it and self._runs_once(asking)
                     raise
                 asking = again
 
@@ -177,6 +179,10 @@ class _ResponsesEngine:
             return asking.without(ENCRYPTED)
         return None
 
+    def _runs_once(self, asking: Asking) -> bool:
+        """Whether a request leaves something behind at the server, or the server runs tools for it."""
+        return self.stateful or runs_tools(asking.settings.get("tools", ()))
+
     async def _read(self, asking: Asking, relay: Relay) -> Finish:
         """One exchange: the request up, the whole stream down.
 
@@ -186,7 +192,7 @@ class _ResponsesEngine:
         begun = False
         body = asking.body(stream=True, store=self.stateful)
         try:
-            async with self.http.stream_sse(PATH, json=body, repeat=not self.stateful) as stream:
+            async with self.http.stream_sse(PATH, json=body, repeat=not self._runs_once(asking)) as stream:
                 begun = True
                 stream.name_types()
                 while not relay.ended and (batch := await stream.batch()):
@@ -200,7 +206,9 @@ class _ResponsesEngine:
         except ConnectionEnded as error:
             if relay.ended:
                 return relay.finish()
-            raise (broken_off if begun else unreachable)(self.server, error) from error
+            fault = (broken_off if begun else unreachable)(self.server, error)
+            fault.may_have_run = self._runs_once(asking) and not isinstance(error, Unreachable)
+            raise fault from error
         except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
 

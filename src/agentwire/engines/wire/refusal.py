@@ -5,19 +5,17 @@ Only what is this connection's own is for whoever sent the request to put right;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import attrs
 import msgspec
 
 from agentwire.link import Exchange, Fate
 
-__all__ = ["Refusal", "runs_tools"]
+__all__ = ["Refusal"]
 
 NOT_FOUND: Final = "previous_response_not_found"
 _WORN_OUT: Final = frozenset(("websocket_connection_limit_reached", "websocket_stream_limit_reached"))
-_RUN_BY_CLIENTS: Final = frozenset(("function", "custom", "namespace", "local_shell", "apply_patch"))
 
 
 class _Told(msgspec.Struct):
@@ -66,8 +64,3 @@ class Refusal:
     def no_lanes(self) -> bool:
         """The server does not take a request for a lane."""
         return self.param == "stream_id"
-
-
-def runs_tools(tools: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether there are any among them that the server itself may run."""
-    return any(tool.get("type") not in _RUN_BY_CLIENTS for tool in tools)

@@ -14,10 +14,11 @@ import attrs
 import trio
 
 from agentwire.engines.faults import answer_fault, broken_off, rubbish, unreachable
+from agentwire.engines.relay.asking import runs_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.wire.conversation import Conversation
 from agentwire.engines.wire.pool import Pool, Unreachable
-from agentwire.engines.wire.refusal import Refusal, runs_tools
+from agentwire.engines.wire.refusal import Refusal
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link import Exchange, Fate, RequestLost
 from agentwire.protocol.errors import ConnectionEnded, EngineError, LocalProtocolError, RemoteProtocolError
@@ -159,6 +160,9 @@ class Step:
                     return relay.finish(), relay
         except RequestLost as lost:
             raise self._lost(lost) from lost
+        except EngineError as error:
+            error.may_have_run = exchange.fate is not Fate.FINISHED or exchange.response_id is not None
+            raise
         except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self._server, error) from error
         except LocalProtocolError as error:
@@ -204,6 +208,7 @@ class Step:
         if lost.fate is Fate.NEVER_SENT or (lost.fate is Fate.UNKNOWN and self._repeats and not self._runs_tools):
             return _NotRun(fault)
         self._attempts.lost += 1
+        fault.may_have_run = True
         return fault
 
     @property

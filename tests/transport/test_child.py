@@ -54,6 +54,18 @@ async def test_it_sees_of_our_environment_what_programs_need_and_no_more(monkeyp
     assert seen - {"A", "LC_CTYPE"} <= set(INHERITED)
 
 
+async def test_one_that_never_stops_complaining_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    code = "import sys; sys.stderr.write('oh no\\n' * 50_000); sys.stderr.close(); print()"
+    with caplog.at_level(logging.INFO, "agentwire.child"):
+        async with program(code) as child:
+            await line(child)
+            await child.listen_out()
+    shown = [message for message in caplog.messages if message.endswith("oh no")]
+    counted = [int(message.split()[2]) for message in caplog.messages if message.endswith("not shown")]
+    assert len(shown) + sum(counted) == 50_000
+    assert len(shown) <= LIMITS.mcp_stderr_lines * (1 + len(counted))
+
+
 async def test_what_it_complains_about_is_logged_a_line_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
     code = "import sys; sys.stderr.write('one\\nlonger than ten\\nlast'); sys.stderr.close(); print()"
     with caplog.at_level(logging.INFO, "agentwire.child"):

@@ -177,6 +177,8 @@ class Limits:
     """Calls at once of one server; the others wait."""
     mcp_stderr_bytes: int = _count(2_000)
     """What is logged of one line that its process writes to stderr."""
+    mcp_stderr_lines: int = _count(100)
+    """Lines of its process that are logged in a second; of the others only how many there were."""
     mcp_sessions: int = _count(64)
     """Sessions with servers that clients brought; the longest idle one makes room."""
     mcp_sessions_each: int = _count(8)

@@ -48,6 +48,8 @@ class Child:
         self._buffer = bytearray()
         self._searched = 0
         self._silent = trio.Event()
+        self._second = -1.0  # when the one began in which so many lines
+        self._logged = self._unlogged = 0
 
     async def send_line(self, line: bytes) -> None:
         """Say a line; one that was begun is finished, unless the child takes none of it for ``limits.mcp_exit`` s.
@@ -103,6 +105,7 @@ class Child:
                 rest = rest[:most]
         if rest:
             self._log(rest)
+        self._count_unlogged()
         self._silent.set()
 
     async def listen_out(self) -> None:
@@ -113,7 +116,24 @@ class Child:
     def _log(self, line: bytes) -> None:
         if text := line.decode(errors="replace").strip():
             self.last_words = text
-            _log.info("%s (%d): %s", self.name, self.pid, text)
+            self.remark(text)
+
+    def remark(self, text: str, level: int = logging.INFO) -> None:
+        """Log something of it, as long as there is not too much of that: a child may never stop."""
+        now = trio.current_time()
+        if now >= self._second + 1:
+            self._count_unlogged()
+            self._second, self._logged = now, 0
+        if self._logged < self._limits.mcp_stderr_lines:
+            self._logged += 1
+            _log.log(level, "%s (%d): %s", self.name, self.pid, text)
+        else:
+            self._unlogged += 1
+
+    def _count_unlogged(self) -> None:
+        if self._unlogged:
+            _log.warning("%s (%d): %d more lines, which are not shown", self.name, self.pid, self._unlogged)
+            self._unlogged = 0
 
     # The end
 

@@ -249,7 +249,7 @@ async def _read(child: Child, inbox: Any, over: trio.Event) -> None:
                 try:
                     message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
                 except ValueError:
-                    _log.warning("%s: wrote a line to stdout that is no message: %.200r", child.name, line)
+                    child.remark(f"wrote a line to stdout that is no message: {line[:200]!r}", logging.WARNING)
                     continue
                 await inbox.send(SessionMessage(message))
     except SessionLost as error:

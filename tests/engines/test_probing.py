@@ -163,6 +163,15 @@ async def test_one_that_takes_connections_and_says_nothing() -> None:
     assert (found.kind, found.reachable, found.said) == (None, False, "nobody answers there")
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_one_that_is_not_ready_shows_nothing_of_what_it_speaks(status: int) -> None:
+    loading = {"error": {"message": "Loading model", "type": "unavailable_error", "code": status}}
+    paths = ("GET /v1/models", "GET /v1/responses", "POST /v1/chat/completions", "POST /v1/responses")
+    found = await found_at(dict.fromkeys(paths, (status, loading)))
+    assert (found.kind, found.reachable, found.models) == (None, False, ())
+    assert str(found).endswith(f"/v1: GET /models is answered with HTTP {status}")
+
+
 async def test_another_agentwire() -> None:
     engine = scripted(Turn(Text("Hello.")))
     with trio.fail_after(20):

@@ -36,6 +36,8 @@ SPOKEN: Final[Mapping[Spoken, str]] = {
 
 _PATHS: Final[tuple[tuple[Spoken, str], ...]] = (("chat", "/chat/completions"), ("responses", "/responses"))
 _ABSENT: Final = frozenset((404, 405, 501))
+_UNREADY: Final = frozenset((502, 503, 504))
+"""What a server says that is loading its model, and a proxy whose server is not there."""
 _REFUSING: Final = frozenset((401, 403))
 _OWNERS: Final[Mapping[str, str]] = {
     "agentwire": "agentwire",
@@ -57,7 +59,7 @@ class Found:
     Attributes:
         base_url: where it speaks that, perhaps one path further down than it was asked.
         kind: what it speaks; None if it speaks nothing that is known, or was not there.
-        reachable: it answered at all.
+        reachable: it answered, and not only that it cannot answer yet.
         refuses_key: it answered that the key is missing or wrong.
         sent_key: there was one.
         program: which one it is, as far as it can be told.
@@ -153,6 +155,8 @@ class _Asker:
             return Found(base_url=self.base, said=error.cause)
         except RemoteProtocolError as error:
             return Found(base_url=self.base, reachable=True, said=str(error))
+        if listed.status in _UNREADY:
+            return Found(base_url=self.base, said=f"GET /models is answered with HTTP {listed.status}")
         names, owner = _listing(listed)
         found = Found(
             base_url=self.base,

@@ -50,6 +50,28 @@ class CountingWire(MemoryWire):
         self.nudges += 1
 
 
+class TakingWire(CountingWire):
+    """Takes what it is offered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[bytes] = []
+
+    def offer(self, event: bytes) -> bool:
+        self.taken.append(event)
+        return True
+
+
+def ended(lane: str, events: int) -> Window:
+    """A window that was read, and is to be read again."""
+    once = Outbox(Limits())
+    found = window(once, lane, keep=1 << 20)
+    fill(found, events)
+    take(once)
+    found.rewind(0, once.ready)
+    return found
+
+
 async def test_windows_take_turns_by_slices() -> None:
     outbox = Outbox(Limits(slice_bytes=200))
     fat, small = window(outbox, "fat"), window(outbox, "small")
@@ -179,6 +201,52 @@ async def test_what_is_replayed_comes_in_order_before_anything_new() -> None:
     assert take(again, 150) == [("a1", 1), ("a1", 2)]
     assert take(again) == [*(("a2", number) for number in range(3)), ("a3", 0), ("a3", 1)]
     assert not again.pending
+
+
+async def test_what_is_replayed_is_taken_by_slices_within_the_bound_of_a_write() -> None:
+    outbox = Outbox(Limits(slice_bytes=200), [ended("a", 6)])
+    assert take(outbox, 300) == [("a", number) for number in range(4)]
+    assert take(outbox, 300) == [("a", 4), ("a", 5)]
+
+
+async def test_replies_count_in_the_bound_of_a_write() -> None:
+    reply = b'{"sequence_number":0,"stream_id":"reply"}'
+    for replay in ([], [ended("b", 1)]):
+        outbox = Outbox(Limits(), replay)
+        outbox.connect(CountingWire())
+        fill(window(outbox, "a"), 1)
+        outbox.reply(reply)
+        assert take(outbox, len(plain([reply]))) == [("reply", 0)]
+        assert take(outbox) == [*(("b", 0) for _ in replay), ("a", 0)]
+
+
+async def test_what_is_to_be_read_again_kicks_the_wire() -> None:
+    outbox, wire = Outbox(Limits()), CountingWire()
+    outbox.again([])
+    outbox.connect(wire)
+    outbox.again([])
+    assert wire.kicks == 0
+    outbox.again([ended("a", 1)])
+    assert wire.kicks == 1
+    assert take(outbox) == [("a", 0)]
+
+
+async def test_a_single_event_goes_at_once_only_where_nothing_waits() -> None:
+    outbox, wire = Outbox(Limits()), TakingWire()
+    assert not outbox.offer(b"nobody is connected")
+    outbox.connect(wire)
+    assert outbox.offer(b"at once")
+    outbox.reply(b'{"sequence_number":0}')
+    assert not outbox.offer(b"behind a reply")
+    take(outbox)
+    fill(window(outbox, "a"), 1)
+    assert not outbox.offer(b"behind a window")
+    take(outbox)
+    outbox.again([ended("b", 1)])
+    assert not outbox.offer(b"behind what is replayed")
+    take(outbox)
+    assert outbox.offer(b"at once, too")
+    assert wire.taken == [b"at once", b"at once, too"]
 
 
 async def test_statistics() -> None:

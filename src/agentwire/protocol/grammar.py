@@ -225,6 +225,8 @@ class ItemChecker:
     id: str
     threads: dict[tuple[str | None, int], _Thread] = attrs.field(factory=dict)
     final: Mapping[str, Any] | None = None
+    _counts: dict[str | None, int] = attrs.field(factory=dict, init=False, repr=False)  # of threads, by their index
+    _unfinished: set[int] = attrs.field(factory=set, init=False, repr=False)  # which of them may not end here
 
     @classmethod
     def begin(cls, item: Mapping[str, Any]) -> ItemChecker:
@@ -279,6 +281,7 @@ class ItemChecker:
         if target is None:
             raise GrammarError("order", f"{name} cannot come when its part of {self.id} is {thread.state}")
         thread.state = target
+        (self._unfinished.discard if target in thread.flow.ends else self._unfinished.add)(id(thread))
         _check_text(thread, kind, event, part)
         return thread
 
@@ -293,12 +296,13 @@ class ItemChecker:
         if known is not None and known.flow not in flows:
             known = self._alternative(known, flows)
         if known is None:
-            count = sum(1 for space, _ in self.threads if space == member)
+            count = self._counts.get(member, 0)
             if index != count:
                 raise GrammarError("index", f"{name} is about {member} {index} where {count} comes next")
-            if any(thread.state not in thread.flow.ends for thread in self.threads.values()):
+            if self._unfinished:
                 raise GrammarError("order", f"{name} comes before another part of {self.id} is done")
             known = self.threads[member, index] = _Thread(flows[0])
+            self._counts[member] = count + 1
         return known
 
     def _alternative(self, thread: _Thread, flows: tuple[Flow, ...]) -> _Thread:

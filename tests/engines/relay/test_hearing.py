@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
+from agentwire.engines.relay.healing import Thread
 from agentwire.engines.relay.matching import Heard
+from agentwire.protocol.grammar import _Thread
 from tests.engines.relay.kit import (
     EMPTY_TEXT,
     USAGE,
@@ -213,18 +215,25 @@ async def test_what_follows_the_end_does_not_count(autojump_clock: MockClock) ->
     assert output(seen) == [{**MESSAGE, "content": [text_part("abc")]}]
 
 
+def count_looks(monkeypatch: pytest.MonkeyPatch, *kinds: type) -> Counter[str]:
+    """How often an attribute of any of these is looked at, whoever looks."""
+    seen = Counter[str]()
+    for kind in kinds:
+
+        def counting(self: Any, name: str, look: Any = kind.__getattribute__) -> Any:
+            seen["looks"] += 1
+            return look(self, name)
+
+        monkeypatch.setattr(kind, "__getattribute__", counting)
+    return seen
+
+
 @pytest.mark.parametrize("named", [True, False], ids=["as they should be", "without names and numbers"])
 async def test_a_late_item_looks_at_no_more_others_than_an_early_one(
     named: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model's server that never comes to an end costs as much for its last item as for its first."""
-    seen, look = Counter[str](), Heard.__getattribute__
-
-    def counting(self: Heard, name: str) -> Any:
-        seen["looks"] += 1
-        return look(self, name)
-
-    monkeypatch.setattr(Heard, "__getattribute__", counting)
+    seen = count_looks(monkeypatch, Heard)
     counts = []
     for items in (20, 40, 80):
         theirs = stream(*(call_events("read", "{}", index=index, id_=f"fc_{index}") for index in range(items)))[:-1]
@@ -236,3 +245,17 @@ async def test_a_late_item_looks_at_no_more_others_than_an_early_one(
         counts.append(seen["looks"])
     first, second, third = counts
     assert third - second == 2 * (second - first)
+
+
+async def test_a_late_part_looks_at_no_more_others_than_an_early_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = count_looks(monkeypatch, Thread, _Thread)
+    counts = []
+    for parts in (20, 40, 80):
+        first, added, *part, _, _ = stream(message_events("x", pieces=1))[1:]
+        theirs = [{**event, "content_index": index} for index in range(parts) for event in part]
+        seen.clear()
+        await told([first, added, *theirs, {"type": "response.failed", "response": response("failed")}])
+        counts.append(seen["looks"])
+    assert counts[2] - counts[1] == 2 * (counts[1] - counts[0])

@@ -132,6 +132,8 @@ class HeardItem:
         self._hidden = frozenset(hidden)
         self._threads: list[Thread] = []
         self._theirs: dict[tuple[str | None, int], Thread] = {}
+        self._highest: dict[str | None, int] = {}  # of their numbers, in each list of parts
+        self._spaces: dict[str | None, list[Thread]] = {}  # the threads of each list
 
     async def begin(self) -> None:
         """Tell the client that it begins."""
@@ -214,7 +216,7 @@ class HeardItem:
         index = event.get(space) if space is not None else 0
         if isinstance(index, int):
             return space, index
-        return space, max((known for of, known in self._theirs if of == space), default=0)
+        return space, self._highest.get(space, 0)
 
     async def _find(self, name: str, event: Event) -> Thread | None:
         flows = flows_for(self.kind, name)
@@ -229,10 +231,12 @@ class HeardItem:
         return await self._open(flows[0], place, name.partition("/")[2] or None)
 
     async def _open(self, flow: Flow, place: tuple[str | None, int], part: str | None) -> Thread:
-        for thread in self._threads:
-            await self._settle(thread)
-        index = sum(1 for thread in self._threads if thread.flow.index == flow.index)
-        thread = self._theirs[place] = Thread(flow, index, part)
+        if self._threads:
+            await self._settle(self._threads[-1])  # those before it have ended
+        mine = self._spaces.setdefault(flow.index, [])
+        thread = self._theirs[place] = Thread(flow, len(mine), part)
+        self._highest[place[0]] = max(place[1], self._highest.get(place[0], place[1]))
+        mine.append(thread)
         self._threads.append(thread)
         return thread
 
@@ -316,7 +320,7 @@ class HeardItem:
     async def _catch_up_part(self, space: str, index: int, part: Mapping[str, Any]) -> None:
         kind = str(part.get("type"))
         text = part.get(PART_TEXT.get(kind, ""))
-        mine = [thread for thread in self._threads if thread.flow.index == space]
+        mine = self._spaces.get(space, [])
         if not isinstance(text, str):
             return
         if index < len(mine):
@@ -341,18 +345,19 @@ class HeardItem:
                 await self._write(thread, name, {"annotation": annotation})
 
     def _free(self, space: str | None) -> int:
-        return 1 + max((index for of, index in self._theirs if of == space), default=-1)
+        return 1 + self._highest.get(space, -1)
 
     def _texts(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The members that must repeat what was said."""
         told: dict[str, Any] = {}
+        known = {space: _known_parts(raw.get(name)) for space, name in _LISTS.items()}
         for thread in self._threads:
             space = thread.flow.index
             if space is None and self.kind in WHOLE_TEXT:
                 told[WHOLE_TEXT[self.kind]] = thread.text
             elif space in _LISTS and thread.part is not None:
                 said = told.setdefault(_LISTS[space], [])
-                given = _known_parts(raw.get(_LISTS[space]))
+                given = known[space]
                 fits = len(said) < len(given) and given[len(said)].get("type") == thread.part
                 said.append(_part(thread, thread.part, given[len(said)] if fits else {}))
         for name in _LISTS.values():

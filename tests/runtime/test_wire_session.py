@@ -300,6 +300,7 @@ async def test_detached_a_turn_is_held_back_by_its_window(autojump_clock: MockCl
         await trio.sleep(10)
         assert written == stopped
         assert it.session.statistics().windows[0].waiting_bytes < 5000 + 200
+        assert not it.session.outbox.pending  # nobody takes it, so nothing may gather there
 
 
 async def test_who_reads_beside_a_connection_goes_on_without_it(autojump_clock: MockClock) -> None:

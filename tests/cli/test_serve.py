@@ -23,6 +23,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.transport.http_client import HttpStatusError, SseStream, open_http_client
 from tests.cli.kit import ServeProcess, run_command, serving
 from tests.engines.chat import kit as upstream
+from tests.peers.upstreams import free_port
 from tests.server.kit import Peer
 
 pytestmark = pytest.mark.socket
@@ -226,18 +227,16 @@ async def test_an_upstream_of_the_file_is_asked_what_it_speaks(tmp_path: Path) -
                 assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
 
 
-async def test_an_upstream_that_comes_later(tmp_path: Path) -> None:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else is given the port
-        url = f"http://127.0.0.1:{place.getsockname()[1]}"
-        async with serving("--port", "0", "--upstream", url) as server:
-            assert server.lines[1] == f"engine: {url}: Connection refused; each turn looks for it again"
-            with trio.fail_after(30):
-                with pytest.raises(HttpStatusError, match="upstream_unreachable"):
-                    await ask(server.where["http"], "hey")
-                place.close()
-                async with serving("--port", url.rpartition(":")[2]):
-                    assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
+async def test_an_upstream_that_comes_later() -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with serving("--port", "0", "--upstream", url) as server:
+        assert server.lines[1] == f"engine: {url}: Connection refused; each turn looks for it again"
+        with trio.fail_after(60):
+            with pytest.raises(HttpStatusError, match="upstream_unreachable"):
+                await ask(server.where["http"], "hey")
+            async with serving("--port", str(port)):
+                assert "hello" in text_of(await ask(server.where["http"], 'say "hello"')).lower()
 
 
 async def test_what_the_upstreams_model_can_read() -> None:

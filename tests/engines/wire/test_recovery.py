@@ -297,6 +297,22 @@ async def test_rubbish_ends_the_turn_and_no_other(
         await peer.close()
 
 
+async def test_who_answers_without_http_is_told_as_rubbish(autojump_clock: MockClock) -> None:
+    net, there = network(), list[Any]()
+
+    async def other_protocol() -> Any:
+        stream = await net.connect()
+        there.append(await net.accept())
+        await there[0].send_all(b"SSH-2.0-x\r\n\r\n")
+        return stream
+
+    async with hopping_to(says("ok"), connector=other_protocol) as hop:
+        peer = await hop.front.connect()
+        failed(await peer.ask("hi"), "upstream_protocol_error")
+        await there[0].aclose()
+        await peer.close()
+
+
 async def test_nobody_there(autojump_clock: MockClock) -> None:
     async def refuse() -> Any:
         raise ConnectionRefusedError("nobody listens")

@@ -220,6 +220,8 @@ class Step:
     def _unreachable(self, cause: Exception) -> EngineError:
         if isinstance(cause, HandshakeRefused) and cause.status:
             return answer_fault(self._server, HttpStatusError(cause.status, cause.body, dict(cause.headers)))
+        if isinstance(cause, RemoteProtocolError):
+            return rubbish(self._server, str(cause))
         if isinstance(cause, ConnectionEnded):
             return unreachable(self._server, cause)
         return unreachable(self._server, ConnectionEnded(cause=str(cause)))

@@ -87,6 +87,13 @@ async def test_any_answer_but_101_is_a_refusal_at_once(
     assert trio.current_time() == began
 
 
+async def test_a_refusal_that_is_nested_too_deeply_is_told_as_it_came(autojump_clock: trio.testing.MockClock) -> None:
+    body = b'{"error":' * 3000 + b"1" + b"}" * 3000
+    error = await _refused(b"HTTP/1.1 404 Nope\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert isinstance(error, HandshakeRefused)
+    assert 'with HTTP 404: {"error":{"error":' in str(error)
+
+
 async def test_a_refusal_that_ends_with_the_connection_is_whole(autojump_clock: trio.testing.MockClock) -> None:
     error = await _refused(b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\n\r\nupstream is away", close=True)
     assert isinstance(error, HandshakeRefused)

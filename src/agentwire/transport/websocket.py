@@ -76,7 +76,7 @@ _LONGEST_SAID: Final = 500
 def _said(body: bytes) -> str:
     """What a refusal says to people: the message of the API's JSON error, or the start of whatever there is."""
     if found := _JSON_OBJECT.search(body):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             body = msgspec.json.decode(found[0], type=_Refusal).error.message.encode()
     return body[:_LONGEST_SAID].decode(errors="replace").strip()
 

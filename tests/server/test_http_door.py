@@ -457,11 +457,14 @@ async def test_what_is_refused_is_in_the_log_and_its_key_is_not(
         await get(rig, "/v1/models?key=wrong-key", ("authorization", "Bearer wrong-key"))
         await get(rig, "/v2/models", ("authorization", "Bearer right-key"))
         await get(rig, "/v1/models", ("authorization", "Bearer right-key"))
+        await get(rig, "/a%0d%0aforged%1b[2J", ("authorization", "Bearer wrong-key"))
     refused = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
-    assert [words.split(" from ")[0] for words in refused] == ["GET /v1/models", "GET /v2/models"]
+    asked = ["GET /v1/models", "GET /v2/models", "GET /a%0d%0aforged%1b[2J"]
+    assert [words.split(" from ")[0] for words in refused] == asked
     assert [words.split(": ")[-1] for words in refused] == [
         "refused with 401 invalid_api_key",
         "refused with 404 not_found",
+        "refused with 401 invalid_api_key",
     ]
     assert "-key" not in caplog.text
 

@@ -236,7 +236,8 @@ class Server:
         try:
             handler, call = self._admit(connection, request)
         except RequestError as error:
-            path, told = request.path[:LOGGED_PATH], (error.status, error.code)
+            path = request.target.partition("?")[0][:LOGGED_PATH]  # as it was sent: no end of a line can be in it
+            told = error.status, error.code
             log.info("%s %s from %s: refused with %d %s", request.method, path, connection.peer, *told)
             raise
         await handler(call)

@@ -55,7 +55,17 @@ def test_what_is_none(url: str) -> None:
         BaseUrl.parse(url, name="the address")
 
 
-@pytest.mark.parametrize("url", ["socks5://me:secret@proxy:1080", "http://me:secret@", "ftp://h?key=secret"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "socks5://me:secret@proxy:1080",
+        "http://me:secret@",
+        "ftp://h?key=secret",
+        "ftp://h/x#key=secret",
+        "me:secret@host/v1",
+        "http//me:secret@host",
+    ],
+)
 def test_what_is_none_is_said_without_what_it_can_hide(url: str) -> None:
     with pytest.raises(ValueError, match="must begin with") as caught:
         BaseUrl.parse(url)

@@ -55,8 +55,7 @@ class BaseUrl:
         except ValueError as error:
             raise ValueError(f"{name} is no URL: {error}") from error
         if parts.scheme not in _PORTS or not host:
-            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()  # without a secret
-            raise ValueError(f"{name} must begin with http:// or https:// and a host, not {shown!r}")
+            raise ValueError(f"{name} must begin with http:// or https:// and a host, not {_shown(url)!r}")
         return cls(
             scheme=parts.scheme,
             host=host,
@@ -90,3 +89,10 @@ def _basic(username: str | None, password: str | None) -> str:
         return ""
     pair = f"{unquote(username)}:{unquote(password or '')}"
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def _shown(url: str) -> str:
+    """Whatever it is, without what may be a password or a key: all before an ``@``, the query and the fragment."""
+    before, at, rest = url.partition("#")[0].partition("?")[0].rpartition("@")
+    scheme, slashes, _ = before.partition("://")
+    return f"{scheme}{slashes}{rest}" if at and slashes else rest

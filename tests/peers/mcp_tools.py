@@ -58,7 +58,7 @@ def fail() -> CallToolResult:
 @server.tool()
 def refuse() -> None:
     """Answer with an error of the protocol's own, under the code that servers have for whatever they like."""
-    raise MCPError(code=-32000, message="out of quota")
+    raise MCPError(code=-32000, message="Connection closed by the database")
 
 
 @server.tool()

@@ -106,7 +106,7 @@ async def test_an_error_of_a_call_is_not_the_end_of_the_session() -> None:
         peer = await rig.connect()
         waited, refused = calls(await peer.ask('slow {"seconds":0.3}\nrefuse', tools=[TOOLS]))
         assert waited["output"] == "waited"
-        assert (refused["status"], refused["error"]) == ("failed", "out of quota")
+        assert (refused["status"], refused["error"]) == ("failed", "Connection closed by the database")
         assert rig.server.statistics().mcp[0].starts == 1
 
 

@@ -78,8 +78,8 @@ def misfit(where: str, error: msgspec.ValidationError, kind: type[Any]) -> UserE
         problem = f"it must be {' or '.join(kinds)}, not {_KINDS.get(found[2], found[2])}"
     elif (found := _MISSING.fullmatch(problem)) is not None:
         problem = f"there is no {found[1].replace('_', '-')}, and it needs one"
-    elif (found := _CHOICE.fullmatch(problem)) is not None:
-        problem = f"it must be one of {', '.join(_choices(get_type_hints(kind)[path]))}, not {found[1]}"
+    elif (found := _CHOICE.fullmatch(problem)) is not None and path in (hints := get_type_hints(kind)):
+        problem = f"it must be one of {', '.join(_choices(hints[path]))}, not {found[1]}"
     place = ".".join(part for part in (where, path.replace("_", "-")) if part)
     return UserError(f"{place}: {problem}" if place else problem)
 

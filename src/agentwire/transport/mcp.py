@@ -160,7 +160,8 @@ class _Heard:
 
 def _is_closed(error: MCPError) -> bool:
     """The package's own word; its code is that of servers for whatever they like, so that the text must do."""
-    return error.code == types.CONNECTION_CLOSED and error.message.startswith(("Connection closed", "SSE stream "))
+    closed = error.message == "Connection closed" or error.message.startswith("SSE stream ")
+    return closed and error.code == types.CONNECTION_CLOSED
 
 
 def _is_gone(error: MCPError) -> bool:

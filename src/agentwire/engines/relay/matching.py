@@ -79,7 +79,7 @@ class Heard:
 
 
 class Matcher:
-    """The items of one response; to find one costs the same however many there are.
+    """The items of one response; to find one by its name or number costs the same however many there are.
 
     Attributes:
         items: as they came.

@@ -229,6 +229,7 @@ async def test_a_fallback_answers_while_the_first_is_down(autojump_clock: MockCl
         (Fake(EngineError("no", code="insufficient_quota", status=429)), True),
         (Fake(EngineError("no", code="context_length_exceeded", status=400)), False),
         (Fake(DOWN, before="Well"), False),
+        (Fake(EngineError("gone", code="upstream_disconnected", status=502, may_have_run=True)), False),
     ],
 )
 async def test_when_a_fallback_is_asked(engine: Fake, falls: bool, autojump_clock: MockClock) -> None:

@@ -69,8 +69,8 @@ class Routes:
     """An engine made of engines.
 
     What it does for a step: find the route of the model's name; ask its engine, again after a failure that may pass;
-    then ask the fallbacks likewise. Once anything was written, whatever happens is the client's to see. Cancelled, it
-    asks nobody any more.
+    then ask the fallbacks likewise. Once anything was written, or may have had an effect, whatever happens is the
+    client's to see. Cancelled, it asks nobody any more.
 
     Args:
         routes: by name; a mapping of names to engines is the short form.
@@ -176,7 +176,7 @@ class Routes:
                 return await choice(ask, out)
             except EngineError as error:
                 first = first or error
-                if out.begun or not _is_down(error):
+                if out.begun or error.may_have_run or not _is_down(error):
                     raise
         assert first is not None
         raise first

@@ -14,7 +14,9 @@ from agentwire.engines.routing import Names, Route, Routes, Upstream
 from agentwire.protocol.errors import ConnectionEnded, EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
+from agentwire.testing import Reply, scripted_upstream
 from agentwire.testing.recording import RecordingOut, ask_for
+from tests.engines.upstreams import CHAT, RESPONSES, Kind
 from tests.runtime.kit import client
 
 DOWN = EngineError("refused", code="upstream_unreachable", status=502)
@@ -194,13 +196,52 @@ async def test_cancelled_it_asks_nobody_any_more(autojump_clock: MockClock) -> N
     assert (len(engine.asks), len(other.asks)) == (1, 0)
 
 
-async def test_an_attempt_has_a_deadline(autojump_clock: MockClock) -> None:
-    async def slow(ask: Ask, out: Out) -> None:
+class Slow:
+    """Never answers; it says what is behind it, or does not."""
+
+    def __init__(self, **hosting: bool) -> None:
+        self.asked = 0
+        vars(self).update(hosting)
+
+    async def __call__(self, ask: Ask, out: Out) -> None:
+        self.asked += 1
         await trio.sleep_forever()
 
+
+@pytest.mark.parametrize(
+    ("slow", "again"),
+    [(Slow(), False), (Slow(hosts_tools=True), False), (Slow(hosts_tools=False), True)],
+    ids=["unknown", "runs tools", "only tokens"],
+)
+async def test_an_attempt_has_a_deadline(slow: Slow, again: bool, autojump_clock: MockClock) -> None:
+    """And what has run into it may have had an effect, unless the engine knows better."""
+    other = Fake()
+    up = Upstream(slow, name="slow", retries=1, longest=10)
+    routes = Routes([Route("m", up, fallback=["o"]), Route("alone", up), Route("o", other)])
     with pytest.raises(EngineError, match="within 10 s") as caught:
-        await said(Routes({"m": Upstream(slow, name="slow", retries=0, longest=10)}), "m")
+        await said(routes, "alone")
     assert (caught.value.code, caught.value.status) == ("upstream_timeout", 504)
+    assert slow.asked == (2 if again else 1)
+    if again:
+        assert await said(routes, "m") == "o"
+    else:
+        with pytest.raises(EngineError, match="within 10 s"):
+            await said(routes, "m")
+    assert bool(other.asks) is again
+
+
+@pytest.mark.parametrize(("kind", "times"), [(CHAT, 2), (RESPONSES, 1)], ids=["chat", "responses"])
+async def test_a_model_server_that_may_run_tools_is_asked_once(
+    kind: Kind, times: int, autojump_clock: MockClock
+) -> None:
+    stalls = Reply.raw(end="stall")
+    async with (
+        scripted_upstream(stalls, stalls) as upstream,
+        kind.open(upstream.url, connector=upstream.connect) as engine,
+    ):
+        with pytest.raises(EngineError, match="within 10 s"):
+            await said(Routes({"m": Upstream(engine, name="slow", retries=1, longest=10)}), "m")
+        assert len(upstream.requests) == times
 
 
 # Fallbacks

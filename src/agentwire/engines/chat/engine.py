@@ -114,7 +114,11 @@ class _Habits:
 
 @attrs.frozen(eq=False)
 class _ChatEngine:
-    """The engine itself; see `open_chat_engine`."""
+    """The engine itself; see `open_chat_engine`.
+
+    Attributes:
+        hosts_tools: the server runs no tools of its own: what it is asked costs tokens, and leaves nothing behind.
+    """
 
     http: HttpClient = attrs.field(repr=False)
     server: str
@@ -122,6 +126,7 @@ class _ChatEngine:
     dialect: ChatDialect
     context_tokens: int | None
     limits: Limits = attrs.field(repr=False)
+    hosts_tools: bool = attrs.field(default=False, init=False)
     habits: _Habits = attrs.field(factory=_Habits, init=False, repr=False)
 
     async def __call__(self, ask: Ask, out: Out) -> Finish:

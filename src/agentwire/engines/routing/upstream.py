@@ -55,7 +55,8 @@ class Upstream:
         name: for errors and the log.
         concurrency: how many steps it is given at once; no bound if left out.
         retries: how often a step is tried again; ``limits.upstream_retries`` if left out.
-        longest: seconds that one attempt may take in all.
+        longest: seconds that one attempt may take in all; what was given up then is not tried again, as it may have
+            run, unless the engine says that no tools are hosted behind it (``hosts_tools`` is False).
         lister: gives the names of its models, if it knows them.
         limits: pauses, and how long and how many may wait.
     """
@@ -141,7 +142,8 @@ class Upstream:
         with trio.move_on_after(self.longest):
             return await work()
         message = f"{self.name} did not finish its answer within {self.longest:g} s."
-        raise EngineError(message, code="upstream_timeout", status=504)
+        only_tokens = self.of_engine("hosts_tools") is False  # else nobody knows what came of it
+        raise EngineError(message, code="upstream_timeout", status=504, may_have_run=not only_tokens)
 
     def _pause(self, error: EngineError, number: int, ask: Ask) -> float | None:
         """Seconds until the next attempt; None if the server asks for more patience than we have."""

@@ -18,6 +18,7 @@ import trio
 import trustme
 
 from agentwire.cli import main
+from agentwire.cli.loading import load_tools
 from agentwire.protocol.errors import ConnectionEnded
 from agentwire.protocol.limits import Limits
 from agentwire.transport.http_client import HttpStatusError, SseStream, open_http_client
@@ -443,6 +444,11 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     assert said.err.startswith("agentwire: ")
     assert said.err.count("\n") == 1
     assert (code, said.out) == (2, "")
+
+
+def test_a_file_beside_a_module_may_have_its_name(in_folder: Path) -> None:
+    (in_folder / "mine").write_text("a program\n", encoding="utf-8")
+    assert [tool.name for tool in load_tools(["mine:add"])] == ["add"]
 
 
 async def test_a_port_that_is_taken_is_one_line_and_exit_code_2() -> None:

@@ -38,8 +38,9 @@ def load(path: str, *, what: str) -> Any:
     module_name, colon, name = path.partition(":")
     if not (colon and module_name and name):
         raise UserError(f"{what} must be module:name, such as my_module:my_function, not {path!r}")
-    if Path(module_name).is_file() or not all(part.isidentifier() for part in module_name.split(".")):
-        such = f"{Path(module_name).stem}:{name}" if module_name.endswith(".py") else "my_module:my_function"
+    source = module_name.endswith(".py")
+    if (source and Path(module_name).is_file()) or not all(part.isidentifier() for part in module_name.split(".")):
+        such = f"{Path(module_name).stem}:{name}" if source else "my_module:my_function"
         raise UserError(f"{what} must be module:name, such as {such}, and {module_name!r} is the name of no module")
     found: Any = _module(module_name, what)
     for part in name.split("."):

@@ -76,19 +76,23 @@ async def goes_on_at(peer: Peer) -> None:
     peer.stream.reset()
 
 
+NO_ITEM: Json = {"type": "response.output_item.done", "item": 5}
+
+
 @pytest.mark.parametrize(
-    ("script", "retryable"),
-    [(goes, False), (goes_on_at, False), (answers(created("resp_up"), error("server_error", status=500)), False),
-     (answers(error("server_error", status=500)), True)],
-    ids=["unanswered", "begun", "failed after its beginning", "refused"],
+    ("script", "may_have_run"),
+    [(goes, True), (goes_on_at, True), (answers(created("resp_up"), error("server_error", status=500)), True),
+     (answers(created("resp_up"), NO_ITEM), True), (answers(error("server_error", status=500)), False)],
+    ids=["unanswered", "begun", "failed after its beginning", "rubbish", "refused"],
 )  # fmt: skip
 async def test_who_stands_around_the_engine_is_told_whether_it_may_have_run(
-    script: Callable[[Peer], Awaitable[Any]], retryable: bool, autojump_clock: MockClock
+    script: Callable[[Peer], Awaitable[Any]], may_have_run: bool, autojump_clock: MockClock
 ) -> None:
     async with hopping_to(script) as hop:
         with pytest.raises(EngineError) as told:
             await step(hop.engine)
-    assert told.value.retryable is retryable
+    assert told.value.may_have_run is may_have_run
+    assert told.value.retryable is not may_have_run
 
 
 async def test_unless_that_is_asked_for(autojump_clock: MockClock) -> None:

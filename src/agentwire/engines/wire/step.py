@@ -150,23 +150,32 @@ class Step:
         try:
             with relay:
                 async with seat.upstream.link.relay(message, lane=seat.lane) as exchange:
-                    frames = await self._receive(exchange, self._limits.upstream_first_event)
-                    refusal = Refusal.of(exchange, frames)
-                    if refusal is not None and self._refused(seat, refusal, continues):
-                        return None
-                    while frames and not relay.ended:
-                        await relay.take_all(frames)
-                        frames = await self._receive(exchange, self._limits.upstream_silence)
-                    return relay.finish(), relay
+                    return await self._hear(seat, exchange, relay, continues)
         except RequestLost as lost:
             raise self._lost(lost) from lost
-        except EngineError as error:
-            error.may_have_run = exchange.fate is not Fate.FINISHED or exchange.response_id is not None
-            raise
-        except (RemoteProtocolError, RecursionError) as error:
-            raise rubbish(self._server, error) from error
         except LocalProtocolError as error:
             raise EngineError(str(error), code="request_too_large", status=400, param="input") from error
+
+    async def _hear(
+        self, seat: Seat, exchange: Exchange, relay: Relay, continues: str | None
+    ) -> tuple[Finish, Relay] | None:
+        """What comes of a request that is on its way; None if the upstream does not know what is continued."""
+        try:
+            frames = await self._receive(exchange, self._limits.upstream_first_event)
+            refusal = Refusal.of(exchange, frames)
+            if refusal is not None and self._refused(seat, refusal, continues):
+                return None
+            while frames and not relay.ended:
+                await relay.take_all(frames)
+                frames = await self._receive(exchange, self._limits.upstream_silence)
+            return relay.finish(), relay
+        except EngineError as error:
+            error.may_have_run = _may_have_run(exchange)
+            raise
+        except (RemoteProtocolError, RecursionError) as error:
+            fault = rubbish(self._server, error)
+            fault.may_have_run = _may_have_run(exchange)
+            raise fault from error
 
     async def _receive(self, exchange: Exchange, most: float) -> list[bytes]:
         """The next events; a ``keepalive`` counts as a sign of life.
@@ -225,3 +234,8 @@ class Step:
         if isinstance(cause, ConnectionEnded):
             return unreachable(self._server, cause)
         return unreachable(self._server, ConnectionEnded(cause=str(cause)))
+
+
+def _may_have_run(exchange: Exchange) -> bool:
+    """Whether the upstream may have acted on a request; what it answered with an error alone, it refused."""
+    return exchange.fate is not Fate.FINISHED or exchange.response_id is not None

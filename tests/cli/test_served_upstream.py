@@ -18,6 +18,8 @@ from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
 from agentwire.testing.recording import RecordingOut, ask_for
+from tests.runtime.kit import client
+from tests.runtime.mcps import Fake, registry
 
 AWAY = Found(base_url="http://h", said="http://h: Connection refused")
 THERE = Found(base_url="http://h/v1", kind="chat", reachable=True, models=("small", "large"))
@@ -147,6 +149,18 @@ async def test_a_turn_that_does_not_wait_for_the_look_leaves_it_to_the_next(monk
         await trio.testing.wait_all_tasks_blocked()
         await say(upstream, "small")
     assert (world.looks, world.asked) == (2, ["small"])
+
+
+async def test_tools_that_a_server_may_host_wait_for_it_as_the_turn_does(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    theirs = {"type": "mcp", "server_label": "theirs", "server_url": "https://x.example/mcp"}
+    async with (
+        served(monkeypatch, AWAY, THERE) as (upstream, world),
+        client(upstream, registry=registry({"docs": Fake()})) as it,
+    ):
+        events = await it.wire.ask(tools=[theirs])
+    assert (events[-1]["type"], world.looks, len(world.asked)) == ("response.completed", 2, 1)
 
 
 async def test_a_server_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,11 +78,15 @@ class ServedUpstream:
         find: finds out what the server speaks; of one that is not there, no kind.
         open_engine: opens the engine for what was found.
         model: whom to ask for, whatever the client names.
+
+    Attributes:
+        hosts_tools: the server may run tools of its own; asked of this engine only while nobody knows.
     """
 
     find: Callable[[], Awaitable[Found]]
     open_engine: Callable[[Found], AbstractAsyncContextManager[Engine]]
     model: str | None
+    hosts_tools: bool = attrs.field(default=True, init=False)
     _found: Found | None = None
     _engine: Engine | None = None
     _unnamed: Engine | None = None

@@ -33,6 +33,11 @@ async def test_what_is_typed_is_not_asked(url: str, said: UpstreamKind | None, k
     assert (found.kind, found.base_url, found.models) == (kind, url, ())
 
 
+async def test_an_address_that_contradicts_the_kind_that_was_typed() -> None:
+    with pytest.raises(UserError, match="--upstream: base_url must begin with http:// or https:// .*, not 'ws://h'"):
+        await find_upstream("ws://h", "chat", key=None, limits=Limits())
+
+
 async def test_one_that_is_not_there() -> None:
     found = await find_upstream("http://127.0.0.1:1/v1", None, key=None, limits=Limits())
     assert (found.kind, found.reachable) == (None, False)

@@ -34,7 +34,7 @@ async def test_what_is_typed_is_not_asked(url: str, said: UpstreamKind | None, k
 
 
 async def test_an_address_that_contradicts_the_kind_that_was_typed() -> None:
-    with pytest.raises(UserError, match="--upstream: base_url must begin with http:// or https:// .*, not 'ws://h'"):
+    with pytest.raises(UserError, match=r"--upstream: base_url must begin with http:// or https:// .*, not 'ws://h'"):
         await find_upstream("ws://h", "chat", key=None, limits=Limits())
 
 

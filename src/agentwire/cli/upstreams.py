@@ -65,7 +65,7 @@ async def ask_upstream(
     tls: ssl.SSLContext | None = None,
     proxy: str | None = "environment",
 ) -> Found:
-    """What a server shows that it speaks; see `probe`. One of a ``ws`` address can only be ``wire``, and is not asked."""
+    """What a server shows that it speaks; see `probe`. One of a ``ws`` address is ``wire``, and not asked."""
     if "wire" in kinds and url.startswith(("ws:", "wss:", "ws+unix:")):
         return Found(base_url=url, kind="wire", reachable=True)
     return await probe(url, kinds=kinds, key=key, headers=headers, limits=limits, tls=tls, proxy=proxy)

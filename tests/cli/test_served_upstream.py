@@ -30,10 +30,11 @@ STRANGE = Found(base_url="http://h", reachable=True, said="GET /models is answer
 class World:
     """What is found of the server, look by look, and the engine in front of it, which remembers whom it was asked for.
 
-    The last thing that is found is found again.
+    The last thing that is found is found again; an exception is raised. ``faults`` are raised by opening the engine.
     """
 
-    finds: list[Found]
+    finds: list[Found | Exception]
+    faults: list[Exception] = attrs.field(factory=list)
     context_tokens: int = 9
     looks: int = 0
     opened: list[str] = attrs.field(factory=list)
@@ -42,10 +43,15 @@ class World:
     async def find(self, url: str, kind: UpstreamKind | None, **_: object) -> Found:
         await trio.lowlevel.checkpoint()
         self.looks += 1
-        return self.finds.pop(0) if len(self.finds) > 1 else self.finds[0]
+        found = self.finds.pop(0) if len(self.finds) > 1 else self.finds[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     @asynccontextmanager
     async def open(self, url: str, kind: UpstreamKind, **_: object) -> AsyncGenerator[Engine]:
+        if self.faults:
+            raise self.faults.pop(0)
         self.opened.append(f"{kind} {url}")
         yield self
         self.opened.append("closed")
@@ -63,7 +69,7 @@ class World:
 
 @asynccontextmanager
 async def served(
-    monkeypatch: pytest.MonkeyPatch, *finds: Found, model: str | None = None
+    monkeypatch: pytest.MonkeyPatch, *finds: Found | Exception, model: str | None = None
 ) -> AsyncGenerator[tuple[ServedUpstream, World]]:
     world = World(list(finds))
     monkeypatch.setattr("agentwire.cli.served_upstream.find_upstream", world.find)
@@ -131,6 +137,29 @@ async def test_a_server_that_comes_later(monkeypatch: pytest.MonkeyPatch) -> Non
         assert str(upstream) == str(THERE)
         assert (world.looks, world.asked) == (5, ["small", "large"])
     assert world.opened == ["chat http://h/v1", "closed"]
+
+
+async def test_whatever_a_later_look_or_opening_raises_is_not_there_yet(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(monkeypatch, AWAY, RuntimeError("secret"), THERE) as (upstream, world):
+        world.faults.append(UserError("no such key"))
+        for why in ("RuntimeError: secret", "UserError: no such key"):
+            caplog.clear()
+            with pytest.raises(EngineError, match="failed: http://h: looking for it failed") as caught:
+                await say(upstream, "small")
+            assert caught.value.code == "upstream_unreachable"
+            (record,) = caplog.records
+            assert record.exc_info is not None
+            assert f"http://h: looking for it failed: {why}" in caplog.text
+        await say(upstream, "small")
+    assert (world.looks, world.opened, world.asked) == (4, ["chat http://h/v1", "closed"], ["small"])
+
+
+async def test_what_the_first_look_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="no such key"):
+        async with served(monkeypatch, UserError("no such key")):
+            pass
 
 
 async def test_turns_that_come_together_share_a_look(monkeypatch: pytest.MonkeyPatch) -> None:

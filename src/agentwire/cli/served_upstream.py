@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -104,20 +104,18 @@ class ServedUpstream:
         Raises:
             UserError: it is there and speaks nothing that is known.
         """
-        here, found = task_status, await self.find()
+        found = await self.find()
         if found.kind is None and found.reachable:
             raise UserError(f"--upstream: {found}; is the base URL right? --upstream-kind says what it speaks")
-        if found.kind is None:
-            self._found, here = found, trio.TASK_STATUS_IGNORED
-            _log.warning("%s", self)
-            task_status.started()
-            found = await self._wait()
-        async with self.open_engine(found) as engine:
-            self._found, self._engine, self._unnamed = found, engine, engine
-            if self.model is None and found.models and UNNAMED not in found.models:
-                self._unnamed = _Renamed(engine, found.models[0])
-            here.started()
-            self._looked.set()
+        async with AsyncExitStack() as stack:
+            if found.kind is None:
+                self._found = found
+                _log.warning("%s", self)
+                task_status.started()
+                await self._wait(found.base_url, stack)
+            else:
+                await self._take(found, stack)
+                task_status.started()
             await self._closed.wait()
 
     def close(self, scope: trio.CancelScope) -> None:
@@ -126,15 +124,29 @@ class ServedUpstream:
         if self._engine is None:
             scope.cancel(reason="the model's server never came")
 
-    async def _wait(self) -> Found:
-        """Look whenever somebody wants it, until the server is there."""
-        while True:
+    async def _take(self, found: Found, stack: AsyncExitStack) -> None:
+        """Open the engine for what was found; ``stack`` closes it."""
+        engine = await stack.enter_async_context(self.open_engine(found))
+        self._found, self._engine, self._unnamed = found, engine, engine
+        if self.model is None and found.models and UNNAMED not in found.models:
+            self._unnamed = _Renamed(engine, found.models[0])
+
+    async def _wait(self, url: str, stack: AsyncExitStack) -> None:
+        """Look whenever somebody wants it, until the server is there and its engine is open; ``stack`` closes that.
+
+        This server has other work, and whoever runs the model's server may mend it: no fault ends the looking.
+        """
+        while self._engine is None:
             await self._wanted.wait()
-            found = await self.find()
-            if found.kind is not None:
-                _log.info("it is there: %s", found)
-                return found
-            self._found = found
+            try:
+                found = await self.find()
+                if found.kind is not None:
+                    await self._take(found, stack)
+                    _log.info("it is there: %s", found)
+                self._found = found
+            except Exception as error:  # noqa: BLE001 - it ends this look, nothing else
+                self._found = Found(base_url=url, said="looking for it failed")
+                _log.warning("%s: %s: %s", self._found, type(error).__name__, error, exc_info=error)
             looked, self._wanted, self._looked = self._looked, trio.Event(), trio.Event()
             looked.set()
 

@@ -154,19 +154,31 @@ FAULTS = {
 }  # fmt: skip
 
 
+LOST: dict[str, Script] = {
+    "unheard": breaks_off(),
+    "begun": breaks_off(*stream()[:1]),
+    "empty": says(),
+    **{str(status): refuses(status, "gone") for status in (500, 502, 504, 524)},
+}
+RUBBISH: dict[str, Script] = {"rubbish": says("{"), "no stream": refuses(200, {})}
+REFUSED: dict[str, Script] = {str(status): refuses(status, "no") for status in (400, 408, 429, 501, 503, 529)}
+
+
 @pytest.mark.parametrize(
-    ("options", "fields", "retryable"),
-    [({}, {}, True), ({"stateful": True}, {}, False), ({}, {"tools": [{"type": "web_search"}]}, False)],
+    ("options", "fields", "once"),
+    [({}, {}, False), ({"stateful": True}, {}, True), ({}, {"tools": [{"type": "web_search"}]}, True)],
     ids=["only tokens", "it is kept there", "it runs tools"],
 )
-@pytest.mark.parametrize("script", [breaks_off(), breaks_off(*stream()[:1]), says()], ids=["unheard", "begun", "empty"])
+@pytest.mark.parametrize("name", [*LOST, *RUBBISH, *REFUSED])
 async def test_what_may_have_left_something_behind_is_not_for_asking_again(
-    script: Script, options: Json, fields: Json, retryable: bool
+    name: str, options: Json, fields: Json, once: bool
 ) -> None:
-    async with responses(script, **options) as (engine, _):
+    async with responses({**LOST, **RUBBISH, **REFUSED}[name], **options) as (engine, _):
         with pytest.raises(EngineError) as told:
             await step(engine, **fields)
-    assert told.value.retryable is retryable
+    assert told.value.may_have_run is (once and name not in REFUSED)
+    if name in LOST:
+        assert told.value.retryable is not once
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -35,6 +35,9 @@ _log = logging.getLogger("agentwire.engine")
 PATH: Final = "/responses"
 COUNT_PATH: Final = "/responses/input_tokens"
 _NOT_THERE: Final = (404, 405, 501)
+_TURNED_AWAY: Final = (501, 503, 529)
+"""The statuses from 500 on that refuse a request; one with another of these failed on its way, or whoever stands before
+the server lost sight of it, so that it may have run."""
 
 
 @asynccontextmanager
@@ -202,7 +205,10 @@ class _ResponsesEngine:
                 stream.done = True
                 return relay.finish()
         except HttpStatusError as error:
-            raise answer_fault(self.server, error) from error
+            fault = answer_fault(self.server, error)
+            had_it = error.status >= 500 and error.status not in _TURNED_AWAY
+            fault.may_have_run = had_it and self._runs_once(asking)
+            raise fault from error
         except ConnectionEnded as error:
             if relay.ended:
                 return relay.finish()
@@ -210,7 +216,9 @@ class _ResponsesEngine:
             fault.may_have_run = self._runs_once(asking) and not isinstance(error, Unreachable)
             raise fault from error
         except (RemoteProtocolError, RecursionError) as error:
-            raise rubbish(self.server, error) from error
+            fault = rubbish(self.server, error)
+            fault.may_have_run = self._runs_once(asking)
+            raise fault from error
 
 
 class _Counted(msgspec.Struct):

@@ -38,8 +38,9 @@ async def test_an_address_that_contradicts_the_kind_that_was_typed() -> None:
         await find_upstream("ws://h", "chat", key=None, limits=Limits())
 
 
-async def test_one_that_is_not_there() -> None:
-    found = await find_upstream("http://127.0.0.1:1/v1", None, key=None, limits=Limits())
+@pytest.mark.parametrize(("url", "said"), [("http://127.0.0.1:1/v1", None), ("http://127.0.0.1:1", "chat")])
+async def test_one_that_is_not_there(url: str, said: UpstreamKind | None) -> None:
+    found = await find_upstream(url, said, key=None, limits=Limits())
     assert (found.kind, found.reachable) == (None, False)
 
 
@@ -48,6 +49,7 @@ async def test_one_that_is_not_there() -> None:
     [
         (Found(base_url="http://h/v1", kind="chat", reachable=True), "http://h/v1"),
         (Found(base_url="http://h", reachable=True, said="HTTP 404"), "http://h"),
+        (Found(base_url="http://h/v1", unready=True, said="HTTP 503"), "http://h/v1"),
     ],
 )
 async def test_where_a_kind_is_that_was_typed(monkeypatch: pytest.MonkeyPatch, shown: Found, expected: str) -> None:

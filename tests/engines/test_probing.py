@@ -130,7 +130,7 @@ async def test_no_question_could_make_a_model_talk() -> None:
 
 async def test_nobody_there() -> None:
     found = await probe("http://127.0.0.1:1/v1")
-    assert (found.kind, found.reachable) == (None, False)
+    assert (found.kind, found.reachable, found.unready) == (None, False, False)
     assert str(found) == "http://127.0.0.1:1: Connection refused"
 
 
@@ -153,14 +153,42 @@ async def test_questions_go_through_the_proxy_that_is_given() -> None:
     ]
 
 
-async def test_one_that_takes_connections_and_says_nothing() -> None:
+@pytest.mark.parametrize("late", [Limits(upstream_probe=1), Limits(upstream_first_event=1)])
+async def test_one_that_takes_connections_and_says_nothing(late: Limits) -> None:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        port = listener.socket.getsockname()[1]
-        found = await probe(f"http://127.0.0.1:{port}/v1", limits=Limits(upstream_probe=0.2))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        found = await probe(url, limits=late)
         nursery.cancel_scope.cancel(reason="the test is over")
     await listener.aclose()
-    assert (found.kind, found.reachable, found.said) == (None, False, "nobody answers there")
+    assert (found.kind, found.reachable, found.unready, found.base_url) == (None, False, True, f"{url}/v1")
+    assert "no answer within 1 s" in str(found)
+
+
+async def test_one_that_lets_its_second_address_wait_has_answered() -> None:
+    async def handle(stream: trio.SocketStream) -> None:
+        async with stream:
+            if b" /v1/" not in await stream.receive_some():
+                await trio.sleep_forever()
+            await stream.send_all(b"HTTP/1.1 404 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        found = await probe(url, limits=Limits(upstream_probe=2))
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert (found.reachable, found.unready, found.base_url) == (True, False, f"{url}/v1")
+
+
+async def test_one_that_hangs_up_is_not_there() -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        found = await probe(f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert (found.kind, found.reachable, found.unready) == (None, False, False)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -168,7 +196,7 @@ async def test_one_that_is_not_ready_shows_nothing_of_what_it_speaks(status: int
     loading = {"error": {"message": "Loading model", "type": "unavailable_error", "code": status}}
     paths = ("GET /v1/models", "GET /v1/responses", "POST /v1/chat/completions", "POST /v1/responses")
     found = await found_at(dict.fromkeys(paths, (status, loading)))
-    assert (found.kind, found.reachable, found.models) == (None, False, ())
+    assert (found.kind, found.reachable, found.unready, found.models) == (None, False, True, ())
     assert str(found).endswith(f"/v1: GET /models is answered with HTTP {status}")
 
 

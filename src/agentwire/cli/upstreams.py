@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+import attrs
+
 from agentwire.cli.failures import UserError
 from agentwire.engines.probing import SPOKEN, Found, Spoken, probe, read_models
 from agentwire.protocol.limits import Limits
@@ -38,7 +40,8 @@ UPSTREAM_KEY_VARIABLE: Final = "AGENTWIRE_UPSTREAM_KEY"
 async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None, limits: Limits) -> Found:
     """What a server speaks: as it was typed, or else as the server itself shows.
 
-    One whose kind was typed is only asked where that is, and only if its address has no path.
+    One whose kind was typed is only asked where that is, and only if its address has no path. Whatever it answers, it
+    speaks that; if it cannot answer yet, where such servers usually do.
 
     Raises:
         UserError: the address or the key is not possible.
@@ -52,7 +55,9 @@ async def find_upstream(url: str, kind: UpstreamKind | None, *, key: str | None,
         raise UserError(f"--upstream: {error}") from error
     if found.refuses_key:
         _log.warning("%s; the key is to be in the environment's %s", found, UPSTREAM_KEY_VARIABLE)
-    return typed if typed is not None and found.reachable and found.kind is None else found
+    if typed is not None and found.kind is None and (found.reachable or found.unready):
+        return attrs.evolve(typed, base_url=found.base_url if found.unready else url)
+    return found
 
 
 async def ask_upstream(

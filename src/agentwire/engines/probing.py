@@ -21,7 +21,14 @@ from agentwire.link import open_link
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.transport.base_url import BaseUrl
-from agentwire.transport.http_client import HttpClient, HttpReply, HttpStatusError, open_http_client
+from agentwire.transport.http_client import (
+    HttpClient,
+    HttpReply,
+    HttpStatusError,
+    ServerSilent,
+    Unreachable,
+    open_http_client,
+)
 
 __all__ = ["SPOKEN", "Found", "ListedModel", "Spoken", "probe", "read_models"]
 
@@ -60,6 +67,7 @@ class Found:
         base_url: where it speaks that, perhaps one path further down than it was asked.
         kind: what it speaks; None if it speaks nothing that is known, or was not there.
         reachable: it answered, and not only that it cannot answer yet.
+        unready: it is there, and only answered that it cannot answer yet, or took the question and was late.
         refuses_key: it answered that the key is missing or wrong.
         sent_key: there was one.
         program: which one it is, as far as it can be told.
@@ -70,6 +78,7 @@ class Found:
     base_url: str
     kind: Spoken | None = None
     reachable: bool = False
+    unready: bool = False
     refuses_key: bool = False
     sent_key: bool = False
     program: str = ""
@@ -123,6 +132,12 @@ async def probe(
     with trio.move_on_after(limits.upstream_probe):  # noqa: ASYNC912 - there is always an address to ask
         for base in _bases(url):
             async with open_http_client(base, headers=sent, limits=limits, tls=tls, proxy=proxy) as http:
+                try:
+                    await http.connect()
+                except Unreachable as error:
+                    return Found(base_url=base, said=error.cause)
+                if not found.reachable:
+                    found = Found(base_url=base, unready=True, said=f"no answer within {limits.upstream_probe:g} s")
                 found = await _Asker(http, base, kinds, sent, limits, tls, proxy).ask()
             if found.kind is not None or not found.reachable:
                 return found
@@ -152,11 +167,12 @@ class _Asker:
         try:
             listed = await self._send("GET", "/models")
         except ConnectionEnded as error:
-            return Found(base_url=self.base, said=error.cause)
+            return Found(base_url=self.base, unready=isinstance(error, ServerSilent), said=error.cause)
         except RemoteProtocolError as error:
             return Found(base_url=self.base, reachable=True, said=str(error))
         if listed.status in _UNREADY:
-            return Found(base_url=self.base, said=f"GET /models is answered with HTTP {listed.status}")
+            said = f"GET /models is answered with HTTP {listed.status}"
+            return Found(base_url=self.base, unready=True, said=said)
         names, owner = _listing(listed)
         found = Found(
             base_url=self.base,

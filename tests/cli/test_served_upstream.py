@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import pytest
@@ -14,10 +15,14 @@ from agentwire.cli.failures import UserError
 from agentwire.cli.served_upstream import ServedUpstream, open_served_upstream
 from agentwire.cli.upstreams import UpstreamKind
 from agentwire.engines.probing import Found
+from agentwire.engines.script import Text, Turn
+from agentwire.engines.scripted import scripted
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
+from agentwire.server import serve
 from agentwire.testing.recording import RecordingOut, ask_for
+from tests.peers.upstreams import free_port
 from tests.runtime.kit import client
 from tests.runtime.mcps import Fake, registry
 
@@ -202,3 +207,34 @@ async def test_a_server_that_speaks_nothing_that_is_known(monkeypatch: pytest.Mo
     with pytest.raises(UserError, match="http://h: GET /models is answered with HTTP 404; is the base URL right"):
         async with served(monkeypatch, STRANGE):
             pass
+
+
+@pytest.mark.socket
+async def test_a_real_server_that_comes_after_another_program_has_answered_there() -> None:
+    port = free_port()
+    nested = b'{"error":' * 3000 + b"1" + b"}" * 3000
+    answer = b"HTTP/1.1 404 X\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(nested), nested)
+
+    async def strange(stream: trio.SocketStream) -> None:
+        async with stream:
+            if await stream.receive_some():
+                await stream.send_all(answer)
+
+    opening = open_served_upstream(
+        f"http://127.0.0.1:{port}", None, key=None, model=None, context_tokens=None, limits=Limits()
+    )
+    with trio.fail_after(60):
+        async with opening as upstream, trio.open_nursery() as nursery:
+            with pytest.raises(EngineError, match="Connection refused"):
+                await say(upstream, "m")
+            async with trio.open_nursery() as others:
+                await others.start(partial(trio.serve_tcp, strange, port, host="127.0.0.1"))
+                with pytest.raises(EngineError, match="HTTP 404, and there is none of the APIs"):
+                    await say(upstream, "m")
+                others.cancel_scope.cancel(reason="the model's server takes its place")
+            await nursery.start(partial(serve, scripted(Turn(Text("Hello."))), port=port, models=["m"]))
+            out = RecordingOut()
+            await upstream(ask_for("hey", model="m"), out)
+            assert out.text_written == "Hello."
+            assert str(upstream) == f"the WebSocket mode of http://127.0.0.1:{port}/v1 (agentwire), models: m"
+            nursery.cancel_scope.cancel(reason="the test is over")

@@ -273,6 +273,19 @@ def test_an_error_without_a_message_is_still_an_error(error: dict[str, Any]) -> 
     assert event.status is None
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"error": "Oh."}, "Oh."),
+        ({"error": "Bad Request", "message": "Too hot."}, "Too hot."),
+        ({"error": "Oh.", "message": None, "code": "hot"}, "Oh."),
+    ],
+)
+def test_a_text_as_error_is_its_message(told: dict[str, Any], message: str) -> None:
+    event = decode_event(encode_json({"type": "error", **told}))
+    assert event == ErrorEvent(message, code=told.get("code"))
+
+
 def test_an_error_event_can_be_raised() -> None:
     event = decode_event(encode_json(NESTED))
     assert isinstance(event, ErrorEvent)

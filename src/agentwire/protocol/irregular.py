@@ -103,12 +103,17 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def read_error(value: Any, _: Any = None) -> ErrorEvent:
     """Both shapes of an error: nested under ``error``, or flat; headers may be in either place.
 
+    A text under ``error`` is the message, if there is no other.
+
     Raises:
         Misfit: it is no object.
     """
     given = _object(value)
     given.pop("type", None)
+    words = given.get("error")
     body = _inner(given, "error") or {name: given.pop(name, None) for name in FLAT}
+    if isinstance(words, str) and not body["message"]:
+        body["message"] = words
     headers = _headers(given.pop("headers", None)) | _headers(body.get("headers"))
     status = _maybe(int, given.pop("status", None)) or _maybe(int, given.pop("status_code", None))
     event = ErrorEvent(

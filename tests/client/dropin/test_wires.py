@@ -193,6 +193,17 @@ async def test_where_there_are_no_lanes_a_connection_has_one_turn_at_a_time(auto
 # Errors
 
 
+@pytest.mark.parametrize("told", [{"code": 400, "message": "Hot."}, {"message": "Hot.", "param": 3}, "Hot."])
+async def test_a_refusal_of_an_unusual_shape_keeps_its_words(told: Any, autojump_clock: MockClock) -> None:
+    async def refuses_oddly(peer: Peer) -> None:
+        await peer.answer({"type": "error", "status": 400, "error": told})
+
+    async with wired_to(follows(refuses_oddly)) as (rig, _):
+        answer = await rig.whole(asked())
+        assert answer.status == 400
+        assert json.loads(answer.body)["error"]["message"] == "Hot."
+
+
 async def test_a_refusal_has_the_status_and_the_headers_that_http_would_have(autojump_clock: MockClock) -> None:
     async def busy(ask: Ask, out: Out) -> Finish:
         raise EngineError("Wait.", code="rate_limit_exceeded", status=429, headers={"retry-after": "7"})

@@ -156,6 +156,11 @@ ERRORS: dict[str, tuple[Json, tuple[str, str, str | None]]] = {
         {"type": "response.failed", "response": response("failed", error={"code": "server_error", "message": "Oh."})},
         ("server_error", "Oh.", None),
     ),
+    "words alone": (
+        {"type": "response.failed", "response": response("failed", error="Oh.")},
+        ("upstream_error", "Oh.", None),
+    ),
+    "a text as error": ({"type": "error", "error": "Oh."}, ("upstream_error", "Oh.", None)),
     "no words": ({"type": "response.failed", "response": response("failed")}, ("upstream_error", "", None)),
     "a bad key": (
         {"type": "error", "status": 401, "error": {"code": "invalid_api_key", "message": "sk-secret is wrong"}},

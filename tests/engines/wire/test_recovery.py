@@ -216,6 +216,26 @@ async def test_an_error_instead_of_a_response_is_the_client_s(autojump_clock: Mo
         await peer.close()
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"error": {"code": 400, "message": "Too hot."}},
+        {"error": {"code": None, "message": "Too hot.", "param": 3}},
+        {"code": 400, "message": "Too hot."},
+        {"error": "Too hot."},
+    ],
+    ids=["a number as code", "a number as param", "flat", "a text"],
+)
+async def test_an_error_of_an_unusual_shape_keeps_its_words(told: Json, autojump_clock: MockClock) -> None:
+    async with hopping_to(answers({"type": "error", "status": 400, **told})) as hop:
+        peer = await hop.front.connect()
+        events = await peer.ask("hi")
+        failed(events, "invalid_request")
+        assert events[-2]["status"] == 400
+        assert events[-2]["error"]["message"] == "Too hot."
+        await peer.close()
+
+
 async def test_an_upstream_that_says_nothing(autojump_clock: MockClock) -> None:
     async def silent(peer: Peer) -> None:
         await peer.request()

@@ -21,9 +21,7 @@ from agentwire.engines.wire.refusal import Refusal
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link import Exchange, Fate, RequestLost
 from agentwire.link.dialling import pauses
-from agentwire.protocol.codec import decode_event
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, LocalProtocolError
-from agentwire.protocol.events import ErrorEvent
 
 __all__ = ["Asking", "Events", "Repeat"]
 
@@ -164,7 +162,7 @@ class Asking:
             frames = await self.receive(exchange)
             refusal = Refusal.of(exchange, frames)
             if refusal is not None:
-                return self._refused(seat, refusal, frames[-1], known)
+                return self._refused(seat, refusal, known)
             collected = Collected()
             collected.take(frames)
             if self.asked.stream:
@@ -205,7 +203,7 @@ class Asking:
 
     # What went wrong
 
-    def _refused(self, seat: Seat, refusal: Refusal, frame: bytes, known: Known | None) -> Answer | None:
+    def _refused(self, seat: Seat, refusal: Refusal, known: Known | None) -> Answer | None:
         """An error instead of a response; None if what is continued is not known.
 
         Raises:
@@ -217,14 +215,12 @@ class Asking:
             return None
         if refusal.worn_out:
             seat.upstream.retire()
-            raise _Again(ConnectionEnded(cause=f"the server refused the request: {refusal.code}"))
+            raise _Again(ConnectionEnded(cause=f"the server refused the request: {refusal.event.code}"))
         if refusal.no_lanes and seat.lane.name is not None and not self.wire.pool.lanes:
             self.wire.pool.learn(lanes=False)
             seat.upstream.retire()
             raise _Again(ConnectionEnded(cause="the server has no lanes"))
-        event = decode_event(frame)
-        assert isinstance(event, ErrorEvent)
-        return refused(event.to_error())
+        return refused(refusal.event.to_error())
 
     def _lost(self, lost: RequestLost) -> Exception:
         """What follows from a connection that ended before anything was handed on."""

@@ -382,7 +382,7 @@ class Relay:
         status = response.get("status")
         if kind in ("response.failed", "response.cancelled") or status in ("failed", "cancelled"):
             error = response.get("error")
-            self._fail({"type": "error", "error": error if isinstance(error, dict) else _silent_end(kind)})
+            self._fail({"type": "error", "error": error if isinstance(error, dict | str) else _silent_end(kind)})
         incomplete = kind == "response.incomplete" or status == "incomplete"
         await self._tell_rest(response.get("output"), incomplete=incomplete)
         ended = "incomplete" if incomplete else "completed"

@@ -11,6 +11,8 @@ import attrs
 import msgspec
 
 from agentwire.link import Exchange, Fate
+from agentwire.protocol.codec import decode_event
+from agentwire.protocol.events import ErrorEvent
 
 __all__ = ["Refusal"]
 
@@ -18,15 +20,11 @@ NOT_FOUND: Final = "previous_response_not_found"
 _WORN_OUT: Final = frozenset(("websocket_connection_limit_reached", "websocket_stream_limit_reached"))
 
 
-class _Told(msgspec.Struct):
-    code: str | None = None
-    param: str | None = None
-
-
-class _Error(msgspec.Struct):
+class _Typed(msgspec.Struct):
     type: str
-    error: _Told | None = None
-    code: str | None = None
+
+
+_TYPE: Final = msgspec.json.Decoder(_Typed).decode
 
 
 @attrs.frozen
@@ -34,33 +32,37 @@ class Refusal:
     """A refused request.
 
     Attributes:
-        code: machine-readable code, if there is one.
-        param: the offending member, if there is one.
+        event: what the server said.
     """
 
-    code: str | None
-    param: str | None
+    event: ErrorEvent
 
     @classmethod
     def of(cls, exchange: Exchange, frames: list[bytes]) -> Self | None:
-        """What these events say, if they are an error that answers the request instead of a response."""
+        """What these events say, if they are an error that answers the request instead of a response.
+
+        Raises:
+            RemoteProtocolError: the error cannot be read.
+        """
         if not frames or exchange.response_id is not None or exchange.fate is not Fate.FINISHED:
             return None
-        error = msgspec.json.decode(frames[-1], type=_Error)
-        told = error.error or _Told(error.code)
-        return cls(told.code, told.param)
+        if _TYPE(frames[-1]).type != "error":
+            return None
+        event = decode_event(frames[-1])
+        assert isinstance(event, ErrorEvent)
+        return cls(event)
 
     @property
     def forgotten(self) -> bool:
         """The server does not know what was to be continued."""
-        return self.code == NOT_FOUND
+        return self.event.code == NOT_FOUND
 
     @property
     def worn_out(self) -> bool:
         """The connection takes no more requests."""
-        return self.code in _WORN_OUT
+        return self.event.code in _WORN_OUT
 
     @property
     def no_lanes(self) -> bool:
         """The server does not take a request for a lane."""
-        return self.param == "stream_id"
+        return self.event.param == "stream_id"

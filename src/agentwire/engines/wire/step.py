@@ -204,7 +204,7 @@ class Step:
                 return True
         if refusal.worn_out:
             seat.upstream.retire()
-            raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {refusal.code}")))
+            raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {refusal.event.code}")))
         if refusal.no_lanes and seat.lane.name is not None and not self._pool.lanes:
             self._pool.learn(lanes=False)
             seat.upstream.retire()

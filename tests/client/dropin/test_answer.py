@@ -72,6 +72,12 @@ def test_a_response_that_failed_is_an_error(events: list[Json], status: int, cod
     assert whole.response_id is None
 
 
+@pytest.mark.parametrize("told", [{"code": 7, "message": "No."}, "No."])
+def test_an_error_of_an_unusual_shape_keeps_its_words(told: Any) -> None:
+    answer = collected(created("r"), ended("r", "failed", error=told)).answer()
+    assert (answer.status, json.loads(answer.body)["error"]["message"]) == (500, "No.")
+
+
 def test_an_end_that_does_not_say_how_is_the_servers_fault() -> None:
     with pytest.raises(RemoteProtocolError, match="without saying how"):
         collected(created("r")).answer()

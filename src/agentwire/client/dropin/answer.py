@@ -48,15 +48,10 @@ class _Head(msgspec.Struct):
     response: msgspec.Raw = NOTHING
 
 
-class _Told(msgspec.Struct):
-    code: str | None = None
-    message: str | None = None
-
-
 class _Response(msgspec.Struct):
     id: str
     output: list[msgspec.Raw] | None = None
-    error: _Told | None = None
+    error: Any = None
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head).decode
@@ -143,16 +138,21 @@ class Collected:
 
     def _failure(self) -> RequestError:
         """The code is the response's, the status the error event's."""
-        told = (_RESPONSE(self._response).error if self._response else None) or _Told()
+        said = _RESPONSE(self._response).error if self._response else None
+        told: Mapping[str, Any] = said if isinstance(said, Mapping) else {"message": said}
         broke = self._broke.to_error() if self._broke is not None else None
-        code = told.code or (broke.code if broke is not None else "server_error")
+        code = _text(told.get("code")) or (broke.code if broke is not None else "server_error")
         return RequestError(
             broke.status if broke is not None else _STATUSES.get(code, 500),
             code,
-            told.message or (broke.message if broke is not None else "The response failed."),
+            _text(told.get("message")) or (broke.message if broke is not None else "The response failed."),
             param=broke.param if broke is not None else None,
             headers=broke.headers if broke is not None else None,
         )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def refused(error: RequestError) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ import trio.testing
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.testing import Fault, Flood, Pause, Reply, network, scripted_upstream
+from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.upstreams import KINDS, Kind, client_of, serving, stand
 from tests.server.kit import Closed, eventually
 
@@ -62,6 +64,19 @@ async def test_what_was_used_is_recorded_whatever_becomes_of_an_answer(kind: Kin
             used = found.server.statistics().used[outcome]
             assert used.input_tokens > before.input_tokens
             assert pieces <= used.output_tokens - before.output_tokens <= pieces + 1
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_what_was_never_sent_used_nothing(kind: Kind, autojump_clock: Clock) -> None:
+    async def hangs(*_: Any) -> Any:
+        await trio.sleep_forever()
+
+    async with kind.open("http://upstream/v1", connector=hangs) as engine:
+        out = RecordingOut()
+        with trio.move_on_after(1) as left:
+            await engine(ask_for("hi"), out)
+    assert left.cancelled_caught
+    assert out.used is None
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

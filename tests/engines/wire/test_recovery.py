@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.testing import network
+from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.chat.kit import step
 from tests.engines.wire.kit import Hop, Json, hopping_to, texts
 from tests.link.peer import Peer, created, delta, ended, error, message, text_turn
@@ -142,6 +143,18 @@ async def test_what_a_lost_turn_used_is_estimated_and_a_refused_one_used_nothing
         assert usage["input_tokens"] > 0
         assert (usage["output_tokens"], usage["estimated"]) == (2, True)
         await peer.close()
+
+
+async def test_a_turn_that_is_cancelled_has_used_what_it_was_told(autojump_clock: MockClock) -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.request()
+
+    async with hopping_to(silent) as hop:
+        out = RecordingOut()
+        with trio.move_on_after(1):
+            await hop.engine(ask_for("hi"), out)
+    assert out.used is not None
+    assert out.used.input_tokens > 0
 
 
 @pytest.mark.parametrize("code", [WORN_OUT, "websocket_stream_limit_reached"])

@@ -61,6 +61,7 @@ class Answer:
 
     Attributes:
         finish_reason: as the server said it; None until then.
+        sent: whether the request has begun to leave; one that has not cannot have used anything.
         begun: whether the server has begun to answer.
         pieces: how many pieces of anything came; about as many as tokens.
         thinking: takes the reasoning.
@@ -79,6 +80,7 @@ class Answer:
         sealed: bool = False,
     ) -> None:
         self.finish_reason: str | None = None
+        self.sent = False
         self.begun = False
         self.pieces = 0
         self.thinking = Thinking(out, sealed=sealed)
@@ -95,6 +97,10 @@ class Answer:
         self._timed: Usage | None = None
         self._wants_logprobs = logprobs
         self._logprobs: list[dict[str, Any]] = []
+
+    def leave(self) -> None:
+        """The request begins to leave."""
+        self.sent = True
 
     @property
     def held_text(self) -> str:

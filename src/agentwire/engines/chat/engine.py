@@ -171,7 +171,8 @@ class _ChatEngine:
         """
         said_end = False
         try:
-            async with self.http.stream_sse("/chat/completions", json=body, repeat=True) as stream:
+            sse = self.http.stream_sse("/chat/completions", json=body, repeat=True, leaving=answer.leave)
+            async with sse as stream:
                 answer.begun = True
                 while not stream.done and (batch := await self._batch(stream, answer)):
                     await answer.take(batch)
@@ -264,7 +265,7 @@ class _Accounted:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         refused = isinstance(error, AgentwireError) and not self.answer.begun
-        if not refused:
+        if self.answer.sent and not refused:
             self.out.use(self._used())
 
     def _used(self) -> Usage:

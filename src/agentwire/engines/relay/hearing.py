@@ -59,6 +59,7 @@ class Relay:
         response_id: the upstream's name for the response; None until it is known.
         response: the response as the terminal event has it; None until then.
         usage: tokens, once they are known.
+        sent: whether its request has begun to leave; one that has not cannot have used anything.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Relay:
         self.response_id: str | None = None
         self.response: Mapping[str, Any] | None = None
         self.usage: Usage | None = None
+        self.sent = False
         self._out = out
         self._server = server
         self._new_id = new_id
@@ -106,9 +108,13 @@ class Relay:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         answers = self.response_id is not None or len(self._items.items) > 0
-        left = error is not None and not isinstance(error, Exception)
+        left = self.sent and error is not None and not isinstance(error, Exception)
         if self.usage is None and self._estimate is not None and (answers or left):
             self._out.use(self._estimate(self._written))
+
+    def leave(self) -> None:
+        """The request begins to leave."""
+        self.sent = True
 
     @property
     def _written(self) -> int:

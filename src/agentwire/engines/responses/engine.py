@@ -195,7 +195,8 @@ class _ResponsesEngine:
         begun = False
         body = asking.body(stream=True, store=self.stateful)
         try:
-            async with self.http.stream_sse(PATH, json=body, repeat=not self._runs_once(asking)) as stream:
+            repeat = not self._runs_once(asking)
+            async with self.http.stream_sse(PATH, json=body, repeat=repeat, leaving=relay.leave) as stream:
                 begun = True
                 stream.name_types()
                 while not relay.ended and (batch := await stream.batch()):

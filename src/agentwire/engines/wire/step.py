@@ -176,6 +176,9 @@ class Step:
             fault = rubbish(self._server, error)
             fault.may_have_run = _may_have_run(exchange)
             raise fault from error
+        finally:
+            if exchange.fate is not Fate.NEVER_SENT:
+                relay.leave()
 
     async def _receive(self, exchange: Exchange, most: float) -> list[bytes]:
         """The next events; a ``keepalive`` counts as a sign of life.

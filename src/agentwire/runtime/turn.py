@@ -378,7 +378,8 @@ class Turn:
         self._desk.settle(self.ticket, ending.outcome, node)
         if ending.outcome is Outcome.FAILED and ending.error is not None:
             self._put_error(ending.error)
-        await self.window.put(event_head(f"response.{changes['status']}"), b',"response":' + shown)
+        kind = "failed" if ending.error is not None else changes["status"]
+        await self.window.put(event_head(f"response.{kind}"), b',"response":' + shown)
         self._conclude(ending.error)
 
     async def _keep(self, node: Node | None, shown: bytes, output: bytes) -> None:

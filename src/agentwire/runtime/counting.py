@@ -29,6 +29,7 @@ from agentwire.protocol.items import (
     Summary,
 )
 from agentwire.protocol.request import CreateRequest
+from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import Tool
 from agentwire.protocol.transcript import History, Node
 from agentwire.runtime.asks import ask_of
@@ -39,6 +40,7 @@ __all__ = [
     "count_input",
     "count_tokens",
     "estimate",
+    "estimated_usage",
     "item_tokens",
     "items_tokens",
     "node_tokens",
@@ -53,6 +55,8 @@ TOOL: Final = 4
 IMAGE: Final = 800
 FILE: Final = 1000
 """Tokens of an image, and of a file whose content is elsewhere; nobody has looked into them."""
+ESTIMATED: Final = {"estimated": True}
+"""Marks a usage that nobody has counted."""
 BATCH: Final = 64
 """Responses that are counted between two checkpoints."""
 
@@ -91,6 +95,12 @@ async def estimate(ask: Ask) -> int:
             if count % BATCH == 0:
                 await trio.lowlevel.checkpoint()  # a long conversation that nobody has counted yet
     return items_tokens(ask.items) + settings_tokens(ask.instructions, ask.tools, ask.text_format)
+
+
+def estimated_usage(ask: Ask, written: int) -> Usage:
+    """About what a step has used whose server has not said; ``written`` pieces came, and a piece is about a token."""
+    read = items_tokens(ask.items) + settings_tokens(ask.instructions, ask.tools, ask.text_format)
+    return Usage(read, written, extra=ESTIMATED)
 
 
 def settings_tokens(instructions: str | None, tools: Iterable[Tool], text_format: Any = None) -> int:

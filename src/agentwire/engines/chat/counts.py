@@ -1,7 +1,6 @@
 """Tokens, as chat servers count them: one count, under many names.
 
-What a step has used counts even if it does not come to its end; where the server has not said, an estimate is made and
-marked as one.
+Where one says the same in several ways, the most telling one counts; what is left out is none.
 """
 
 from __future__ import annotations
@@ -11,13 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from agentwire.protocol.response import Usage
-from agentwire.runtime.contracts import Ask
-from agentwire.runtime.counting import items_tokens, settings_tokens
 
-__all__ = ["ChatUsage", "estimated", "timed"]
-
-ESTIMATED: Final = {"estimated": True}
-"""Marks a usage that nobody has counted."""
+__all__ = ["ChatUsage", "timed"]
 
 
 class PromptDetails(msgspec.Struct, gc=False):
@@ -73,12 +67,6 @@ def timed(timings: Any) -> Usage | None:
         return None
     cached = cached if isinstance(cached, int) else 0
     return Usage(read + cached, written, cached)
-
-
-def estimated(ask: Ask, written: int) -> Usage:
-    """About what a step has used whose server has not said; ``written`` pieces came, and a piece is about a token."""
-    read = items_tokens(ask.items) + settings_tokens(ask.instructions, ask.tools, ask.text_format)
-    return Usage(read, written, extra=ESTIMATED)
 
 
 _NO_PROMPT: Final = PromptDetails()

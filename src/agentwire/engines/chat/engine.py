@@ -17,7 +17,6 @@ import trio
 
 from agentwire.engines.chat.answer import Answer, UpstreamFault
 from agentwire.engines.chat.calls import Calls
-from agentwire.engines.chat.counts import estimated
 from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.forced import Demand
 from agentwire.engines.chat.messages import Prompt, render
@@ -39,6 +38,7 @@ from agentwire.protocol.errors import AgentwireError, ConnectionEnded, EngineErr
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
+from agentwire.runtime.counting import estimated_usage
 from agentwire.transport.http_client import HttpClient, HttpStatusError, SseStream, open_http_client
 from agentwire.transport.route import Connector
 
@@ -272,5 +272,5 @@ class _Accounted:
         before = self.answer.usage
         if self.answer.counted and before is not None:
             return before
-        guess = estimated(self.ask, self.answer.pieces)
+        guess = estimated_usage(self.ask, self.answer.pieces)
         return guess if before is None else before + guess

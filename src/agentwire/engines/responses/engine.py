@@ -16,7 +16,6 @@ from typing import Final
 import attrs
 import msgspec
 
-from agentwire.engines.chat.counts import estimated
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
 from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools, runs_tools
 from agentwire.engines.relay.hearing import Relay
@@ -24,7 +23,7 @@ from agentwire.engines.relay.notes import HeardNotes
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine, Finish, Out, Summarized
-from agentwire.runtime.counting import estimate
+from agentwire.runtime.counting import estimate, estimated_usage
 from agentwire.transport.http_client import HttpClient, HttpStatusError, Unreachable, open_http_client
 from agentwire.transport.route import Connector
 
@@ -169,7 +168,7 @@ class _ResponsesEngine:
             hide=hide,
             keep=asking.keep,
             most=self.limits.response_bytes,
-            estimate=partial(estimated, ask),
+            estimate=partial(estimated_usage, ask),
         )
 
     def _other_way(self, asking: Asking, error: EngineError) -> Asking | None:

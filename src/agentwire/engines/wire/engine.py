@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 import attrs
 
-from agentwire.engines.chat.counts import estimated
 from agentwire.engines.faults import server_of
 from agentwire.engines.relay.asking import ENCRYPTED, own_tools
 from agentwire.engines.relay.hearing import Relay
@@ -29,6 +28,7 @@ from agentwire.protocol.errors import EngineError
 from agentwire.protocol.ids import Sources
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Finish, Out, Summarized
+from agentwire.runtime.counting import estimated_usage
 from agentwire.runtime.groups import open_flat_nursery
 from agentwire.transport.proxy import Proxy
 
@@ -243,7 +243,7 @@ class WireEngine:
                 hide=hide,
                 keep=conversation.keep,
                 most=self.limits.response_bytes,
-                estimate=partial(estimated, ask),
+                estimate=partial(estimated_usage, ask),
             )
 
         return Step(

@@ -192,13 +192,20 @@ async def test_whatever_a_tool_does_is_a_result_and_is_bounded(
         await trio.lowlevel.checkpoint()
         return "x" * 5000
 
-    fake = Fake({"bad": bad, "broken": broken, "long": long})
+    async def furious(x: int = 0) -> ToolResult:
+        await trio.lowlevel.checkpoint()
+        return ToolResult.failed("y" * 5000)
+
+    fake = Fake({"bad": bad, "broken": broken, "long": long, "furious": furious})
     async with running(fake, output_bytes=100) as server:
         with caplog.at_level(logging.CRITICAL, "agentwire.tools"):
             assert (await call(server, "bad")).error == "not today"
             assert (await call(server, "broken")).error == "KeyError: 'k'"
         text = (await call(server, "long")).text
         assert text.startswith("x" * 100 + "\n[cut")
+        failed = (await call(server, "furious")).error
+        assert failed is not None
+        assert failed.startswith("y" * 100 + "\n[cut")
 
 
 async def test_tools_that_change_are_asked_for_again(autojump_clock: MockClock) -> None:

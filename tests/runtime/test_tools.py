@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import functools
 import logging
@@ -477,11 +478,53 @@ def test_the_text_of_exceptions_can_be_kept_from_the_model() -> None:
     assert trio.run(main, "told").output == "ToolError: say please"
 
 
-def test_a_tool_that_exits_does_not_take_its_owner_along() -> None:
-    def leave() -> NoReturn:
-        raise SystemExit(2)
+class Panic(BaseException):
+    """As extension modules raise it."""
 
-    assert run_tool(leave).error == "SystemExit: 2"
+
+class Mute(Exception):
+    """Cannot be asked what it says."""
+
+    def __str__(self) -> str:
+        raise ValueError("nothing to say")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SystemExit(2), "SystemExit: 2"),
+        (asyncio.CancelledError(), "CancelledError"),
+        (Panic("in Rust"), "Panic: in Rust"),
+        (BaseExceptionGroup("two", [Panic(), ValueError()]), "BaseExceptionGroup: two (2 sub-exceptions)"),
+        (Mute(), "Mute"),
+    ],
+)
+def test_whatever_a_tool_raises_does_not_take_its_owner_along(error: BaseException, told: str) -> None:
+    def plain() -> NoReturn:
+        raise error
+
+    async def spawned() -> NoReturn:
+        raise error
+
+    assert run_tool(plain).error == told
+    assert run_tool(spawned).error == told
+
+
+def test_a_keyboard_interrupt_in_a_thread_is_the_tools_own() -> None:
+    def plain() -> NoReturn:
+        raise KeyboardInterrupt
+
+    assert run_tool(plain).error == "RuntimeError: it raised KeyboardInterrupt"
+
+
+def test_an_error_is_bounded_as_an_output_is() -> None:
+    def fail() -> NoReturn:
+        raise ValueError("x" * 5000)
+
+    result = run_tool(fail)
+    assert result.error is not None
+    assert len(result.error) < 200
+    assert len(result.text) < 300
 
 
 async def test_a_keyboard_interrupt_passes() -> None:

@@ -39,6 +39,11 @@ class ToolResult:
         """All the text of the output, joined."""
         return text_of(self.output)
 
+    def bounded(self, limit: int) -> ToolResult:
+        """The same with at most about ``limit`` bytes of output, and of the reason why it failed."""
+        error = self.error if self.error is None else _cut(self.error, limit)
+        return attrs.evolve(self, output=render(self.output, limit), error=error)
+
     @classmethod
     def failed(cls, reason: str, *, unknown: bool = False, exception: BaseException | None = None) -> ToolResult:
         """A call that failed, for this reason."""

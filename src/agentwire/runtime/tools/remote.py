@@ -18,7 +18,7 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.mcp import McpTool
 from agentwire.runtime.groups import single
 from agentwire.runtime.tools.local import ToolError
-from agentwire.runtime.tools.output import ToolResult, render
+from agentwire.runtime.tools.output import ToolResult
 from agentwire.runtime.tools.source import Dial, McpServer, RemoteSession, SessionLost
 
 __all__ = ["RemoteServer", "RemoteStatistics"]
@@ -259,7 +259,7 @@ class RemoteServer:
         if result is None:
             waited = self.config.timeout if silence.cancelled_caught and self.config.timeout else seconds
             return ToolResult.failed(f"{name} did not answer within {waited:g} s and was cancelled")
-        return attrs.evolve(result, output=render(result.output, self.config.output_bytes or limits.tool_output_bytes))
+        return result.bounded(self.config.output_bytes or limits.tool_output_bytes)
 
 
 def _words(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import trio
@@ -27,6 +27,9 @@ _log = logging.getLogger("agentwire.tools")
 
 Reveal = Literal["message", "type"]
 """What a model is told of an exception: its type and message, or its type alone."""
+
+_OF_THE_PROCESS: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+"""What is not a tool's to raise, and passes; anything else that it raises is its failure."""
 
 
 @attrs.define(eq=False)
@@ -55,6 +58,10 @@ class Running:
     _thread_scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _done: trio.Event = attrs.field(factory=trio.Event)
 
+    @property
+    def _most(self) -> int:
+        return self.tool.output_bytes or self.limits.tool_output_bytes
+
     async def within(self, seconds: float) -> ToolResult:
         """Run it to its end, or for so many seconds."""
         with trio.move_on_after(seconds):
@@ -72,18 +79,21 @@ class Running:
         """Call the function and keep what came of it; raises nothing but `trio.Cancelled`, perhaps in a group."""
         try:
             value = await self._call()
-            self._result = ToolResult(render(value, self.tool.output_bytes or self.limits.tool_output_bytes))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tool cannot end its owner
-            self._fail(error)
+            self._result = ToolResult(render(value, self._most))
+        except _OF_THE_PROCESS:
+            raise
         except ToolCancelled:
             await trio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
-            cancelled, rest = group.split(trio.Cancelled)
-            if cancelled is None or (rest is not None and not isinstance(rest, Exception)):
+            passing, rest = group.split(_OF_THE_PROCESS)
+            if passing is not None and passing.split(trio.Cancelled)[1] is not None:
                 raise
             if rest is not None:
                 self._fail(rest)
-            raise single(cancelled) from None
+            if passing is not None:
+                raise single(passing) from None
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - a tool cannot end its owner
+            self._fail(error)
         finally:
             self._done.set()
 
@@ -101,6 +111,8 @@ class Running:
         """The value in a tuple, because Trio takes no awaitable from a thread."""
         try:
             return (self.tool.function(**self.given),)
+        except KeyboardInterrupt as error:  # the tool's own: those of a user come to the main thread
+            raise RuntimeError("it raised KeyboardInterrupt") from error
         finally:
             self._thread.end()
 
@@ -108,10 +120,11 @@ class Running:
         name = self.tool.name
         _log.warning("tool %s (%s) failed", name, self.call_id, exc_info=error)
         if isinstance(error, ToolError):
-            self._result = ToolResult.failed(str(error))
-            return
-        told = type(error).__name__ if self.reveal == "type" else f"{type(error).__name__}: {error}".rstrip(": ")
-        self._result = ToolResult.failed(told, exception=error)
+            result = ToolResult.failed(_text(error))
+        else:
+            told = "" if self.reveal == "type" else _text(error)
+            result = ToolResult.failed(f"{type(error).__name__}: {told}".rstrip(": "), exception=error)
+        self._result = result.bounded(self._most)
 
     async def _watch(self) -> None:
         """Once the call is cancelled, see to it that it ends in good time, and say so if it does not."""
@@ -135,3 +148,11 @@ class Running:
         self._thread.abandon()
         if self.on_abandoned is not None:
             self.on_abandoned()
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; nothing, if it cannot be asked."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a foreign class
+        return ""

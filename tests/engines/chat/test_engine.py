@@ -16,7 +16,7 @@ from agentwire.protocol.response import Usage
 from agentwire.protocol.tools import FunctionTool
 from agentwire.protocol.transcript import Memo
 from agentwire.testing.recording import RecordingOut, ask_for
-from agentwire.testing.replies import Reply
+from agentwire.testing.replies import Pause, Reply
 from agentwire.testing.upstream import scripted_upstream
 from agentwire.transport.http11 import HttpConnection
 from tests.engines.chat.kit import (
@@ -254,6 +254,7 @@ async def test_an_empty_answer_is_an_empty_message() -> None:
         *((reason, None) for reason in ("stop", "tool_calls", "function_call", "eos_token", "stop_sequence")),
         *((reason, "max_output_tokens") for reason in ("length", "max_tokens", "MAX_TOKENS", "model_length")),
         *((reason, "content_filter") for reason in ("content_filter", "SAFETY", "sensitive")),
+        *((reason, "content_filter") for reason in ("content_filter: RECITATION", "PROHIBITED_CONTENT")),
     ],
 )
 async def test_how_an_answer_ends(reason: str, incomplete: str | None) -> None:
@@ -421,6 +422,7 @@ async def test_an_error_in_the_middle_of_the_answer_is_told() -> None:
             "gone",
         ),
         (stop("abort"), "upstream_error", "gave up its answer (abort)"),
+        (stop("function_call_filter: MALFORMED_FUNCTION_CALL"), "upstream_error", "(function_call_filter: MALFORMED_"),
     ],
 )
 async def test_an_answer_that_its_server_gives_up(told: Json, code: str, words: str) -> None:
@@ -537,3 +539,27 @@ async def test_a_server_that_stays_after_its_answer_is_not_waited_for(autojump_c
         assert (done.text, trio.current_time()) == ("x", 3)
         await server.connections[0].closed.wait()
         assert (server.connections[0].how, server.connections[0].closed_at) == ("eof", 3)
+
+
+@pytest.mark.parametrize("reason", ["", "null", "stop"])
+async def test_a_reason_in_every_chunk_ends_nothing(reason: str, autojump_clock: trio.testing.MockClock) -> None:
+    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}, "finish_reason": reason}]}
+    pieces = [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": reason}]} for piece in "abc"]
+    slow = (each for piece in (stop(reason), thought, *pieces) for each in (piece, Pause(60)))
+    reply = Reply.stream(*slow, stop(), done=False, end="stall")
+    async with (
+        scripted_upstream(reply) as server,
+        open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,
+    ):
+        done = await step(engine)
+        assert (done.text, trio.current_time()) == ("abc", 303)
+
+
+async def test_what_follows_a_bare_reason_is_heard(autojump_clock: trio.testing.MockClock) -> None:
+    a, b, c = (delta(content=piece) for piece in "abc")
+    reply = Reply.stream(a, stop(), Pause(2), b, Pause(60), c, stop())
+    async with (
+        scripted_upstream(reply) as server,
+        open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,
+    ):
+        assert (await step(engine)).text == "abc"

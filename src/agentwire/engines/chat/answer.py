@@ -30,9 +30,23 @@ _INCOMPLETE: Final[Mapping[str, IncompleteReason]] = {
     "content_filter": "content_filter",
     "safety": "content_filter",
     "sensitive": "content_filter",
+    "recitation": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
 }
-_FAILED: Final = ("abort", "error", "network_error", "insufficient_system_resource")
-"""What servers call an answer that they gave up (vLLM, OpenRouter, Zhipu, DeepSeek)."""
+"""By their names in lower case, up to a colon: Google's server writes ``content_filter: RECITATION``."""
+_FAILED: Final = (
+    "abort",
+    "error",
+    "network_error",
+    "insufficient_system_resource",
+    "function_call_filter",
+    "malformed_function_call",
+)
+"""What servers call an answer that they gave up (vLLM, OpenRouter, Zhipu, DeepSeek, Google)."""
+_NO_REASON: Final = ("", "null")
+"""What some say in each chunk before the last, where the others have null (older Ollama, gateways)."""
 
 
 class UpstreamFault(AgentwireError):
@@ -61,6 +75,8 @@ class Answer:
 
     Attributes:
         finish_reason: as the server said it; None until then.
+        ended: whether nothing but the usage is to come, as far as that can be known: a reason beside a piece of the
+            answer may stand in every chunk (gateways to Gemini).
         sent: whether the request has begun to leave; one that has not cannot have used anything.
         begun: whether the server has begun to answer.
         pieces: how many pieces of anything came; about as many as tokens.
@@ -80,6 +96,7 @@ class Answer:
         sealed: bool = False,
     ) -> None:
         self.finish_reason: str | None = None
+        self.ended = False
         self.sent = False
         self.begun = False
         self.pieces = 0
@@ -166,13 +183,16 @@ class Answer:
         if delta is not None:
             if choice.logprobs and self._wants_logprobs:
                 self._logprobs += decode_logprobs(choice.logprobs)
+            if self.ended and delta.says_something:
+                self.ended = False
             await self._delta(delta)
         if choice.usage is not None:
             self._counted, self._used = choice.usage, None
-        if choice.finish_reason is not None:
+        if choice.finish_reason is not None and choice.finish_reason not in _NO_REASON:
             self.finish_reason = choice.finish_reason
-            if choice.error or choice.finish_reason in _FAILED:
+            if choice.error or _named(choice.finish_reason) in _FAILED:
                 raise UpstreamFault(choice.error or {"message": f"it gave up its answer ({choice.finish_reason})"})
+            self.ended = self.said_anything and not (delta is not None and delta.says_something)
 
     async def _delta(self, delta: Delta) -> None:
         self.pieces += 1
@@ -288,4 +308,8 @@ class Answer:
 
     @property
     def _incomplete(self) -> IncompleteReason | None:
-        return _INCOMPLETE.get((self.finish_reason or "").lower())
+        return _INCOMPLETE.get(_named(self.finish_reason or ""))
+
+
+def _named(reason: str) -> str:
+    return reason.partition(":")[0].lower()

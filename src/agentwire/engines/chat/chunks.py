@@ -62,6 +62,12 @@ class Delta(msgspec.Struct, gc=False):
             return self.tool_calls
         return [CallDelta(function=self.function_call)] if self.function_call is not None else []
 
+    @property
+    def says_something(self) -> bool:
+        """Whether there is a piece of an answer in it."""
+        thought = self.reasoning_content or self.reasoning or self.reasoning_details
+        return bool(self.content or thought or self.refusal or self.calls)
+
 
 class Choice(msgspec.Struct, gc=False):
     """One of the answers; only the first was asked for."""

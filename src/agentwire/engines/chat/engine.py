@@ -192,7 +192,7 @@ class _ChatEngine:
 
     async def _batch(self, stream: SseStream, answer: Answer) -> list[bytes]:
         """What comes next; behind the end of the answer there is only the usage, and some servers say nothing more."""
-        if answer.finish_reason is None:
+        if not answer.ended:
             return await stream.batch()
         with trio.move_on_after(self.limits.upstream_usage):
             return await stream.batch()

@@ -110,6 +110,31 @@ async def test_whole_calls_whatever_their_marks(first: Json, second: Json) -> No
     assert len(set(ids)) == 2
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (call("", id="c1", name="add"), call('{"a":', index=None), call("1}", index=None)),  # only the first has one
+        (call("", id="c1", name="add"), call('{"a":1}', id=None, index=1)),  # the arguments beside the name (SGLang)
+        (call('{"a":', id="c1", name="add"), call("1}", id="c1", index=1)),  # one id, two indexes
+        (call("", index=7, id="c1"), call("", index=7, name="add"), call('{"a":1}', index=7)),
+    ],
+)
+async def test_pieces_of_one_call_whatever_their_indexes(pieces: Sequence[Json]) -> None:
+    assert made(await taken(*pieces)) == [("add", {"a": 1})]
+
+
+async def test_the_head_of_a_second_call_may_have_the_index_of_the_first() -> None:
+    out = await taken(
+        call('{"a":1}', id="c1", name="add"), call("", id="c2", name="sub"), call('{"a":2}', index=1), call("", index=1)
+    )
+    assert made(out) == [("add", {"a": 1}), ("sub", {"a": 2})]
+
+
+async def test_the_frame_of_a_call_without_a_word_is_none() -> None:
+    out = await taken({"index": 0}, call("", id="", name=""), call("", id="c1", name="", index=1))
+    assert not out.calls
+
+
 async def test_arguments_as_an_object() -> None:
     assert made(await taken(call({"a": 1}, name="add"))) == [("add", {"a": 1})]
 

@@ -82,6 +82,8 @@ class Calls:
         """
         piece = delta.arguments
         call = self._call_of(delta, piece)
+        if call is None:
+            return
         call.name = call.name or delta.name
         call.said_id = call.said_id or delta.id or ""
         if call.ended:
@@ -114,15 +116,27 @@ class Calls:
             if not cut or call.is_whole():
                 await self._end(call)
 
-    def _call_of(self, delta: CallDelta, piece: str) -> _Call:
-        """The call that a piece belongs to; a new one if it looks like the beginning of one."""
+    def _call_of(self, delta: CallDelta, piece: str) -> _Call | None:
+        """The call that a piece belongs to; a new one if it looks like the beginning of one; None if nothing is in it."""
         call = self._by_index.get(delta.index)
         if call is not None and not (delta.name and call.name and self._is_another(call, delta, piece)):
             return call
+        if not delta.name and (call := self._unfinished(delta.id)) is not None:
+            self._by_index[delta.index] = call
+            return call
+        if not (delta.name or delta.id or piece):
+            return None
         self.begun = True
         call = self._by_index[delta.index] = _Call()
         self._waiting.append(call)
         return call
+
+    def _unfinished(self, said_id: str | None) -> _Call | None:
+        """The call that a piece without a name goes on with, whose index is new: that of its id, else the newest."""
+        for call in reversed(self._waiting):
+            if said_id in (call.said_id, None, ""):
+                return None if call.is_whole() else call
+        return None
 
     def _is_another(self, call: _Call, delta: CallDelta, piece: str) -> bool:
         """Some servers give all calls one index, or none; then the ids differ, or the last call is whole."""
@@ -139,6 +153,8 @@ class Calls:
             await call.writer.write(call.text)
 
     async def _end(self, call: _Call) -> None:
+        if not (call.name or call.text.strip()):
+            return  # some send the frame of a call where there is none
         if not call.name:
             raise RemoteProtocolError("it sent a tool call without a name")
         call.ended = True

@@ -117,7 +117,7 @@ class Calls:
                 await self._end(call)
 
     def _call_of(self, delta: CallDelta, piece: str) -> _Call | None:
-        """The call that a piece belongs to; a new one if it looks like the beginning of one; None if nothing is in it."""
+        """The call that a piece belongs to, a new one if it looks like the beginning of one; None if it is empty."""
         call = self._by_index.get(delta.index)
         if call is not None and not (delta.name and call.name and self._is_another(call, delta, piece)):
             return call

@@ -292,6 +292,48 @@ async def test_side_events_before_a_response_do_not_begin_it(autojump_clock: Moc
         assert link.statistics().unexpected == 1
 
 
+async def test_an_error_without_a_lane_answers_the_only_request_that_waits(autojump_clock: MockClock) -> None:
+    """What a server could not read, it cannot tell the lane of."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"), lane="a")
+        await peer.request()
+        peer.say(error("invalid_json"))
+
+    async with linked(serve) as link, link.exchange(ask(stream_id="a")) as running:
+        assert isinstance(await running.receive(), ResponseCreated)
+        async with link.exchange(ask(stream_id="b")) as exchange:
+            assert [getattr(event, "code", None) async for event in exchange] == ["invalid_json"]
+        assert exchange.fate is Fate.FINISHED
+
+
+@pytest.mark.parametrize("begun", [0, 1], ids=["before the next one", "within the next one"])
+async def test_an_end_that_is_told_twice_ends_nothing_else(begun: int, autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        first, second = text_turn("resp_1", "one"), text_turn("resp_2", "two")
+        await peer.answer(*first)
+        await peer.answer(*second[:begun], first[-1], *second[begun:])
+
+    async with linked(serve) as link:
+        for told in ("one", "two"):
+            async with link.exchange(ask()) as exchange:
+                assert await texts(exchange) == told
+        assert link.statistics().unexpected == 1
+
+
+async def test_the_last_line_of_an_event_stream_is_no_event(autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.answer(*text_turn("resp_1", "ok"))
+            peer.say_raw(b"[DONE]\n")
+
+    async with linked(serve) as link:
+        for _ in range(2):
+            async with link.exchange(ask()) as exchange:
+                assert await texts(exchange) == "ok"
+
+
 async def test_a_server_without_lanes_is_found_out(autojump_clock: MockClock) -> None:
     async def serve(peer: Peer) -> None:
         await peer.request()

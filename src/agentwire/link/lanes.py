@@ -36,7 +36,7 @@ class Lane:
         held: whether somebody has it, for one request or for a whole run.
         current: the request whose events come on it now, perhaps abandoned.
         latest: the id of its last response that ended well: what the server still has of it.
-        expired: the id of a response that was given up after its error, whose end may still come.
+        ended: the id of its last response, whatever came of it: its end may come once more.
         rest: of a holder who needs it later.
         source: the lane that its request forks from, until the fork has begun.
         forks: requests on other lanes that fork from ``latest``, and have not begun.
@@ -48,7 +48,7 @@ class Lane:
     held: bool = False
     current: Exchange | None = None
     latest: str | None = None
-    expired: str | None = None
+    ended: str | None = None
     rest: Rest | None = None
     source: Lane | None = None
     forks: int = 0

@@ -43,7 +43,10 @@ _log = logging.getLogger("agentwire.link")
 _LIMIT_REACHED: Final = "websocket_connection_limit_reached"
 _ENDED_WELL: Final = frozenset(("response.completed", "response.incomplete"))
 _TERMINAL: Final = _ENDED_WELL | {"response.failed"}
+_OF_RESPONSES: Final = "response."
 _STEER: Final = "response.steer."
+_DONE: Final = b"[DONE]"
+"""The last line of an event stream over HTTP, as some gateways hand it on."""
 
 
 class _Response(msgspec.Struct):
@@ -136,6 +139,8 @@ class Switch:
         try:
             head = _HEAD.decode(frame)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            if frame.strip() == _DONE:
+                return
             raise RemoteProtocolError(f"the server sent a message that is no event: {error}") from None
         self.events += 1
         if self._progress is not None and self._progress.token is not None:
@@ -176,7 +181,7 @@ class Switch:
                 self.has_lanes = True
                 self.on_news()
         elif self._probing and not self.has_lanes and (only := self._only()) is not None:
-            if self.has_lanes is None and head.error_code != _LIMIT_REACHED:
+            if self.has_lanes is None and head.type.startswith(_OF_RESPONSES):  # others name no lane in any case
                 self.has_lanes = False
                 self.on_news()
             return only
@@ -211,20 +216,22 @@ class Switch:
         created, unnamed = head.type == "response.created", current.response_id is None
         if created and current.fate is Fate.STARTED and not unnamed:
             self._succeed(shown, current)
-        elif head.type.startswith("response.") and (current.fate is not Fate.STARTED or (created and unnamed)):
+        elif head.type.startswith(_OF_RESPONSES) and (current.fate is not Fate.STARTED or (created and unnamed)):
             self._begin(current, shown)  # a second time where something came before its first event
         elif lane.source is not None and head.type != "response.created":
             self._lanes.begun(lane)
         current.deliver(frame)
 
     def _terminal(self, kind: str, shown: _Response, frame: bytes, lane: Lane, current: Exchange) -> None:
-        if shown.id is not None and shown.id == lane.expired:
-            lane.expired = None
+        begun = current.fate is Fate.STARTED
+        another = not begun or current.response_id not in (None, shown.id)
+        if another and shown.id is not None and shown.id == lane.ended:
+            self.unexpected += 1  # the response before says once more that it has ended
             return
-        if current.fate is not Fate.STARTED:
+        if not begun:
             self._begin(current, shown)
         ended_well = kind in _ENDED_WELL
-        lane.latest = shown.id if ended_well else None
+        lane.ended, lane.latest = shown.id, shown.id if ended_well else None
         if ended_well and self.steers.follow(current.response_id) and not _owes(frame):
             current.wait_for_successor(frame)
         else:
@@ -275,6 +282,8 @@ class Switch:
             assert isinstance(event, ErrorEvent)
             self.retiring = event.to_error()
             self.on_news()
+        if current is None and head.stream_id is None and not notice:
+            current = self._unanswered()  # what a server cannot read, it answers without knowing the lane
         if current is not None and current.fate is Fate.UNKNOWN:
             if self._arrived is not None:
                 self._arrived(current)
@@ -284,6 +293,11 @@ class Switch:
         elif not notice:
             self.unexpected += 1
             _log.warning("the server sent an error that answers no request: %.500s", frame.decode(errors="replace"))
+
+    def _unanswered(self) -> Exchange | None:
+        """The only request that has left and of which nothing was heard; None if there are none, or several."""
+        waiting = [lane.current for lane in self._lanes if lane.current and lane.current.fate is Fate.UNKNOWN]
+        return waiting[0] if len(waiting) == 1 else None
 
     def _refuses_steer(self, head: _Head, current: Exchange | None) -> bool:
         """Whether an error is the answer to a steer, of a server that knows none, and refuse it then.
@@ -315,7 +329,7 @@ class Switch:
             if current is None:
                 continue
             if current.failing_since is not None and current.failing_since <= before:
-                lane.expired = current.response_id
+                lane.ended = current.response_id
                 lane.latest = None
                 self._finish(current)
             elif current.between_since is not None and current.between_since <= before:

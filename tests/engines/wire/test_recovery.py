@@ -350,6 +350,32 @@ async def test_who_answers_without_http_is_told_as_rubbish(autojump_clock: MockC
         await peer.close()
 
 
+async def test_who_can_have_no_more_connections_shares_those_that_there_are(autojump_clock: MockClock) -> None:
+    """A lane that only rests is given away, instead of waiting for a connection that is refused."""
+    net, dialled = network(), 0
+
+    async def one() -> Any:
+        nonlocal dialled
+        dialled += 1
+        if dialled > 1:
+            raise ConnectionRefusedError("one is enough")
+        return await net.connect()
+
+    async def plain(peer: Peer) -> None:
+        for number in range(4):
+            await peer.request()
+            peer.say(*text_turn(f"resp_{number}", "ok"))
+
+    async with hopping_to(plain, net=net, connector=one) as hop:
+        peers = [await hop.front.connect() for _ in range(2)]
+        for peer in (*peers, *peers):
+            await works(peer)
+        assert dialled > 1
+        assert trio.current_time() < 1
+        for peer in peers:
+            await peer.close()
+
+
 async def test_nobody_there(autojump_clock: MockClock) -> None:
     async def refuse() -> Any:
         raise ConnectionRefusedError("nobody listens")
@@ -468,6 +494,29 @@ async def test_a_server_without_lanes_is_found_out_and_served(autojump_clock: Mo
         assert [request.get("stream_id") for request in hop.requests()].count(None) >= 2
         for peer in peers:
             await peer.close()
+
+
+@pytest.mark.parametrize("lanes", [True, False])
+async def test_what_names_no_lane_in_any_case_shows_nothing(lanes: bool, autojump_clock: MockClock) -> None:
+    """Such as a word on the account before the first response, or a refusal."""
+
+    async def serves(peer: Peer) -> None:
+        for _ in range(2):
+            request = await peer.request()
+            peer.say({"type": "codex.rate_limits", "rate_limits": {}}, error("odd"))
+            assert request["stream_id"] == "turn-1"
+        request = await peer.request()
+        peer.say({"type": "codex.rate_limits"})
+        peer.say(*text_turn("resp_up", "ok"), lane=request["stream_id"] if lanes else None)
+
+    async with hopping_to(serves) as hop:
+        peer = await hop.front.connect()
+        for _ in range(2):
+            failed(await peer.ask("hi"), "odd")
+            assert hop.engine.pool.lanes is None
+        await works(peer)
+        assert hop.engine.pool.lanes is lanes
+        await peer.close()
 
 
 async def test_a_server_that_refuses_to_hear_of_lanes(autojump_clock: MockClock) -> None:

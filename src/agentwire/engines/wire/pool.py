@@ -1,7 +1,8 @@
 """The connections to one upstream, and who may use them: a conversation stays where the upstream remembers it.
 
 Connections are opened when they are needed, one more while fewer than the bound are open, and retire before the
-upstream ends them. Whoever finds no lane waits in line; if no connection can be made, all that wait are told.
+upstream ends them. Whoever finds no lane waits in line; if no more can be made, those that are open must do, and if
+there is none, all that wait are told.
 """
 
 from __future__ import annotations
@@ -213,17 +214,21 @@ class Pool:
         if latest is not None:
             self._homes[latest] = seat
 
-    def _hand_out(self) -> None:
-        """Give the lanes that are free to those who wait, the eldest first, and open a connection for the others."""
+    def _hand_out(self, *, opens: bool = True) -> None:
+        """Give the lanes that are free to those who wait, the eldest first, and open a connection for the others.
+
+        Args:
+            opens: whether one more connection can be had; else what is open must do.
+        """
         for waiter in tuple(self._waiters):
-            seat = self._choose(waiter.after)
+            seat = self._choose(waiter.after, opens=opens)
             if seat is not None:
                 seat.taken, seat.used = True, next(self._numbers)
                 self._waiters.remove(waiter)
                 waiter.seat = seat
                 waiter.event.set()
         wanted = len(self._waiters) if self.lanes is False else min(1, len(self._waiters))
-        while self._opening < wanted and self._may_open:
+        while opens and self._opening < wanted and self._may_open:
             self._opening += 1
             self._nursery.start_soon(self._run, name="upstream connection")
 
@@ -234,7 +239,7 @@ class Pool:
         probing = self.lanes is None and any(upstream.link.has_lanes is None for upstream in live)
         return not probing and len(live) + self._opening < self._most
 
-    def _choose(self, after: str | None) -> Seat | None:
+    def _choose(self, after: str | None, *, opens: bool) -> Seat | None:
         lanes = self.lanes
         usable = [upstream for upstream in self._upstreams if upstream.usable(lanes=lanes)]
         home = self._homes.get(after) if after is not None else None
@@ -246,7 +251,7 @@ class Pool:
         for upstream in quick:
             if (seat := upstream.spare(lanes=lanes)) is not None:
                 return seat
-        if self._may_open or self._opening:
+        if opens and (self._may_open or self._opening):
             return None
         free = [seat for upstream in quick or usable for seat in upstream.seats if not seat.taken]
         spare = next((seat for each in usable if (seat := each.spare(lanes=lanes)) is not None), None)
@@ -290,9 +295,10 @@ class Pool:
         self._hand_out()
 
     def _tell(self, error: Unreachable) -> None:
-        """A connection could not be made: whoever has none to wait for is told."""
+        """A connection could not be made: lanes that only rest are given away instead, or whoever has none is told."""
         _log.info("no connection to the model's server: %s", error)
         if any(not upstream.retired for upstream in self._upstreams):
+            self._hand_out(opens=False)
             return
         self._turn_away(error)
 

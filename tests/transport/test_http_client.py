@@ -282,6 +282,21 @@ async def test_an_answer_that_is_no_stream_is_an_error() -> None:
                 raise AssertionError("entered")
 
 
+@pytest.mark.parametrize("body", [b" {}", b"[1]", b"\xef\xbb\xbf{\n}"])
+async def test_an_answer_of_json_is_one_payload_where_that_is_welcome(body: bytes) -> None:
+    async def plain(connection: HttpConnection, request: Request) -> None:
+        await connection.start_stream(200, {"content-type": "application/json"}, b"\n")
+        for byte in body:
+            await connection.send_chunk(bytes((byte,)))
+        await connection.end_stream()
+
+    async with client_of(plain) as (client, _), client.stream_sse("/", or_json=True) as stream:
+        assert [await stream.batch(), await stream.batch()] == [[body.lstrip(b"\xef\xbb\xbf ")], []]
+    async with client_of(plain, Limits(message_bytes=1)) as (client, _), client.stream_sse("/", or_json=True) as stream:
+        with pytest.raises(RemoteProtocolError, match="larger than 1 bytes"):
+            await stream.batch()
+
+
 async def test_an_event_has_a_bound() -> None:
     async def fat(connection: HttpConnection, request: Request) -> None:
         await connection.start_stream(200, SSE, b"data: " + b"x" * 2000)

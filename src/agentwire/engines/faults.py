@@ -113,7 +113,8 @@ def status_fault(server: str, error: HttpStatusError) -> EngineError:
 def stream_fault(server: str, told: Any) -> EngineError:
     """The model's server reported an error in the middle of its answer; ``told`` is what it had under ``error``."""
     complaint = complaint_in(told)
-    return _fault(server, complaint.status or _STATUS_OF.get(complaint.code or "", 500), complaint, "")
+    status = complaint.status or _STATUS_OF.get(complaint.code or "", 500)
+    return _fault(server, status, complaint, "", how="reported an error within its answer")
 
 
 def event_fault(server: str, event: ErrorEvent) -> EngineError:
@@ -194,7 +195,8 @@ def no_call(server: str, error: EngineError) -> EngineError:
     return EngineError(message, code="tool_choice_unsupported", status=502)
 
 
-def _fault(server: str, status: int, complaint: Complaint, wait: str) -> EngineError:
+def _fault(server: str, status: int, complaint: Complaint, wait: str, *, how: str = "") -> EngineError:
+    """``how`` the server told it, unless it answered with that status."""
     said, code = complaint.message, complaint.code
     if status in _OURS:
         _log.warning("%s refused this server's key (HTTP %d)", server, status)
@@ -211,7 +213,8 @@ def _fault(server: str, status: int, complaint: Complaint, wait: str) -> EngineE
         ours, code, param = 400, "context_length_exceeded", "input"
     if status == 404:
         code = usual  # many call it by the name of an exception
-    message = f"The model's server {server} answered with an error (HTTP {status}){': ' if said else ''}{said}"
+    how = how or f"answered with an error (HTTP {status})"
+    message = f"The model's server {server} {how}{': ' if said else ''}{said}"
     message += "" if message.endswith((".", "!", "?")) else "."
     hint, headers = (f" Try again in {wait} s.", {"retry-after": wait}) if wait else ("", {})
     return EngineError(message + hint, code=code or usual, status=ours, param=param, headers=headers)

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import trio
 
+from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.transport.caller import Caller
 from agentwire.transport.heads import ResponseHead
@@ -19,6 +20,8 @@ from agentwire.transport.sse import SseParser
 __all__ = ["SseStream"]
 
 _DONE: Final = b"[DONE]"
+_JSON: Final = (b"{", b"[")
+_BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
 _NO_FIRST: Final = "silent for too long: no first event within {:g} s"
 _NO_NEXT: Final = "silent for too long: no further event within {:g} s"
 
@@ -28,6 +31,13 @@ class SseStream:
 
     Cancelling a read loses nothing.
 
+    Args:
+        caller: what is left of the exchange.
+        head: of the answer.
+        limits: deadlines and sizes.
+        first_by: until when the first event must come.
+        or_json: whether a body that begins like JSON is one payload, and all of them.
+
     Attributes:
         status: the HTTP status, below 300.
         headers: names in lower case.
@@ -35,7 +45,9 @@ class SseStream:
             ends soon. Whoever knows that by a payload sets it.
     """
 
-    def __init__(self, caller: Caller, head: ResponseHead, limits: Limits, first_by: float) -> None:
+    def __init__(
+        self, caller: Caller, head: ResponseHead, limits: Limits, first_by: float, *, or_json: bool = False
+    ) -> None:
         self.status = head.status
         self.headers = head.headers
         self.done = False
@@ -43,6 +55,7 @@ class SseStream:
         self._parser = SseParser(limits.message_bytes)
         self._limits = limits
         self._first_by: float | None = first_by
+        self._or_json = or_json
         self._ready: deque[bytes] = deque()
 
     def __aiter__(self) -> Self:
@@ -75,7 +88,13 @@ class SseStream:
             caller.expect(_NO_FIRST, self._limits.upstream_first_event, by=self._first_by)
         try:
             while not (self.done or caller.complete):
-                if payloads := self._parser.feed(await caller.read()):
+                data = await caller.read()
+                if self._or_json:
+                    begun = data.lstrip(_BLANKS)
+                    if begun.startswith(_JSON):
+                        return [await self._whole(begun)]
+                    self._or_json = not begun
+                if payloads := self._parser.feed(data):
                     if _DONE in payloads:
                         self.done = True
                         del payloads[payloads.index(_DONE) :]
@@ -89,6 +108,15 @@ class SseStream:
         else:
             await trio.lowlevel.checkpoint()  # the formal end may be on its way
         return []
+
+    async def _whole(self, data: bytes) -> bytes:
+        """The whole body, of which this is the beginning."""
+        body, most = bytearray(data), self._limits.message_bytes
+        await self._caller.read_into(body, most)
+        if len(body) > most:
+            raise RemoteProtocolError(f"an answer of JSON is larger than {most} bytes")
+        self.done = True
+        return bytes(body)
 
     def name_types(self) -> None:
         """An event's name is the ``type`` of a payload that has none; for servers that say it there alone."""

@@ -31,6 +31,7 @@ from agentwire.transport.route import Connector, Route
 __all__ = ["HttpClient", "HttpReply", "HttpStatusError", "ServerSilent", "SseStream", "Unreachable", "open_http_client"]
 
 _EVENT_STREAM: Final = "text/event-stream"
+_JSON: Final = "application/json"
 _NO_ANSWER: Final = "silent for too long: no answer within {:g} s"
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")
 _OF_JSON: Final = {"content-type": "application/json"}
@@ -120,6 +121,7 @@ class HttpClient:
         method: str = "POST",
         repeat: bool = False,
         leaving: Callable[[], None] | None = None,
+        or_json: bool = False,
     ) -> AbstractAsyncContextManager[SseStream]:
         """Send a request whose answer is an event stream. Leaving the block before its end closes the connection.
 
@@ -131,6 +133,7 @@ class HttpClient:
             repeat: the request may reach the server twice: send it again if a connection that was kept from an earlier
                 request ends without a byte of an answer. Some servers give kept connections up at any moment.
             leaving: told when a connection is there, just before the first byte leaves.
+            or_json: an answer that is JSON instead of a stream is one payload, and no error.
 
         Raises:
             HttpStatusError: as `request` does.
@@ -140,7 +143,7 @@ class HttpClient:
         accepted = {"accept": _EVENT_STREAM, **(headers or EMPTY)}
         request, body = self._request(method, path, json, accepted)
         exchange = partial(self._exchange, method, request, body, repeat=repeat, leaving=leaving)
-        return _Streaming(exchange, self._pool, self._server, self._limits)
+        return _Streaming(exchange, self._pool, self._server, self._limits, or_json=or_json)
 
     async def _exchange(
         self,
@@ -197,23 +200,31 @@ class HttpClient:
 class _Streaming(AbstractAsyncContextManager[SseStream]):
     """The block of `HttpClient.stream_sse`; a class, as a server's every turn has one."""
 
-    __slots__ = ("_caller", "_exchange", "_limits", "_pool", "_server", "_stream")
+    __slots__ = ("_caller", "_exchange", "_limits", "_or_json", "_pool", "_server", "_stream")
 
     def __init__(
-        self, exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]], pool: Pool, server: str, limits: Limits
+        self,
+        exchange: Callable[[], Awaitable[tuple[Caller, ResponseHead]]],
+        pool: Pool,
+        server: str,
+        limits: Limits,
+        *,
+        or_json: bool,
     ) -> None:
         self._exchange = exchange
         self._pool = pool
         self._server = server
         self._limits = limits
+        self._or_json = or_json
 
     async def __aenter__(self) -> SseStream:
         first_by = trio.current_time() + self._limits.upstream_first_event
         caller, head = await self._exchange()
-        if head.media_type not in (_EVENT_STREAM, None):
+        if head.media_type not in (_EVENT_STREAM, None) and not (self._or_json and head.media_type == _JSON):
             await self._pool.give_back(caller)
             raise RemoteProtocolError(f"{self._server} answered with {head.media_type} instead of {_EVENT_STREAM}")
-        self._caller, self._stream = caller, SseStream(caller, head, self._limits, first_by)
+        self._caller = caller
+        self._stream = SseStream(caller, head, self._limits, first_by, or_json=self._or_json)
         return self._stream
 
     async def __aexit__(self, *_: object) -> None:

@@ -91,6 +91,16 @@ def refuses(status: int, body: Json | str = "", **headers: str) -> Script:
     return answer
 
 
+def whole(body: Json | bytes, kind: str = "application/json") -> Script:
+    """Answers with success, and no stream."""
+
+    async def answer(connection: HttpConnection) -> None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        await connection.respond(200, {"content-type": kind} if kind else {}, raw)
+
+    return answer
+
+
 def breaks_off(*payloads: Json | str) -> Script:
     """Begins to answer, and is gone."""
 

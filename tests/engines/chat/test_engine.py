@@ -22,6 +22,7 @@ from agentwire.transport.http11 import HttpConnection
 from tests.engines.chat.kit import (
     EVENTS,
     PATCH,
+    USAGE,
     Json,
     Script,
     Step,
@@ -39,6 +40,7 @@ from tests.engines.chat.kit import (
     sum_tool,
     text,
     used,
+    whole,
 )
 
 pytestmark = pytest.mark.socket
@@ -201,14 +203,33 @@ async def test_the_old_form_of_a_call_beside_the_new() -> None:
 
 async def test_a_whole_answer_in_one_chunk() -> None:
     message = {"role": "assistant", "content": "All of it.", "tool_calls": [ADD]}
-    whole = {
+    told = {
         "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}],
         "usage": {"prompt_tokens": 3},
     }
-    done = await answer_to(says(whole), tools=[sum_tool()])
+    done = await answer_to(says(told), tools=[sum_tool()])
     assert done.text == "All of it."
     assert len(done.out.calls) == 1
     assert done.finish.usage == Usage(3)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", ""])
+async def test_a_server_that_does_not_stream(kind: str) -> None:
+    message = {"role": "assistant", "content": "All of it."}
+    told = {"choices": [{"index": 0, "message": message, "finish_reason": None}], "usage": USAGE}
+    async with chat(whole(b"\r\n " + json.dumps(told, indent=1).encode(), kind), text("more")) as (engine, _):
+        done = await step(engine)
+        assert (done.text, done.finish.usage) == ("All of it.", Usage(12, 5))
+        assert (await step(engine)).text == "more"
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", ""])
+async def test_an_error_with_the_status_of_success(kind: str) -> None:
+    error = await failure_of(whole({"error": "Unexpected endpoint or method. (POST /v1/x)"}, kind))
+    assert (error.status, error.code) == (502, "upstream_error")
+    assert error.message.endswith(" reported an error within its answer: Unexpected endpoint or method. (POST /v1/x).")
+    busy = await failure_of(whole({"error": {"message": "slow down", "code": 429}}, kind))
+    assert (busy.status, busy.code) == (429, "rate_limit_exceeded")
 
 
 async def test_a_citation_of_nothing_is_dropped() -> None:
@@ -451,10 +472,7 @@ async def test_an_answer_that_stops_short() -> None:
 
 
 async def test_an_answer_that_is_no_stream() -> None:
-    async def page(connection: HttpConnection) -> None:
-        await connection.respond(200, {"content-type": "text/html"}, b"<html>")
-
-    error = await failure_of(page)
+    error = await failure_of(whole(b"<html>", "text/html"))
     assert (error.status, error.code) == (502, "upstream_protocol_error")
     assert "text/html instead of text/event-stream" in error.message
 

@@ -46,6 +46,7 @@ __all__ = ["open_chat_engine"]
 
 _log = logging.getLogger("agentwire.engine")
 
+_PATH = "/chat/completions"
 _SEALED = "reasoning.encrypted_content"
 
 
@@ -171,7 +172,7 @@ class _ChatEngine:
         """
         said_end = False
         try:
-            sse = self.http.stream_sse("/chat/completions", json=body, repeat=True, leaving=answer.leave)
+            sse = self.http.stream_sse(_PATH, json=body, repeat=True, leaving=answer.leave, or_json=True)
             async with sse as stream:
                 answer.begun = True
                 while not stream.done and (batch := await self._batch(stream, answer)):

@@ -442,11 +442,15 @@ async def test_an_error_in_the_middle_of_the_answer_is_told() -> None:
             "upstream_error",
             "gone",
         ),
+        ({"detail": "out of memory"}, "upstream_error", "out of memory"),
+        ({"code": "Throttling", "message": "slow down", "request_id": "r"}, "Throttling", "slow down"),
+        ({"choices": [], "x_groq": {"id": "r", "error": "over capacity"}}, "upstream_error", "over capacity"),
+        ([{"error": {"code": 500, "message": "at Google", "status": "INTERNAL"}}], "INTERNAL", "at Google"),
         (stop("abort"), "upstream_error", "gave up its answer (abort)"),
         (stop("function_call_filter: MALFORMED_FUNCTION_CALL"), "upstream_error", "(function_call_filter: MALFORMED_"),
     ],
 )
-async def test_an_answer_that_its_server_gives_up(told: Json, code: str, words: str) -> None:
+async def test_an_answer_that_its_server_gives_up(told: Any, code: str, words: str) -> None:
     error = await failure_of(says(delta(content="I"), told))
     assert (error.status >= 502, error.code) == (True, code)
     assert words in error.message
@@ -459,6 +463,7 @@ async def test_rubbish_in_the_middle_of_the_answer(rubbish: str) -> None:
     error = await failure_of(says(delta(content="I"), rubbish, stop()))
     assert (error.status, error.code) == (502, "upstream_protocol_error")
     assert "no chunk of a chat completion" in error.message
+    assert ("('not json')" in error.message) == (rubbish == "not json")
 
 
 async def test_an_answer_that_stops_short() -> None:

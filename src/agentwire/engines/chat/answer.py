@@ -20,6 +20,7 @@ from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Finish, IncompleteReason, Out
+from agentwire.transport.complaints import read_complaint
 
 __all__ = ["Answer", "UpstreamFault"]
 
@@ -167,13 +168,22 @@ class Answer:
                 raise UpstreamFault(chunk.error or msgspec.json.decode(payload))
             if chunk.usage is not None:
                 self._counted, self._used = chunk.usage, None
+            if chunk.choices is None:
+                self._check(chunk, payload)
             for choice in chunk.choices or ():
                 if not choice.index:
                     await self._choice(choice)
-            if chunk.timings is not None or chunk.service_tier is not None:
+            if chunk.timings is not None or chunk.service_tier is not None or chunk.x_groq is not None:
                 self._note(chunk)
 
+    def _check(self, chunk: Chunk, payload: bytes) -> None:
+        """What has nothing of a chunk may be an error that does not say so: ``{"detail": ...}``."""
+        if chunk.usage is None and read_complaint(payload).message:
+            raise UpstreamFault(msgspec.json.decode(payload))
+
     def _note(self, chunk: Chunk) -> None:
+        if isinstance(chunk.x_groq, dict) and chunk.x_groq.get("error"):
+            raise UpstreamFault(chunk.x_groq["error"])
         self._timed = timed(chunk.timings) or self._timed
         if isinstance(chunk.service_tier, str):
             self.service_tier = chunk.service_tier

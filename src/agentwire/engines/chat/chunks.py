@@ -6,15 +6,20 @@ Only what is used is read. Servers differ: reasoning has three names, whole call
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import msgspec
 
 from agentwire.engines.chat.counts import ChatUsage
+from agentwire.engines.chat.tolerance import put_right
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.errors import RemoteProtocolError
 
 __all__ = ["CallDelta", "Choice", "Chunk", "Delta", "FunctionDelta", "decode_chunk", "decode_logprobs"]
+
+LONGEST_SAID: Final = 200
+"""Bytes that are told of what is no chunk and no object."""
 
 
 class FunctionDelta(msgspec.Struct, gc=False):
@@ -87,6 +92,7 @@ class Chunk(msgspec.Struct, gc=False):
     Attributes:
         object: ``error`` where the whole event is one (older vLLM).
         timings: llama.cpp's own count.
+        x_groq: Groq's own member, in which an error or the usage may stand.
     """
 
     choices: list[Choice] | None = None
@@ -95,6 +101,7 @@ class Chunk(msgspec.Struct, gc=False):
     object: Any = None
     service_tier: Any = None
     timings: Any = None
+    x_groq: Any = None
 
 
 class _TopLogprob(msgspec.Struct, gc=False):
@@ -128,19 +135,32 @@ def decode_chunk(payload: bytes) -> Chunk:
     try:
         return _decode(payload)
     except ValueError as error:
-        raise RemoteProtocolError(f"it sent an event that is no chunk of a chat completion: {error}") from None
+        return _otherwise(payload, error)
+
+
+def _otherwise(payload: bytes, error: ValueError) -> Chunk:
+    """A chunk in another form than usual, or an error in a list (Google); raises as `decode_chunk` does."""
+    with suppress(ValueError):
+        told = msgspec.json.decode(payload)
+        if isinstance(told, dict):
+            return _decode(encode_json(put_right(told)))
+        if isinstance(told, list) and any(isinstance(each, dict) and each.get("error") for each in told):
+            return Chunk(error=told)
+    said = "" if payload.startswith(b"{") else f" ({payload[:LONGEST_SAID].decode(errors='replace')!r})"
+    raise RemoteProtocolError(f"it sent an event that is no chunk of a chat completion: {error}{said}") from None
 
 
 def decode_logprobs(raw: msgspec.Raw) -> list[dict[str, Any]]:
     """How probable the tokens of a chunk's text were, as the Responses API has it.
 
+    None where they cannot be read: Together sends a bare number, and an answer does not depend on them.
+
     Raises:
-        RemoteProtocolError: they cannot be read.
         RecursionError: they are nested too deeply.
     """
     try:
         told = _decode_logprobs(raw)
-    except ValueError as error:
-        raise RemoteProtocolError(f"it sent logprobs that are none: {error}") from None
+    except ValueError:
+        return []
     content: list[dict[str, Any]] = msgspec.to_builtins(told.content) if told is not None and told.content else []
     return content

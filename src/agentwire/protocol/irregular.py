@@ -103,7 +103,7 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 def read_error(value: Any, _: Any = None) -> ErrorEvent:
     """Both shapes of an error: nested under ``error``, or flat; headers may be in either place.
 
-    A text under ``error`` is the message, if there is no other.
+    A text under ``error`` is the message, if there is no other, and a ``code`` that is an HTTP status is the status.
 
     Raises:
         Misfit: it is no object.
@@ -116,6 +116,8 @@ def read_error(value: Any, _: Any = None) -> ErrorEvent:
         body["message"] = words
     headers = _headers(given.pop("headers", None)) | _headers(body.get("headers"))
     status = _maybe(int, given.pop("status", None)) or _maybe(int, given.pop("status_code", None))
+    if (named := _status(body.get("code"))) is not None:
+        body["code"], status = None, status or named
     event = ErrorEvent(
         _maybe(str, body.get("message")) or "the server gave no message",
         code=_maybe(str, body.get("code")),
@@ -174,6 +176,12 @@ def _whole(value: Any) -> int:
 
 def _maybe(kind: type, value: Any) -> Any:
     return value if isinstance(value, kind) and not isinstance(value, bool) else None
+
+
+def _status(value: Any) -> int | None:
+    """The HTTP status of an error that a code is, if it is one."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else _maybe(int, value)
+    return number if number is not None and 400 <= number <= 599 else None
 
 
 def _headers(value: Any) -> dict[str, str]:

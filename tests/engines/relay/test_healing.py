@@ -97,6 +97,47 @@ def text_first_in_added(events: list[Json]) -> list[Json]:
     return events
 
 
+def parts_for_pieces(events: list[Json]) -> list[Json]:
+    """Each piece of a text has the next number, as if it were a part, and so have the text's and the part's end."""
+    number = 0
+    for event in events:
+        if "content_index" in event and not event["type"].endswith("_part.added"):
+            event["content_index"] = number = number + 1
+    return events
+
+
+def thoughts_named(kind: str) -> Change:
+    """The part of a thought has events of its own, or is announced as one of a message."""
+
+    def change(events: list[Json]) -> list[Json]:
+        for event in events:
+            if event.get("part", {}).get("type") == "reasoning_text":
+                event["type"] = event["type"].replace("content_part", kind)
+                event["part"]["type"] = "reasoning_text" if kind == "reasoning_part" else "output_text"
+        return events
+
+    return change
+
+
+def final_output(change: Callable[[list[Json]], list[Json]]) -> Change:
+    """The terminal event has other ids than the items had, in an output that is changed, too."""
+
+    def changed(events: list[Json]) -> list[Json]:
+        output = events[-1]["response"]["output"]
+        for number, item in enumerate(output):
+            item.update({"id": f"new_{number}"} | ({"call_id": f"call_{number}"} if "call_id" in item else {}))
+        events[-1]["response"]["output"] = change(output)
+        return events
+
+    return changed
+
+
+def spelt_anew(events: list[Json]) -> list[Json]:
+    """Arguments are written anew when they are done."""
+    done = json.dumps(json.loads(ARGUMENTS), indent=1)
+    return [{**event, "arguments": done} if event["type"].endswith("arguments.done") else event for event in events]
+
+
 CHANGES: dict[str, Change] = {
     "no sequence numbers": without("sequence_number"),
     "no output_index": without("output_index"),
@@ -123,6 +164,16 @@ CHANGES: dict[str, Change] = {
     "three fields": three_fields,
     "other ids each time": other_ids,
     "announced with its text": text_first_in_added,
+    "pieces counted as parts": parts_for_pieces,
+    "pieces counted as parts, none announced": lambda events: parts_for_pieces(dropping("t_part.added")(events)),
+    "thoughts have parts of their own": thoughts_named("reasoning_part"),
+    "thoughts are announced as messages": thoughts_named("content_part"),
+    "another output at the end": final_output(lambda output: output),
+    "another output at the end, without the thought": final_output(lambda output: output[1:]),
+    "another output at the end, backwards": final_output(lambda output: output[::-1]),
+    "another output at the end, and no items done":
+        lambda events: final_output(lambda output: output)(dropping("output_item.done")(events)),
+    "arguments spelt anew": spelt_anew,
 }  # fmt: skip
 
 
@@ -189,6 +240,29 @@ async def test_a_call_without_an_id_gets_one(autojump_clock: MockClock) -> None:
     calls = [item["call_id"] for item in seen[-1]["response"]["output"]]
     assert len(set(calls)) == 2
     assert all(calls)
+
+
+@pytest.mark.parametrize("given", ["", "call_fc_1"], ids=["empty", "the same"])
+async def test_calls_do_not_share_an_id(given: str, autojump_clock: MockClock) -> None:
+    events = stream(call_events("read", "{}", id_="fc_1"), call_events("read", "{}", index=1, id_="fc_2"))
+    for event in events:
+        if "item" in event:
+            event["item"]["call_id"] = given
+    kept: list[Json] = []
+    seen = await told(events, tools=TOOLS, note=lambda _, raw, **__: kept.append(raw))
+    first, second = [item["call_id"] for item in seen[-1]["response"]["output"]]
+    assert first != second
+    assert [event["item"]["call_id"] for event in seen if "item" in event] == [first, first, second, second]
+    assert [raw["call_id"] for raw in kept] == [first, second]
+
+
+@pytest.mark.parametrize("known", [0, 1])
+async def test_an_item_that_only_the_end_has_is_told(known: int, autojump_clock: MockClock) -> None:
+    """One of two of a type is known by its id, wherever it stands."""
+    both = stream(message_events("one", id_="msg_0"), message_events("two", index=1, id_="msg_1"))
+    events = [event for event in both if event.get("output_index") in (None, known)]
+    seen = output(await told(events))
+    assert [item["content"][0]["text"] for item in seen] == [["one", "two"], ["two", "one"]][known]
 
 
 STAGES = {

@@ -162,6 +162,16 @@ ERRORS: dict[str, tuple[Json, tuple[str, str, str | None]]] = {
     ),
     "a text as error": ({"type": "error", "error": "Oh."}, ("upstream_error", "Oh.", None)),
     "no words": ({"type": "response.failed", "response": response("failed")}, ("upstream_error", "", None)),
+    "another name": ({"type": "response.error", "code": "oom", "message": "Oh."}, ("oom", "Oh.", None)),
+    "an error as an object": (
+        {"object": "error", "message": "Oh.", "type": "BadRequestError", "param": "input", "code": 400},
+        ("invalid_request", "Oh.", "input"),
+    ),
+    "a status as code": ({"error": {"message": "Slow.", "code": 429}}, ("rate_limit_exceeded", "Slow.", None)),
+    "a status as code, in digits": (
+        {"type": "error", "message": "No.", "code": "400"},
+        ("invalid_request", "No.", None),
+    ),
     "a bad key": (
         {"type": "error", "status": 401, "error": {"code": "invalid_api_key", "message": "sk-secret is wrong"}},
         ("upstream_unauthorized", "", None),
@@ -206,6 +216,14 @@ async def test_an_id_that_is_no_text_names_nothing(id_: object, autojump_clock: 
         events[-1]["response"]["output"][0]["id"] = id_
         seen = await told(events)
         assert [item["content"] for item in output(seen)] == [[text_part("abc")]]
+
+
+@pytest.mark.parametrize("wrong", [[1], "many", 7, None, {"input_tokens_details": None, "output_tokens": None}])
+async def test_usage_that_cannot_be_read_is_nobodys_fault(wrong: Any, autojump_clock: MockClock) -> None:
+    events = stream(message_events("abc"))
+    events[-1]["response"]["usage"] = wrong
+    seen = await told(events)
+    assert seen[-1]["response"]["status"] == "completed"
 
 
 async def test_a_stream_without_an_end_fails(autojump_clock: MockClock) -> None:

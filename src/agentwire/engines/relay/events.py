@@ -31,6 +31,14 @@ class PlainDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     stream_id: str | None = None
 
 
+_SAME: Final = {
+    "response.reasoning_part.added": "response.content_part.added",
+    "response.reasoning_part.done": "response.content_part.done",
+    "response.output_text_annotation.added": "response.output_text.annotation.added",
+    "response.error": "error",
+}
+"""What some servers call an event, and what it is."""
+
 _DELTA: Final = msgspec.json.Decoder(PlainDelta).decode
 _EVENT: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -45,7 +53,7 @@ def read_delta(payload: bytes) -> PlainDelta | None:
 
 
 def read_event(payload: bytes) -> Mapping[str, Any]:
-    """Any event, with a ``type``: a guess where the upstream gave none.
+    """Any event, with the ``type`` that it has here: a guess where the upstream gave none.
 
     Raises:
         RemoteProtocolError: it is no event.
@@ -55,8 +63,13 @@ def read_event(payload: bytes) -> Mapping[str, Any]:
         event = _EVENT(payload)
     except ValueError:
         raise RemoteProtocolError(f"it sent what is no event: {shorten(payload)}") from None
-    if not isinstance(event.get("type"), str):
+    kind = event.get("type")
+    if not isinstance(kind, str):
         event["type"] = _guess(event)
+    elif kind in _SAME:
+        event["type"] = _SAME[kind]
+    elif event.get("object") == "error":
+        event["type"] = "error"  # an error alone has the type of the error
     return event
 
 
@@ -65,7 +78,7 @@ def _guess(event: Mapping[str, Any]) -> str:
     response = event.get("response")
     if isinstance(response, dict):
         return f"response.{response.get('status') or 'in_progress'}"
-    if event.get("error") is not None:
+    if event.get("error") is not None or event.get("object") == "error":
         return "error"
     if event.get("object") == "response":
         return "response.done"

@@ -276,6 +276,10 @@ class Relay:
         heard = self._items.same(raw, event)
         if heard is None:
             heard = self._items.begin(raw, event)
+        await self._finish(heard, raw)
+
+    async def _finish(self, heard: Heard, raw: dict[str, Any]) -> None:
+        """The upstream has said all of an item."""
         if heard.is_done:
             return
         heard.is_done, heard.final = True, raw
@@ -370,7 +374,10 @@ class Relay:
 
     async def _close(self, heard: Heard, *, status: str | None = None) -> None:
         assert isinstance(heard.item, HeardItem | OwnCall)
-        whole = await heard.item.end(heard.final, status=status)
+        final = heard.final
+        if heard.kind in CALLS and final is not None:
+            final = {**final, "call_id": self._final_call_id(heard.item.raw["call_id"], final.get("call_id"))}
+        whole = await heard.item.end(final, status=status)
         heard.over = heard.is_done = True
         self._open = self._cut = None
         if self._keep is not None and heard.item.id:
@@ -378,11 +385,18 @@ class Relay:
             own = theirs["call_id"] if isinstance(heard.item, OwnCall) else None
             self._keep(heard.item.id, theirs, call_id=own)
 
+    def _final_call_id(self, told: str, final: Any) -> str:
+        """What a call is known by at its end: what the upstream says then, unless that says nothing or another call."""
+        if final == told or not isinstance(final, str) or not final or final in self._call_ids:
+            return told
+        self._call_ids.add(final)
+        return final
+
     # The end
 
     async def _end(self, kind: str, response: Mapping[str, Any]) -> None:
         self._begin(response)
-        if response.get("usage") is not None:
+        if isinstance(response.get("usage"), dict):
             self.usage = read_usage(response["usage"])
             self._out.use(self.usage)
         status = response.get("status")
@@ -396,9 +410,8 @@ class Relay:
 
     async def _tell_rest(self, output: Any, *, incomplete: bool) -> None:
         """What the terminal event says of items that have not ended, or that no event has told of."""
-        for index, raw in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(raw, dict) and isinstance(raw.get("type"), str) and not self._items.is_told(index, raw):
-                await self._done({"item": raw, "output_index": index})
+        for heard, raw in self._items.in_end(output) if isinstance(output, list) else ():
+            await self._finish(heard or self._items.begin(raw, EMPTY), raw)
         if self._items.over:
             return
         for heard in self._items:

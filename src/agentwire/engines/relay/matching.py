@@ -6,7 +6,8 @@ same number. What an event says is weighed in that order: the name, the number, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -173,13 +174,44 @@ class Matcher:
                     return heard
         return None
 
-    def is_told(self, index: int, raw: Mapping[str, Any]) -> bool:
-        """Whether an item of the final output was told as a whole, under this id or in this place."""
-        if index < len(self.items) and self.items[index].is_done and self.items[index].kind == raw["type"]:
-            return True
-        id_ = raw.get("id")
-        known = self._by_name.get(id_) if isinstance(id_, str) else None
-        return known is not None and known.is_done
+    def in_end(self, output: Iterable[Any]) -> list[tuple[Heard | None, dict[str, Any]]]:
+        """The items of the final output, each with what came of it before; None with one that is new.
+
+        Some servers name them anew there, leave some out or order them otherwise. An item is the one of its id, or of
+        its call's, or else the one in its place, or the first, that is of its type and its name and of no other id.
+        """
+        given = [item_of({"item": raw}) for raw in output if isinstance(raw, dict) and isinstance(raw.get("type"), str)]
+        known = [self._by_name.get(raw.get("id") or "") for raw in given]
+        kinds = [heard.kind if heard is not None else None for heard in known]
+        if kinds != [raw["type"] for raw in given] or len({*map(id, known)}) < len(known):
+            known = self._likely(given)
+        return [*zip(known, given, strict=True)]
+
+    def _likely(self, given: Sequence[Mapping[str, Any]]) -> list[Heard | None]:
+        free = dict.fromkeys(self.items)
+        found: list[Heard | None] = [None] * len(given)
+
+        def match(at: int, heard: Heard | None) -> None:
+            if found[at] is None and heard in free and heard.kind == given[at]["type"]:
+                found[at] = heard
+                del free[heard]
+
+        calls = {str(heard.raw.get("call_id")): heard for heard in self.items}
+        for at, raw in enumerate(given):
+            match(at, self._by_name.get(raw.get("id") or ""))
+        for at, raw in enumerate(given):
+            match(at, calls.get(str(raw.get("call_id") or "")))
+        alike: dict[tuple[str, str], deque[Heard]] = {}
+        for heard in free:
+            alike.setdefault((heard.kind, str(heard.raw.get("name"))), deque()).append(heard)
+        for at, raw in enumerate(given):
+            here = self.items[at : at + 1]
+            match(at, here[0] if here and here[0].raw.get("name") == raw.get("name") else None)
+            for name in (str(raw.get("name")), "None"):  # of a call that nobody announced, no name is known
+                rest = alike.get((raw["type"], name))
+                while found[at] is None and rest:
+                    match(at, rest.popleft())
+        return found
 
 
 def _is_named(event: Mapping[str, Any]) -> bool:

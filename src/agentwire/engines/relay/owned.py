@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agentwire.engines.relay.healing import is_same_text
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.runtime.contracts import Out
 
@@ -68,5 +69,5 @@ class OwnCall:
         if isinstance(whole, str) and whole.startswith(said):
             if len(whole) > len(said):
                 await self._add(whole[len(said) :])
-        elif isinstance(whole, str) and whole.strip() and whole.strip() != said.strip():
+        elif isinstance(whole, str) and whole.strip() and not is_same_text(whole, said):
             raise RemoteProtocolError("the arguments of a call are not what their pieces said")

@@ -29,6 +29,12 @@ def test_an_event_without_data_is_none() -> None:
     assert parse(b"event: x\n\ndata\n\ndata:\n\n\n\n") == []
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_error_in_a_field_of_its_own_is_an_event(end: bytes) -> None:
+    lines = (b'data: {"a":1}', b"", b'error: {"code":400}', b"", b"error: none", b"", b"data: [DONE]", b"", b"")
+    assert parse(end.join(lines)) == [b'{"a":1}', b'{"error":{"code":400}}', b"[DONE]"]
+
+
 def test_an_event_that_is_cut_off_is_none() -> None:
     assert parse(b"data: whole\n\ndata: cut\n") == [b"whole"]
 

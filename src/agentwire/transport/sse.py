@@ -1,8 +1,9 @@
 """Server-sent events as bytes: chunks in, whole ``data`` payloads out, no I/O (WHATWG HTML, "Server-sent events").
 
 Only the payloads are kept: on the streams that this library reads, event names, ids and retry times repeat what the
-payload says or are not used; where a server says by the name alone what an event is, `SseParser.named` puts it in. All
-that arrived together comes out together, so that one wake-up is one batch.
+payload says or are not used; where a server says by the name alone what an event is, `SseParser.named` puts it in, and
+a field ``error`` with an object, which llama.cpp wrote until late 2025, is an event. All that arrived together comes
+out together, so that one wake-up is one batch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ __all__ = ["SseParser"]
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ENDS = (b"\n", b"\r")
 _BLANK = (b"\n", b"\r\n", b"\r")
+_ERROR = b"error: {"
 
 
 class SseParser:
@@ -99,6 +101,8 @@ class SseParser:
                 self._name = b""
             elif self.named and line.startswith(b"event:"):
                 self._name = line[6:].strip()
+            elif line.startswith(_ERROR):
+                payloads.append(b'{"error":%b}' % line[len(_ERROR) - 1 :].rstrip(b"\r\n"))
             elif line in _BLANK:
                 self._name = b""
         return payloads

@@ -100,6 +100,9 @@ async def test_a_default_answers_to_any_name() -> None:
         lambda: Routes([Route("a", Fake(), fallback=["b"])]),
         lambda: Routes([Route("a", Fake(), fallback=["a"])]),
         lambda: Routes([Route("a", Fake(), model="m", aliases=["b"], fallback=["b"])]),
+        lambda: Routes([Route("a", Fake(), aliases=["b"], fallback=["b"])]),
+        lambda: Routes([Route("a", Fake(), fallback=["b*"]), Route("b*", Fake())]),
+        lambda: Routes([Route("b*", Fake())], default="b*"),
         lambda: Routes([Route("a", Fake())], default="b"),
         lambda: Routes([Route("a", Fake(), model="x-*")]),
         lambda: Routes([Route(" ", Fake())]),
@@ -293,6 +296,33 @@ async def test_when_all_are_down_the_first_error_is_told(autojump_clock: MockClo
     )
     with pytest.raises(EngineError, match="busy"):
         await said(routes, "m")
+
+
+async def test_what_a_fallback_refuses_is_no_answer(autojump_clock: MockClock) -> None:
+    """The next one is asked; if there is none, the client is told what the model said that it asked for."""
+    small = Fake(*[EngineError("too long for me", code="context_length_exceeded", status=400)] * 2)
+    routes = Routes(
+        [
+            Route("m", Upstream(Fake(DOWN), name="up", retries=0), fallback=["small", "o"]),
+            Route("n", Upstream(Fake(DOWN), name="up", retries=0), fallback=["small"]),
+            Route("small", small),
+            Route("o", Fake()),
+        ]
+    )
+    assert await said(routes, "m") == "o"
+    with pytest.raises(EngineError, match=str(DOWN)):
+        await said(routes, "n")
+
+
+async def test_nobody_is_asked_twice_the_same(autojump_clock: MockClock) -> None:
+    """A pattern may fall back to a name that it fits itself, and two names may mean one model."""
+    up = Fake(*[DOWN] * 9)
+    both = Upstream(up, name="up", retries=0)
+    routes = Routes([Route("g-*", both, fallback=["g-5", "five", "g-5"]), Route("five", both, model="g-5")])
+    with pytest.raises(EngineError):
+        await said(routes, "g-5")
+    assert len(up.asks) == 1
+    assert routes.chain("g-4") == (("up", "g-4"), ("up", "g-5"))
 
 
 async def test_an_engine_finds_again_what_it_kept(autojump_clock: MockClock) -> None:

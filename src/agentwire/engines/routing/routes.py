@@ -111,12 +111,17 @@ class Routes:
             raise ValueError("there must be at least one route")
         for route in routes:
             for name in route.fallback:
-                if self._names.find(name) is None:
-                    raise ValueError(f"the fallback {name!r} of model {route.name!r} is no model; there are {self}")
-                if self._names.find(name) == self._names.find(route.name):
+                self._check_named(name, f"the fallback {name!r} of model {route.name!r}")
+                if "*" not in route.name and name in (route.name, *route.aliases):
                     raise ValueError(f"the model {route.name!r} cannot stand in for itself; its fallback is {name!r}")
-        if self._default is not None and self._names.find(self._default) is None:
-            raise ValueError(f"the default {self._default!r} is no model; there are {self}")
+        if self._default is not None:
+            self._check_named(self._default, f"the default {self._default!r}")
+
+    def _check_named(self, name: str, what: str) -> None:
+        if "*" in name:
+            raise ValueError(f"{what} is a pattern; it must be the name of one model")
+        if self._names.find(name) is None:
+            raise ValueError(f"{what} is no model; there are {self}")
 
     def __str__(self) -> str:
         names = [*self._names.exact, *(text for text, _ in self._names.patterns)]
@@ -168,16 +173,16 @@ class Routes:
 
     async def __call__(self, ask: Ask, out: Out) -> Finish | None:
         """Answer one step."""
-        first: EngineError | None = None
+        first = latest = None
         for choice in self._choices(ask.model):
-            if first is not None:
-                _log.warning("response %s: %s; %s is asked instead", ask.response_id, first, choice.upstream.name)
+            if latest is not None:
+                _log.warning("response %s: %s; %s is asked instead", ask.response_id, latest, choice.upstream.name)
             try:
                 return await choice(ask, out)
             except EngineError as error:
-                first = first or error
-                if out.begun or error.may_have_run or not _is_down(error):
+                if out.begun or error.may_have_run or (first is None and not _is_down(error)):
                     raise
+                first, latest = first or error, error  # what a fallback refuses says nothing of the model
         assert first is not None
         raise first
 
@@ -190,10 +195,14 @@ class Routes:
             message = f"There is no model {name[:100]!r} here. There are {self}; see /v1/models."
             raise EngineError(message, code="model_not_found", status=404, param="model")
         yield _Choice(found[1].upstream, found[0])
+        asked = {(id(found[1].upstream), found[0])}
         for fallback in found[1].fallback:
             behind = self._names.find(fallback)
             assert behind is not None
-            yield _Choice(behind[1].upstream, behind[0])
+            who = id(behind[1].upstream), behind[0]
+            if who not in asked:  # a pattern may fall back to a name that it fits itself
+                asked.add(who)
+                yield _Choice(behind[1].upstream, behind[0])
 
 
 def _is_down(error: EngineError) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
@@ -22,6 +22,9 @@ from agentwire.runtime.contracts import Ask, Engine
 __all__ = ["Upstream", "UpstreamStatistics"]
 
 _log = logging.getLogger("agentwire.routes")
+
+MOST_DOUBLINGS: Final = 64
+"""Of a pause; no bound is reached later."""
 
 T = TypeVar("T")
 Lister = Callable[[], Awaitable[Sequence[str]]]
@@ -148,7 +151,7 @@ class Upstream:
     def _pause(self, error: EngineError, number: int, ask: Ask) -> float | None:
         """Seconds until the next attempt; None if the server asks for more patience than we have."""
         limits = self.limits
-        pause = min(limits.retry_pause * 2.0**number, limits.retry_longest)
+        pause = min(limits.retry_pause * 2.0 ** min(number, MOST_DOUBLINGS), limits.retry_longest)
         pause *= 0.5 + 0.5 * ask.sources.random.random()
         asked = error.headers.get("retry-after", "")
         if not asked.isdecimal():

@@ -46,7 +46,7 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     ("file", "said"),
     [
         ('[upstreams.a]\nkind = "no_such_module:x"\n[[models]]\nname = "m"\nupstream = "a"', "no module"),
-        ('[upstreams.a]\nbase-url = "nowhere"\n[[models]]\nname = "m"\nupstream = "a"', "upstreams.a: "),
+        ('[upstreams.a]\nbase-url = "nowhere"\n[[models]]\nname = "m"\nupstream = "a"', "upstreams.a.base-url: "),
         ('[upstreams.a]\nkind = "builtin"\n[[models]]\nname = "m"\nupstream = "a"\nfallback = ["x"]', "fallback 'x'"),
         (
             '[upstreams.a]\nkind = "builtin"\n[[models]]\nname = "m"\nupstream = "a"\nfallback = ["m"]',
@@ -61,7 +61,7 @@ def test_a_key_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     ],
 )
 def test_what_cannot_be_served(file: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "f.toml").write_text(file)
+    (tmp_path / "f.toml").write_text(file, encoding="utf-8-sig")  # the mark that some editors leave is no fault
     assert check("--config", tmp_path / "f.toml") == 2
     assert said in capsys.readouterr().err
 

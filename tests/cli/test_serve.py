@@ -399,10 +399,13 @@ CANNOT = {
     "unknown key": (("--config", "unknown.toml"), "no option 'prot' (did you mean 'port'?); there are"),
     "wrong type": (("--config", "wrong.toml"), "wrong.toml: port: it must be a whole number, not a text"),
     "two wrong keys": (("--config", "unknown.toml", "--limit", "lanes=0"), "no option 'prot'"),
-    "unknown bound": (("--config", "bound.toml"), "no bound 'lane' (did you mean 'lanes'?); there are"),
+    "unknown bound": (("--config", "bound.toml"), "bound.toml: limits: there is no 'lane' (did you mean 'lanes'?)"),
+    "no such bound": (("--limit", "lane=1"), "--limit: there is no bound 'lane' (did you mean 'lanes'?)"),
+    "a bound of another type": (("--config", "text.toml"), "text.toml: limits.drain: it must be a number, not 'x'"),
+    "a bound of the file": (("--config", "minus.toml"), "minus.toml: limits.drain: it must not be negative"),
     "limits no table": (("--config", "table.toml"), "limits must be a table"),
-    "bound not positive": (("--limit", "lanes=0"), "Limits.lanes must be greater than 0"),
-    "bound no number": (("--limit", "lanes=few"), "lanes must be a whole number"),
+    "bound not positive": (("--limit", "lanes=0"), "--limit lanes: it must be greater than 0"),
+    "bound no number": (("--limit", "lanes=few"), "--limit lanes: it must be a whole number"),
     "bound without value": (("--limit", "lanes"), "must be NAME=VALUE"),
     "key without certificate": (("--tls-key", "x.pem"), "needs --tls-cert"),
     "no certificate": (("--tls-cert", "x.pem"), "cannot read x.pem: "),
@@ -421,6 +424,8 @@ def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (folder / "wrong.toml").write_text('port = "x"\n', encoding="utf-8")
     (folder / "bound.toml").write_text("[limits]\nlane = 1\n", encoding="utf-8")
     (folder / "table.toml").write_text("limits = 1\n", encoding="utf-8")
+    (folder / "text.toml").write_text('[limits]\ndrain = "x"\n', encoding="utf-8")
+    (folder / "minus.toml").write_text("[limits]\ndrain = -1\n", encoding="utf-8")
     for variable in ("AGENTWIRE_KEYS", "AGENTWIRE_TRACEBACK"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(folder)

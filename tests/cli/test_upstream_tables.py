@@ -52,6 +52,8 @@ repeat-unanswered = true
 def variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "sk-secret")
     monkeypatch.setenv("TOKEN", "t-secret")
+    monkeypatch.setenv("BLANKS", "sk secret")
+    monkeypatch.setenv("EMPTY", " ")
 
 
 def read(text: str, path: str = "f.toml") -> NamedUpstream:
@@ -108,16 +110,22 @@ async def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (CHAT, "x-team", '"x team"', "headers.x team: it is no header's name"),
         (CHAT, 'env = "TOKEN"', 'env = "NO_TOKEN"', "headers.x-token: the environment has no NO_TOKEN"),
         (CHAT, "{env =", "{environ =", 'headers.x-token: it must be a text, or {env = "NAME"}'),
-        (CHAT, '"blue"', "1", "headers"),
+        (CHAT, '"blue"', "1", 'headers.x-team: it must be a text, or {env = "NAME"}'),
+        (CHAT, '"TOKEN"', "1", 'headers.x-token: it must be a text, or {env = "NAME"}'),
+        (CHAT, "x-team", "Content-Length", "headers.Content-Length: each request says that for itself"),
+        (WIRE, "lanes = true", 'headers.host = "x"', "headers.host: each request says that for itself"),
+        (CHAT, "connect = 3", 'base_url = "http://b"', "base-url and base_url are the same, and both are there"),
+        (CHAT, '"KEY"', '"BLANKS"', "key-env: the key for the model's server must be printable ASCII"),
+        (CHAT, '"KEY"', '"EMPTY"', "key-env: the environment has no EMPTY"),
         (CHAT, "x-team", "Authorization", "key-env and the header authorization both say who asks: choose one"),
         (CHAT, "connect = 3", 'key-file = "key"', "key-env and key-file both say where the key is: choose one"),
         (CHAT, 'key-env = "KEY"', 'key-file = "no.key"', "key-file: cannot read no.key: No such file"),
         (CHAT, "tokens-name", "token-name", "dialect: there is no 'token-name'"),
-        (CHAT, "max_completion_tokens", "tokens", "dialect: tokens_name must be one of"),
-        (CHAT, '["stream_options"]', '"stream_options"', "dialect: a list of names"),
-        (CHAT, '["stream_options"]', "1", "dialect: "),
+        (CHAT, "max_completion_tokens", "tokens", "dialect.tokens-name: it must be one of"),
+        (CHAT, '["stream_options"]', '"stream_options"', "dialect.omit: it must be a list, not a text"),
+        (CHAT, '["stream_options"]', "[1]", "dialect.omit[0]: it must be a text"),
         (CHAT, "top_a", "messages", "dialect: extra_body may not have messages"),
-        (CHAT, "{top_a = 1}", "1", "dialect: "),
+        (CHAT, "{top_a = 1}", "1", "dialect.extra-body: it must be a table"),
         (CHAT, "connect = 3", "connect = 0", "connect: it must be more than 0"),
         (CHAT, "connect = 3", "stateful = true", "stateful: only an upstream of kind 'responses'"),
         (CHAT, "connect = 3", 'ca-file = "no.pem"', "ca-file: cannot read no.pem"),
@@ -150,6 +158,32 @@ async def test_a_module_that_gives_no_engine(kind: str) -> None:
         await engine_of(f'kind = "{kind}"')
 
 
+def test_a_secret_in_the_place_of_its_name_is_not_repeated() -> None:
+    with pytest.raises(UserError, match=r"one\.key-env: it must be the name of a variable") as caught:
+        read(CHAT.replace('"KEY"', '"sk-proj-abc"'))
+    assert "sk-" not in str(caught.value)
+
+
+def test_white_space_round_a_variable_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "sk-secret\n")
+    monkeypatch.setenv("TOKEN", " t-secret\r\n")
+    told = read(CHAT)
+    assert (told.key, told.headers["x-token"]) == ("sk-secret", "t-secret")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('base-url = "ws://h/v1"', "it must begin with http:// or https:// and a host, not 'ws://h/v1'; a server that"),
+        ('kind = "wire"\nbase-url = "nowhere"', "'nowhere' is not the address of a server"),
+    ],
+)
+async def test_an_address_that_is_none_is_told_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        await engine_of(text)
+    assert str(caught.value).startswith(f"f.toml: upstreams.one.base-url: {said}")
+
+
 def test_trust_is_read_from_beside_the_file(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     told = read('base-url = "https://127.0.0.1:1/v1"\nca-file = "ca.pem"', str(tmp_path / "f.toml"))
@@ -161,7 +195,7 @@ def test_trust_is_read_from_beside_the_file(tmp_path: Path) -> None:
 
 
 def test_a_key_is_read_from_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "local.key").write_text("# of the machine downstairs\n\n  f-secret \n")
+    (tmp_path / "local.key").write_bytes(b"\xef\xbb\xbf# of the machine downstairs\r\n\r\n  f-secret \r\n")
     told = read(f'key-file = "local.key"\n{RESPONSES}', str(tmp_path / "f.toml"))
     assert told.key == "f-secret"
     assert "secret" not in repr(told)
@@ -184,13 +218,11 @@ def test_a_file_without_a_key(tmp_path: Path, content: bytes, said: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["chat", "auto"])
-async def test_a_key_that_no_header_can_carry(tmp_path: Path, kind: str) -> None:
+def test_a_key_that_no_header_can_carry(tmp_path: Path, kind: str) -> None:
     (tmp_path / "local.key").write_text("one secret\n")
     text = f'kind = "{kind}"\nbase-url = "http://127.0.0.1:1/v1"\nkey-file = "local.key"'
-    told = read(text, str(tmp_path / "f.toml"))
-    async with AsyncExitStack() as stack:
-        with pytest.raises(UserError, match=r"upstreams\.one: the key .* must be printable ASCII") as caught:
-            await (await told.found_out(Limits())).open(Limits(), stack)
+    with pytest.raises(UserError, match=r"upstreams\.one\.key-file: the key .* must be printable ASCII") as caught:
+        read(text, str(tmp_path / "f.toml"))
     assert "secret" not in str(caught.value)
 
 

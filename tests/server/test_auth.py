@@ -62,7 +62,7 @@ def test_one_key_is_not_its_letters() -> None:
 
 def test_keys_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    path.write_text("# ours\none\n\n  two  \n#three\n")
+    path.write_text("# ours\none\n\n  two  \n#three\n", encoding="utf-8-sig")
     keys = Keys.read(path)
     assert keys == Keys.of(["one", "two"])
     path.write_text("# none\n\n")

@@ -25,7 +25,7 @@ def read_key(path: str | Path | None, *, what: str = "--key-file") -> str | None
     if path is None:
         return None
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{what}: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     key = next((line.strip() for line in lines if line.strip() and not line.startswith("#")), None)

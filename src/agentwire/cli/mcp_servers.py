@@ -5,16 +5,15 @@ What is secret is named and not written down: ``key-env`` and ``env-from`` name 
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import msgspec
 
-from agentwire.cli.failures import UserError, misfit, no_such
+from agentwire.cli.failures import UserError
+from agentwire.cli.tables import convert, variable
 from agentwire.protocol.errors import RequestError
 from agentwire.protocol.mcp import ApprovalRule, ToolFilter, read_approval_rule, read_filter
 from agentwire.runtime.tools.registry import check_allowed
@@ -71,17 +70,11 @@ def read_mcp(tables: Mapping[str, Any], typed: Iterable[str], folder: Path) -> t
 
 def _from_table(label: str, table: Mapping[str, Any], folder: Path) -> McpServer:
     where = f"mcp.{label}"
-    known = [field.name.replace("_", "-") for field in attrs.fields(McpTable)]
-    if unknown := [key for key in table if key.replace("_", "-") not in known]:
-        raise UserError(f"{where}: {no_such('', unknown[0], known)}")
-    try:
-        read = msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, McpTable)
-    except msgspec.ValidationError as error:
-        raise misfit(where, error, McpTable) from error
-    env = {**read.env, **{name: _variable(name, f"{where}: env-from") for name in read.env_from}}
+    read: McpTable = convert(table, McpTable, where)
+    env = {**read.env, **{name: variable(name, f"{where}: env-from") for name in read.env_from}}
     headers = dict(read.headers)
     if read.key_env is not None:
-        headers["authorization"] = f"Bearer {_variable(read.key_env, f'{where}: key-env')}"
+        headers["authorization"] = f"Bearer {variable(read.key_env, f'{where}: key-env').strip()}"
     command = _split(read.command, where) if isinstance(read.command, str) else tuple(read.command)
     return _server(
         where,
@@ -111,13 +104,6 @@ def _split(command: str, where: str) -> tuple[str, ...]:
         return tuple(shlex.split(command))
     except ValueError as error:
         raise UserError(f"{where}: the command {command!r} cannot be read: {error}") from error
-
-
-def _variable(name: str, where: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise UserError(f"{where}: the environment has no {name}")
-    return value
 
 
 def _allowed(raw: Any, where: str) -> ToolFilter:

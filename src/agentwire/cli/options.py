@@ -18,6 +18,7 @@ from cyclopts import Parameter
 from agentwire.cli.failures import UserError, misfit, no_such
 from agentwire.cli.route_tables import ROUTING
 from agentwire.cli.storing import store_below
+from agentwire.cli.tables import underscored
 from agentwire.cli.upstreams import UpstreamKind
 from agentwire.protocol.limits import Limits
 
@@ -128,7 +129,7 @@ def read_file(path: str) -> dict[str, Any]:
         UserError: it cannot be read, or is none.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors leave a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--config: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -136,11 +137,11 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
-    named = {key.replace("-", "_"): value for key, value in table.items()}
     unknown = [key for key in table if key.replace("-", "_") not in _NAMES]
     if unknown:
         tables = "default-model, [limits], [mcp.LABEL], [upstreams.NAME] and [[models]]"
         raise UserError(f"{path}: {no_such('option', unknown[0], _dashed(_NAMES))}, {tables}")
+    named = underscored(table, path, _NAMES)
     for name, value in named.items():
         if isinstance(value, str) and attrs.fields_dict(ServeOptions)[name].default == ():
             named[name] = [value]
@@ -159,37 +160,41 @@ def _from_folder(options: ServeOptions, folder: Path) -> ServeOptions:
     return attrs.evolve(options, **paths)
 
 
-def read_limits(table: Mapping[str, Any], typed: Iterable[str]) -> Limits:
+def read_limits(table: Mapping[str, Any], typed: Iterable[str], path: str | None = None) -> Limits:
     """The bounds from the file, then those that were typed as ``NAME=VALUE``.
+
+    Args:
+        table: the file's.
+        typed: on the command line.
+        path: of the file, for errors.
 
     Raises:
         UserError: a name is not one of `Limits`' fields, or a value is no number that it can have.
     """
-    given = dict(table)
+    given = underscored(table, f"{path}: limits", _LIMITS)
+    places = {name: f"{path}: limits.{name.replace('_', '-')}" for name in given}
     for pair in typed:
         name, equals, text = pair.partition("=")
         if not equals:
             raise UserError(f"--limit must be NAME=VALUE, such as drain=10, not {pair!r}")
-        given[name] = text
-    values: dict[str, Any] = {
-        name.replace("-", "_"): _bound(name.replace("-", "_"), value) for name, value in given.items()
-    }
+        name = name.replace("-", "_")
+        if name not in _LIMITS:
+            raise UserError(f"--limit: {no_such('bound', name, _LIMITS)}")
+        given[name], places[name] = text, f"--limit {name}"
+    values: dict[str, Any] = {name: _bound(name, value, places[name]) for name, value in given.items()}
     try:
         return Limits(**values)
     except ValueError as error:
-        raise UserError(str(error)) from error
+        name, _, problem = str(error).removeprefix("Limits.").partition(" ")
+        raise UserError(f"{places[name]}: it {problem}") from error
 
 
-def _bound(name: str, value: Any) -> float:
-    field = _LIMITS.get(name)
-    if field is None:
-        raise UserError(f"limits: {no_such('bound', name, _LIMITS)}")
-    whole = field.type in (int, "int")
+def _bound(name: str, value: Any, place: str) -> float:
+    whole = _LIMITS[name].type in (int, "int")
     try:
         return msgspec.convert(value, int if whole else float, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
-        kind = "a whole number" if whole else "a number"
-        raise UserError(f"limits: {name} must be {kind}, not {value!r}") from error
+        raise UserError(f"{place}: it must be {'a whole number' if whole else 'a number'}, not {value!r}") from error
 
 
 def _dashed(names: Iterable[str]) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any, Final
 import attrs
 
 from agentwire.cli.failures import UserError
-from agentwire.cli.upstream_tables import NamedUpstream, convert, read_upstream
+from agentwire.cli.tables import convert
+from agentwire.cli.upstream_tables import NamedUpstream, read_upstream
 from agentwire.engines.routing import Route, Routes
 from agentwire.protocol.limits import Limits
 

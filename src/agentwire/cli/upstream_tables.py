@@ -7,7 +7,7 @@ a header.
 
 from __future__ import annotations
 
-import os
+import re
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
-import msgspec
 
-from agentwire.cli.failures import UserError, misfit, no_such
+from agentwire.cli.failures import UserError
 from agentwire.cli.keys import read_key
 from agentwire.cli.loading import open_named_engine
+from agentwire.cli.tables import convert, variable
 from agentwire.cli.upstreams import ask_upstream, list_models
 from agentwire.engines.faults import bearer, place_of
 from agentwire.engines.routing import Upstream
@@ -33,7 +33,7 @@ from agentwire.transport.proxy import Proxy
 if TYPE_CHECKING:
     from agentwire.engines.chat.dialect import ChatDialect
 
-__all__ = ["NamedUpstream", "UpstreamTable", "convert", "read_upstream"]
+__all__ = ["NamedUpstream", "UpstreamTable", "read_upstream"]
 
 
 @attrs.frozen(kw_only=True)
@@ -44,9 +44,9 @@ class UpstreamTable:
     base_url: str | None = None
     key_env: str | None = None
     key_file: str | None = None
-    headers: dict[str, str | dict[str, str]] = attrs.field(factory=dict, repr=False)
+    headers: dict[str, Any] = attrs.field(factory=dict, repr=False)
     ca_file: str | None = None
-    proxy: str | dict[str, str] | None = attrs.field(default=None, repr=False)
+    proxy: Any = attrs.field(default=None, repr=False)
     connect: float | None = None
     first_event: float | None = None
     silence: float | None = None
@@ -77,6 +77,13 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {
 """The options of one kind alone."""
 _ALL_OWN: Final = frozenset(name for names in _OWN.values() for name in names)
 _LEAST: Final = {"retries": 0, "concurrency": 1, "context_tokens": 1, "connections": 1}
+_OF_CONNECTIONS: Final = frozenset(
+    (
+        "accept-encoding", "connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding",
+        "upgrade",
+    )
+)  # fmt: skip
+"""Headers that say how bytes are sent, which is not for a file to say."""
 _SECONDS: Final = ("connect", "first_event", "silence", "longest", "rotate_after")
 
 
@@ -135,7 +142,7 @@ class NamedUpstream:
                 url, key=self.key, headers=self.headers, limits=self.limits(limits), tls=self.tls, proxy=self.proxy
             )
         except (ValueError, LocalProtocolError) as error:
-            raise UserError(f"{self.where}: {error}") from error
+            raise self._refused(error) from error
         if found.kind is None:
             kinds = ", ".join(kind for kind in _SERVERS if kind != _ASKED)
             doubt = "is base-url right, or " if found.reachable else ""
@@ -158,7 +165,7 @@ class NamedUpstream:
             engine = await stack.enter_async_context(self._engine(own))
             lister = await self._lister(own, stack)
         except (ValueError, LocalProtocolError) as error:
-            raise UserError(f"{self.where}: {error}") from error
+            raise self._refused(error) from error
         table = self.table
         return Upstream(
             engine,
@@ -169,6 +176,15 @@ class NamedUpstream:
             lister=lister,
             limits=own,
         )
+
+    def _refused(self, error: Exception) -> UserError:
+        """What an engine has against its address; all the rest was seen to when the table was read."""
+        if self.table.kind not in _SERVERS:
+            return UserError(f"{self.where}.kind: {error}")
+        said = re.sub(r"^base_url\b", "it", str(error))
+        if self.table.kind != "wire" and (self.table.base_url or "").startswith(("ws:", "wss:")):
+            said += "; a server that speaks the WebSocket mode is of kind wire"
+        return UserError(f"{self.where}.base-url: {said}")
 
     def _engine(self, limits: Limits) -> AbstractAsyncContextManager[Engine]:
         if self.table.kind not in _SERVERS:
@@ -234,7 +250,7 @@ def read_upstream(name: str, raw: Mapping[str, Any], path: str) -> NamedUpstream
     _check_kind(table, raw, where)
     _check_numbers(table, where)
     key = _key(table, where, Path(path).parent)
-    headers = {each: _header(each, value, where) for each, value in table.headers.items()}
+    headers = {each: _header(each, value, table.kind, where) for each, value in table.headers.items()}
     if key is not None and any(each.lower() == "authorization" for each in headers):
         named = "key-env" if table.key_env is not None else "key-file"
         raise UserError(f"{where}: {named} and the header authorization both say who asks: choose one")
@@ -248,22 +264,6 @@ def read_upstream(name: str, raw: Mapping[str, Any], path: str) -> NamedUpstream
         proxy=_proxy(table.proxy, f"{where}.proxy"),
         dialect=None if table.dialect is None else _dialect(table.dialect, where),
     )
-
-
-def convert(table: Mapping[str, Any], kind: type[Any], where: str) -> Any:
-    """A table as an object of this class, whose names have underscores where the file's have dashes.
-
-    Raises:
-        UserError: a name is not there, or a value is of another type.
-    """
-    names = [field.name for field in attrs.fields(kind)]
-    for key in table:
-        if key.replace("-", "_") not in names:
-            raise UserError(f"{where}: {no_such('', key, [name.replace('_', '-') for name in names])}")
-    try:
-        return msgspec.convert({key.replace("-", "_"): value for key, value in table.items()}, kind)
-    except msgspec.ValidationError as error:
-        raise misfit(where, error, kind) from error
 
 
 def _check_kind(table: UpstreamTable, raw: Mapping[str, Any], where: str) -> None:
@@ -293,38 +293,52 @@ def _check_numbers(table: UpstreamTable, where: str) -> None:
 
 
 def _key(table: UpstreamTable, where: str, folder: Path) -> str | None:
-    if table.key_file is None:
-        return None if table.key_env is None else _variable(table.key_env, f"{where}.key-env")
-    if table.key_env is not None:
+    if table.key_env is not None and table.key_file is not None:
         raise UserError(f"{where}: key-env and key-file both say where the key is: choose one")
-    return read_key(folder / table.key_file, what=f"{where}.key-file")
+    named, key = f"{where}.key-file", None
+    if table.key_env is not None:
+        named = f"{where}.key-env"
+        key = variable(table.key_env, named).strip()
+    elif table.key_file is not None:
+        key = read_key(folder / table.key_file, what=named)
+    if key is not None:
+        try:
+            bearer(key)
+        except ValueError as error:
+            raise UserError(f"{named}: {error}") from error
+    return key
 
 
-def _variable(name: str, where: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise UserError(f"{where}: the environment has no {name}")
-    return value
-
-
-def _header(name: str, value: str | Mapping[str, str], where: str) -> str:
+def _header(name: str, value: Any, kind: str, where: str) -> str:
     place = f"{where}.headers.{name}"
-    if not isinstance(value, str) and value.keys() != {"env"}:
-        raise UserError(f'{place}: it must be a text, or {{env = "NAME"}}')
-    text = value if isinstance(value, str) else _variable(value["env"], place)
     if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
         raise UserError(f"{place}: it is no header's name")
+    if _is_ours(name.lower(), kind):
+        raise UserError(f"{place}: each request says that for itself; leave it out")
+    text = _text_or_variable(value, place, "a text")
     if not (text.isascii() and text.isprintable()):
         raise UserError(f"{place}: its value must be printable ASCII")
     return text
 
 
-def _proxy(value: str | Mapping[str, str] | None, place: str) -> str | None:
+def _is_ours(name: str, kind: str) -> bool:
+    """Whether a header belongs to the connection, which would break with another one."""
+    return name in _OF_CONNECTIONS or (kind == "wire" and (name == "host" or name.startswith("sec-websocket-")))
+
+
+def _text_or_variable(value: Any, place: str, text: str) -> str:
+    """A text, or the value of the variable that is named instead."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or value.keys() != {"env"} or not isinstance(value["env"], str):
+        raise UserError(f'{place}: it must be {text}, or {{env = "NAME"}}')
+    return variable(value["env"], place).strip()
+
+
+def _proxy(value: Any, place: str) -> str | None:
     if value is None or value == "none":
         return "environment" if value is None else None
-    if not isinstance(value, str) and value.keys() != {"env"}:
-        raise UserError(f'{place}: it must be a URL, "none", or {{env = "NAME"}}')
-    url = value if isinstance(value, str) else _variable(value["env"], place)
+    url = _text_or_variable(value, place, 'a URL, "none"')
     try:
         credentials = Proxy.parse(url).credentials
     except ValueError as error:
@@ -346,14 +360,8 @@ def _trust(path: Path, where: str) -> ssl.SSLContext:
 def _dialect(table: Mapping[str, Any], where: str) -> ChatDialect:
     from agentwire.engines.chat.dialect import ChatDialect
 
-    names = [field.name for field in attrs.fields(ChatDialect)]
-    for key in table:
-        if key.replace("-", "_") not in names:
-            raise UserError(f"{where}.dialect: {no_such('', key, [name.replace('_', '-') for name in names])}")
-    try:
-        return ChatDialect(**{key.replace("-", "_"): value for key, value in table.items()})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{where}.dialect: {error}") from error
+    dialect: ChatDialect = convert(table, ChatDialect, f"{where}.dialect")
+    return attrs.evolve(dialect)  # made as a program makes it
 
 
 def _dashed(names: Any) -> str:

@@ -64,7 +64,7 @@ class Keys:
             ValueError: there is no key in it, a line is no key, or it is no text.
         """
         try:
-            lines = (line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+            lines = (line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines())
             keys = cls.of(line for line in lines if line and not line.startswith("#"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error

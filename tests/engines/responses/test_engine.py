@@ -13,8 +13,8 @@ from agentwire.protocol.items import Reasoning
 from agentwire.protocol.transcript import Memo
 from agentwire.testing.recording import ask_for
 from agentwire.transport.http11 import HttpConnection
-from tests.engines.chat.kit import EVENTS, Script, breaks_off, event, refuses, says, step
-from tests.engines.relay.kit import Json, call_events, message_events, stream, thought_events
+from tests.engines.chat.kit import EVENTS, Script, breaks_off, event, refuses, says, step, whole
+from tests.engines.relay.kit import Json, call_events, message_events, response, stream, thought_events
 from tests.engines.responses.kit import answers, input_of, responses, text
 from tests.runtime.kit import client
 
@@ -58,9 +58,16 @@ async def test_who_asks_for_encrypted_reasoning_sees_it() -> None:
     assert thought.encrypted_content == "opaque"
 
 
-async def test_a_model_that_cannot_encrypt_is_asked_without() -> None:
-    refusal = {"error": {"message": "Encrypted content is not supported with this model.", "param": "include"}}
-    async with responses(refuses(400, refusal), text("Hi.")) as (engine, server):
+NOT_INCLUDED: dict[str, tuple[int, Json]] = {
+    "OpenAI": (400, {"error": {"message": "Encrypted content is not supported with this model.", "param": "include"}}),
+    "in a word": (400, {"error": {"message": "Unsupported parameter.", "type": "invalid_request", "param": "include"}}),
+    "FastAPI": (422, {"detail": [{"loc": ["body", "include"], "msg": "Extra inputs are not permitted"}]}),
+}
+
+
+@pytest.mark.parametrize("name", NOT_INCLUDED)
+async def test_a_model_that_cannot_encrypt_is_asked_without(name: str) -> None:
+    async with responses(refuses(*NOT_INCLUDED[name]), text("Hi.")) as (engine, server):
         assert (await step(engine)).texts == ["Hi."]
         assert (await step(engine)).texts == ["Hi."]
     assert ["include" in body for body in server.bodies] == [True, False, False]
@@ -82,10 +89,15 @@ async def test_a_server_that_keeps_responses_is_asked_for_what_is_new() -> None:
 NOT_FOUND = {"error": {"message": "Not found.", "code": "previous_response_not_found", "param": "previous_response_id"}}
 
 
-@pytest.mark.parametrize("status", [400, 404])
-async def test_a_response_that_the_server_forgot_is_sent_in_full_once(status: int) -> None:
+VLLM_KNOWS_NONE = {
+    "error": {"message": "Response with id 'resp_theirs' not found.", "type": "invalid_request_error", "code": 404}
+}
+
+
+@pytest.mark.parametrize(("status", "refusal"), [(400, NOT_FOUND), (404, NOT_FOUND), (404, VLLM_KNOWS_NONE)])
+async def test_a_response_that_the_server_forgot_is_sent_in_full_once(status: int, refusal: Json) -> None:
     memo = Memo()
-    async with responses(text("Hi."), refuses(status, NOT_FOUND), text("Again."), stateful=True) as (engine, server):
+    async with responses(text("Hi."), refuses(status, refusal), text("Again."), stateful=True) as (engine, server):
         first = await step(engine, "one", memo=memo)
         history = [*first.ask.items, *first.items]
         assert (await step(engine, "two", memo=memo, history=history)).texts == ["Again."]
@@ -101,6 +113,38 @@ async def test_a_response_that_the_server_forgets_twice_is_an_error() -> None:
             await step(engine, "two", memo=memo, history=[*first.ask.items, *first.items])
     assert caught.value.code == "previous_response_not_found"
     assert len(server.raw) == 3
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+async def test_a_response_without_a_stream_is_one(status: str) -> None:
+    final = stream(thought_events("Hm."), message_events("Hi.", index=1), status=status)[-1]["response"]
+    async with responses(whole(final)) as (engine, _):
+        done = await step(engine)
+    assert done.texts == ["Hi."]
+    assert done.finish.incomplete == (None if status == "completed" else "max_output_tokens")
+
+
+ERRORS_WITH_200: dict[str, tuple[Json, str, int, str]] = {
+    "a response": (response("failed", error={"code": "server_error", "message": "Oh."}), "server_error", 502, "Oh."),
+    "OpenAI": ({"error": {"message": "Oh.", "code": "x"}}, "x", 502, "Oh."),
+    "Google": ({"error": {"message": "Oh.", "code": 400, "status": "INVALID"}}, "invalid_request", 400, "Oh."),
+    "FastAPI": ({"detail": "Oh."}, "upstream_error", 502, "Oh."),
+    "vLLM": (
+        {"object": "error", "message": "Oh.", "type": "BadRequestError", "code": 400},
+        "invalid_request",
+        400,
+        "Oh.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS_WITH_200)
+async def test_an_error_that_came_with_success_is_told(name: str) -> None:
+    body, code, status, message = ERRORS_WITH_200[name]
+    async with responses(whole(body)) as (engine, _):
+        with pytest.raises(EngineError) as caught:
+            await step(engine)
+    assert (caught.value.code, caught.value.status, caught.value.message) == (code, status, message)
 
 
 async def add(a: int, b: int) -> int:

@@ -12,6 +12,7 @@ import msgspec
 
 from agentwire.protocol.checks import shorten
 from agentwire.protocol.errors import RemoteProtocolError
+from agentwire.transport.complaints import complaint_in
 
 __all__ = ["PlainDelta", "read_delta", "read_event"]
 
@@ -73,7 +74,7 @@ def read_event(payload: bytes) -> Mapping[str, Any]:
     return event
 
 
-def _guess(event: Mapping[str, Any]) -> str:
+def _guess(event: dict[str, Any]) -> str:
     """What an event without a type must be, by what it has."""
     response = event.get("response")
     if isinstance(response, dict):
@@ -85,4 +86,8 @@ def _guess(event: Mapping[str, Any]) -> str:
     item = event.get("item")
     if isinstance(item, dict):
         return f"response.output_item.{'added' if item.get('status') == 'in_progress' else 'done'}"
-    raise RemoteProtocolError(f"it sent an event without a type: {shorten(event)}")
+    complaint = complaint_in(event)
+    if not complaint.message:
+        raise RemoteProtocolError(f"it sent an event without a type: {shorten(event)}")
+    event["error"] = {"message": complaint.message, "code": complaint.code or complaint.status}
+    return "error"

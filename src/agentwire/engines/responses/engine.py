@@ -173,10 +173,10 @@ class _ResponsesEngine:
 
     def _other_way(self, asking: Asking, error: EngineError) -> Asking | None:
         """What to send instead, if this was refused for how it was put."""
-        if asking.previous_response_id is not None and error.code == "previous_response_not_found":
+        if asking.previous_response_id is not None and _is_forgotten(asking.previous_response_id, error):
             _log.info("%s has forgotten a response: the whole conversation is sent", self.server)
             return asking.in_full()
-        if error.status == 400 and "encrypted" in error.message.lower() and asking.asks_encrypted:
+        if asking.asks_encrypted and error.status in (400, 422) and _is_about_include(asking, error):
             self.plain.add(asking.model)
             return asking.without(ENCRYPTED)
         return None
@@ -195,7 +195,8 @@ class _ResponsesEngine:
         body = asking.body(stream=True, store=self.stateful)
         try:
             repeat = not self._runs_once(asking)
-            async with self.http.stream_sse(PATH, json=body, repeat=repeat, leaving=relay.leave) as stream:
+            sse = self.http.stream_sse(PATH, json=body, repeat=repeat, leaving=relay.leave, or_json=True)
+            async with sse as stream:
                 begun = True
                 stream.name_types()
                 while not relay.ended and (batch := await stream.batch()):
@@ -219,6 +220,19 @@ class _ResponsesEngine:
             fault = rubbish(self.server, error)
             fault.may_have_run = self._runs_once(asking)
             raise fault from error
+
+
+def _is_forgotten(response_id: str, error: EngineError) -> bool:
+    """Whether a server complains about the response that it should continue; not all of them have the code for it."""
+    named = error.param == "previous_response_id" or response_id in error.message
+    return error.code == "previous_response_not_found" or (error.status in (400, 404) and named)
+
+
+def _is_about_include(asking: Asking, error: EngineError) -> bool:
+    """Whether a server does not do what was added to the client's request, in `ENCRYPTED` or in ``include`` at all."""
+    quoted = any(f"{mark}include" in error.message for mark in "'\"`")
+    alone = len(asking.settings["include"]) == 1
+    return "encrypted" in error.message.lower() or (alone and (quoted or (error.param or "").startswith("include")))
 
 
 class _Counted(msgspec.Struct):

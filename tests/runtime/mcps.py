@@ -38,7 +38,7 @@ class Session:
         self.fake.listings += 1
         return tuple(
             McpTool(name, SCHEMA, f"{name}.", {"readOnlyHint": True} if name in self.fake.reading else None)
-            for name in self.fake.functions
+            for name in [*self.fake.functions] * self.fake.repeats
         )
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, progress: Callable[[], None]) -> ToolResult:
@@ -76,6 +76,7 @@ class Fake:
     Attributes:
         functions: its tools.
         reading: the names of those that only read.
+        repeats: how often each stands in a listing.
         refuses: why it cannot be reached.
         starting: seconds until it is up.
         cleaning: seconds that it takes to leave.
@@ -86,6 +87,7 @@ class Fake:
 
     functions: dict[str, Run] = attrs.field(factory=lambda: {"echo": echo})
     reading: tuple[str, ...] = ()
+    repeats: int = 1
     refuses: str = ""
     starting: float = 0
     cleaning: float = 0

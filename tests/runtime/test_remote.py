@@ -218,6 +218,11 @@ async def test_tools_that_change_are_asked_for_again(autojump_clock: MockClock) 
         assert server.statistics().starts == 1
 
 
+async def test_a_tool_that_is_listed_twice_is_one(autojump_clock: MockClock) -> None:
+    async with running(Fake(repeats=2)) as server:
+        assert [tool.name for tool in await server.tools()] == ["echo"]
+
+
 async def test_more_tools_than_anybody_needs_are_left_out(autojump_clock: MockClock) -> None:
     fake = Fake({f"t{number}": echo for number in range(9)})
     async with running(fake, Limits(mcp_tools=3)) as server:

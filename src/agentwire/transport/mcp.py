@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import trio
 
@@ -20,6 +20,7 @@ from agentwire.runtime.tools.local import ToolError
 from agentwire.runtime.tools.output import ToolResult
 from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionLost
 from agentwire.transport.child import Child, open_child
+from agentwire.transport.mcp_tolerance import MENDED, loose_objects, unreadable
 
 try:
     import anyio
@@ -57,7 +58,7 @@ async def _open(config: McpServer, limits: Limits) -> AsyncGenerator[RemoteSessi
             _tell(changes)
 
     transport = _http(config, limits) if config.url is not None else _child(config, limits, over)
-    client = Client(transport, message_handler=heard, cache=None, client_info=_ourselves())
+    client = Client(_tolerant(transport), message_handler=heard, cache=None, client_info=_ourselves())
     async with changes, changed, client, trio.open_nursery() as nursery:
         nursery.start_soon(_listen, client, changes)
         yield _Session(config.label, client, over, changed, limits)
@@ -207,6 +208,61 @@ _Streams = tuple[Any, Any]
 
 
 @asynccontextmanager
+async def _tolerant(transport: AbstractAsyncContextManager[_Streams]) -> AsyncGenerator[_Streams]:
+    """The same, with answers mended before the package looks at them."""
+    async with transport as (heard, said):
+        asked: dict[str, str] = {}
+        yield _Answers(heard, asked), _Questions(said, asked)
+
+
+class _Stream:
+    """A stream in another's place, with the method of each request that waits for its answer, by its id."""
+
+    def __init__(self, inner: Any, asked: dict[str, str]) -> None:
+        self._inner = inner
+        self._asked = asked
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        await self._inner.__aexit__(*why)  # noqa: ASYNC102 - the other's own affair
+
+
+class _Questions(_Stream):
+    async def send(self, item: SessionMessage, /) -> None:
+        message = item.message
+        if isinstance(message, types.JSONRPCRequest) and message.method in MENDED:
+            self._asked[str(message.id)] = message.method
+        elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+            self._asked.pop(str((message.params or {}).get("requestId")), None)
+        await self._inner.send(item)
+
+
+class _Answers(_Stream):
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        return self._mended(await self._inner.__anext__())
+
+    async def receive(self) -> Any:
+        return self._mended(await self._inner.receive())
+
+    def _mended(self, item: Any) -> Any:
+        message = item.message if isinstance(item, SessionMessage) else None
+        if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
+            mend = MENDED.get(self._asked.pop(str(message.id), ""))
+            if mend is not None and isinstance(message, types.JSONRPCResponse):
+                message.result = mend(message.result)
+        return item
+
+
+@asynccontextmanager
 async def _http(config: McpServer, limits: Limits) -> AsyncGenerator[_Streams]:
     assert config.url is not None
     async with (
@@ -248,17 +304,37 @@ async def _read(child: Child, inbox: Any, over: trio.Event) -> None:
         with inbox:
             while (line := await child.receive_line()) is not None:
                 try:
-                    message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValueError:
+                    messages = _messages(line)
+                except (ValueError, OverflowError, RecursionError):
                     child.remark(f"wrote a line to stdout that is no message: {line[:200]!r}", logging.WARNING)
                     continue
-                await inbox.send(SessionMessage(message))
+                for message in messages:
+                    await inbox.send(SessionMessage(message))
     except SessionLost as error:
         _log.warning("%s", error)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         pass  # nobody listens any more
     finally:
         over.set()
+
+
+def _messages(line: bytes) -> list[types.JSONRPCMessage]:
+    """The messages in a line; of an answer that is none, an error for whoever waits for it.
+
+    Raises:
+        ValueError, OverflowError, RecursionError: there is none.
+    """
+    try:
+        return [types.jsonrpc_message_adapter.validate_json(line, by_name=False)]
+    except ValueError:
+        return [_message(told) for told in loose_objects(line)]
+
+
+def _message(told: Any) -> types.JSONRPCMessage:
+    try:
+        return types.jsonrpc_message_adapter.validate_json(encode_json(told), by_name=False)
+    except (ValueError, OverflowError, RecursionError):
+        return types.jsonrpc_message_adapter.validate_json(encode_json(unreadable(told)), by_name=False)
 
 
 async def _write(child: Child, outbox: Any) -> None:

@@ -181,7 +181,10 @@ class RemoteServer:
             _log.info("MCP server %s: has %d tools now", self.label, len(self.known or ()))
 
     async def _learn(self, session: RemoteSession) -> None:
-        allowed = [tool for tool in await session.tools() if self.config.allowed.matches(tool)]
+        told: dict[str, McpTool] = {}
+        for tool in await session.tools():
+            told.setdefault(tool.name, tool)  # a call has nothing but the name, so of two the first counts
+        allowed = [tool for tool in told.values() if self.config.allowed.matches(tool)]
         if len(allowed) > self._limits.mcp_tools:
             _log.warning("MCP server %s: only %d of its tools are offered", self.label, self._limits.mcp_tools)
         self.known = tuple(allowed[: self._limits.mcp_tools])

@@ -1,0 +1,148 @@
+"""MCP servers that say what the `mcp` package would not take: what they meant arrives, and nobody waits in vain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agentwire.protocol.limits import Limits
+from agentwire.runtime.tools.local import ToolError
+from agentwire.runtime.tools.source import McpServer, RemoteSession
+from agentwire.transport import mcp
+
+SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
+HELLO = {"capabilities": {"tools": {}}, "serverInfo": {"name": "sloppy", "version": "1"}}
+
+
+@attrs.define(eq=False)
+class Child:
+    """In place of a process: answers each line by the method in it."""
+
+    tools: Any
+    answer: bytes
+    last_words: str = ""
+    remarks: list[str] = attrs.field(factory=list)
+    _lines: Any = attrs.field(factory=lambda: trio.open_memory_channel[bytes](100))
+
+    async def send_line(self, line: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        asked = json.loads(line)
+        if "id" not in asked:
+            return
+        results: dict[str, Any] = {
+            "initialize": {**HELLO, "protocolVersion": asked.get("params", {}).get("protocolVersion")},
+            "tools/list": {"tools": self.tools},
+        }
+        result = results.get(asked["method"])
+        if asked["method"] == "tools/call":
+            told = self.answer.replace(b"$ID", str(asked["id"]).encode())
+        elif result is None:
+            told = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "?"}}).encode()
+        else:
+            told = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}).encode()
+        self._lines[0].send_nowait(told)
+
+    async def receive_line(self) -> bytes:
+        line: bytes = await self._lines[1].receive()
+        return line
+
+    def remark(self, text: str, level: int) -> None:
+        self.remarks.append(text)
+
+
+@asynccontextmanager
+async def session(
+    monkeypatch: pytest.MonkeyPatch, *, tools: Any = None, answer: bytes = b""
+) -> AsyncGenerator[RemoteSession]:
+    @asynccontextmanager
+    async def child(*_: Any, **__: Any) -> AsyncGenerator[Child]:
+        await trio.lowlevel.checkpoint()
+        yield Child([{"name": "ok", "inputSchema": SCHEMA}] if tools is None else tools, answer)
+
+    monkeypatch.setattr(mcp, "open_child", child)
+    with trio.fail_after(60):
+        async with mcp.dial(McpServer(label="x", command=("x",)), Limits()) as opened:
+            yield opened
+
+
+def result(**members: Any) -> bytes:
+    return b'{"jsonrpc":"2.0","id":$ID,"result":%b}' % json.dumps(members).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (result(content=[{"type": "text", "text": "fine"}]), "fine"),
+        (b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[{"type":"text","text":"caf\xe9"}]}}', "caf\ufffd"),
+        (b'{"jsonrpc":"2.0","id":$ID,"result":{"content":[{"type":"text","text":"a\\ud83d"}]}}', "a\ufffd"),
+        (b"\xef\xbb\xbf" + result(content=[{"type": "text", "text": "fine"}]), "fine"),
+        (b"[%b]" % result(content=[{"type": "text", "text": "fine"}]), "fine"),
+        (result(), ""),
+        (result(content=None, structuredContent={"n": 1}), '{"n":1}'),
+        (result(structuredContent=[1, 2]), "[1,2]"),
+        (result(content="fine"), "fine"),
+        (result(content=["fine", {"type": "text", "text": 3}]), "fine\n3"),
+        (result(content=[{"type": "hologram", "x": 1}]), "[a part of type hologram, not shown]"),
+        (result(content=[{"type": "image", "data": None}]), "[a part of type image, not shown]"),
+        (result(content=[{"type": "image", "data": "AAAA", "mimeType": "image/png", "annotations": 3}]),
+         "[image: image/png, 3 bytes, not shown]"),
+        (result(content=[{"type": "resource", "resource": {"uri": "a:b", "text": "t"}}]), "[resource a:b]\nt"),
+        (result(content=[{"type": "resource", "resource": {"uri": "a:b"}}]), "[a part of type resource, not shown]"),
+        (result(content=[{"type": "resource_link", "uri": "a:b", "name": "n"}]), "[resource a:b (n)]"),
+    ],
+)  # fmt: skip
+async def test_what_came_of_a_call_arrives_as_it_was_meant(
+    answer: bytes, text: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with session(monkeypatch, answer=answer) as opened:
+        told = await opened.call("ok", {}, progress=lambda: None)
+    assert (told.text, told.error) == (text, None)
+
+
+async def test_an_answer_that_is_none_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    answer = b'{"jsonrpc":"2.0","id":$ID,"error":{"code":"E7","message":null}}'
+    async with session(monkeypatch, answer=answer) as opened:
+        with pytest.raises(ToolError, match="its answer cannot be read"):
+            await opened.call("ok", {}, progress=lambda: None)
+
+
+async def test_structured_output_need_not_be_what_the_tool_promised(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    promised = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    tools = [{"name": "ok", "inputSchema": SCHEMA, "outputSchema": promised}]
+    answer = result(content=[{"type": "text", "text": "done"}], structuredContent={"n": "many"})
+    async with session(monkeypatch, tools=tools, answer=answer) as opened:
+        assert [tool.name for tool in await opened.tools()] == ["ok"]
+        assert (await opened.call("ok", {}, progress=lambda: None)).text == "done"
+
+
+async def test_odd_tools_cost_nobody_the_others(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    tools = [
+        {"name": "whole", "inputSchema": SCHEMA, "description": "d", "annotations": {"readOnlyHint": True}},
+        {"name": "bare"},
+        {"name": "empty", "inputSchema": {}, "outputSchema": {"type": "nonsense"}},
+        {"name": "true", "inputSchema": True, "description": 3},
+        {"name": "reference", "inputSchema": {"$ref": "#/$defs/A", "$defs": {"A": {}}, "properties": None}},
+        {"name": "hints", "inputSchema": SCHEMA, "annotations": {"readOnlyHint": "yes", "title": "T"}},
+        {"inputSchema": SCHEMA},
+        "nothing",
+    ]
+    async with session(monkeypatch, tools=tools) as opened:
+        told = {tool.name: tool for tool in await opened.tools()}
+    assert list(told) == ["whole", "bare", "empty", "true", "reference", "hints"]
+    assert {name for name, tool in told.items() if tool.reads_only} == {"whole"}
+    assert [told[name].schema for name in ("bare", "empty", "true")] == [{"type": "object"}] * 3
+    assert told["whole"].schema == SCHEMA
+    assert told["reference"].schema == {"$ref": "#/$defs/A", "$defs": {"A": {}}, "type": "object"}
+    async with session(monkeypatch, tools={"not": "a list"}) as opened:
+        assert await opened.tools() == ()

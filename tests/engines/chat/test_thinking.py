@@ -6,6 +6,7 @@ import pytest
 
 from agentwire.engines.chat import ChatDialect
 from agentwire.engines.chat.thoughts import Thought, thought_of
+from agentwire.protocol.codec import decode_item, encode_item
 from agentwire.protocol.items import FunctionCall, Message, Reasoning
 from agentwire.protocol.transcript import Memo
 from tests.engines.chat.kit import Json, Step, answer_to, call, calls, chat, delta, says, step, stop, sum_tool, text
@@ -49,6 +50,63 @@ async def test_content_in_typed_parts_is_taken_apart() -> None:
         )
     )
     assert done.out.events == [("reasoning", "Hm."), ("reasoning", " So."), ("text", "Yes.")]
+
+
+async def test_reasoning_parts_of_databricks_are_reasoning() -> None:
+    part = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}, {"type": "other"}]}
+    done = await answer_to(says(delta(content=[part]), delta(content="Yes.", refusal=None), stop()))
+    assert done.out.events == [("reasoning", "Hm."), ("text", "Yes.")]
+    odd = delta(content=[{"type": ["thinking"]}, {"type": "thinking", "thinking": 1}], refusal="No.")
+    assert (await answer_to(says(odd, stop()))).out.events == [("refusal", "No.")]
+
+
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]
+
+
+@pytest.mark.parametrize(
+    ("part", "said", "content"),
+    [
+        (PARTS[0], "", PARTS),
+        (PARTS[0], "I add.", [*PARTS, {"type": "text", "text": "I add."}]),
+        ({"type": "reasoning", "summary": "Hm."}, "I add.", "I add."),  # nobody has said in which form it is wanted
+    ],
+)
+async def test_parts_go_back_as_parts(part: Json, said: str, content: Any) -> None:
+    memo, tools = Memo(), [sum_tool()]
+    script = says(delta(content=[part]), delta(content=said), calls(ADD), stop())
+    async with chat(script, text("3")) as (engine, server):
+        first = await step(engine, "add", memo=memo, tools=tools)
+        await step(engine, [OUTPUT], memo=memo, tools=tools, history=(*first.ask.items, *first.items))
+        made = [{"id": "c1", "type": "function", "function": ADD["function"]}]
+        assert server.bodies[1]["messages"][1] == {"role": "assistant", "content": content, "tool_calls": made}
+
+
+SIGNED = {"google": {"thought_signature": "sig"}}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_google_signs_a_call_with_goes_back_in_it(kept: bool) -> None:
+    memo, tools = Memo(), [sum_tool()]
+    second = {**ADD, "id": "c2", "index": 1}
+    script = says(delta(content="I add."), calls({**ADD, "extra_content": SIGNED}), calls(second), stop())
+    answers = [{**OUTPUT, "call_id": call_id} for call_id in ("c1", "c2")]
+    async with chat(script, text("3")) as (engine, server):
+        first = await step(engine, "add", memo=memo, tools=tools)
+        assert [type(item) for item in first.items] == [Message, Reasoning, FunctionCall, FunctionCall]
+        items = (*first.ask.items, *first.items) if kept else [decode_item(encode_item(item)) for item in first.items]
+        await step(engine, answers, memo=memo if kept else Memo(), tools=tools, history=items)
+        one, two = server.bodies[1]["messages"][-3]["tool_calls"]
+        assert (one["extra_content"], "extra_content" in two) == (SIGNED, False)
+
+
+async def test_each_of_two_signed_calls_keeps_its_own() -> None:
+    memo, tools = Memo(), [sum_tool()]
+    signed = [{**ADD, "index": None, "id": name, "extra_content": {"google": name}} for name in ("c1", "c2")]
+    async with chat(says(calls(*signed), stop()), text("3")) as (engine, server):
+        first = await step(engine, "add", memo=memo, tools=tools)
+        await step(engine, [OUTPUT], memo=memo, tools=tools, history=(*first.ask.items, *first.items))
+        made = server.bodies[1]["messages"][1]["tool_calls"]
+        assert [each["extra_content"] for each in made] == [{"google": "c1"}, {"google": "c2"}]
 
 
 async def test_tags_in_the_text_are_text() -> None:
@@ -115,6 +173,19 @@ async def test_details_go_back_whole() -> None:
     assert message["reasoning_details"] == [detail("Hm", signature="s")]
     assert "reasoning" not in message
     assert [type(item) for item in first.items] == [Reasoning, FunctionCall]
+
+
+async def test_details_that_come_with_a_call_wait_for_its_end() -> None:
+    memo, tools = Memo(), [sum_tool()]
+    begun, rest = calls(call('{"a":1,', id="c1", name="add")), calls(call('"b":2}'))
+    signature = {"type": "reasoning.encrypted", "data": "sig", "id": "c1", "index": 0}
+    async with chat(says(begun, delta(reasoning_details=[signature]), rest, stop()), text("3")) as (engine, server):
+        first = await step(engine, "add", memo=memo, tools=tools)
+        assert [type(item) for item in first.items] == [FunctionCall, Reasoning]
+        await step(engine, [OUTPUT], memo=memo, tools=tools, history=(*first.ask.items, *first.items))
+        message = server.bodies[1]["messages"][1]
+    assert message["reasoning_details"] == [signature]
+    assert message["tool_calls"][0]["function"]["arguments"] == '{"a":1,"b":2}'
 
 
 async def test_a_thought_after_a_call_ends_it_unless_it_is_blank() -> None:

@@ -224,6 +224,9 @@ class Answer:
             self._logprobs.clear()
             for call in delta.calls:
                 await self._let_go()
+                if call.extra_content and call.name:
+                    await self._calls.end()
+                    self.thinking.accompany(call.extra_content)
                 await self.thinking.end()
                 await self._calls.take(call)
         for annotation in delta.annotations or ():
@@ -235,6 +238,8 @@ class Answer:
         elif (delta.reasoning_content or delta.reasoning or "").strip():
             await self._calls.end()
             await self.thinking.take(delta)
+        elif delta.reasoning_details:
+            self.thinking.add(delta.reasoning_details)
         self._said_anything = self._said_anything or self.thinking.open
 
     async def _text(self, piece: str) -> None:
@@ -311,6 +316,7 @@ class Answer:
         await self.thinking.end()
         if self._calls.begun:
             await self._calls.end(cut=self.cut_off)
+        await self.thinking.finish()
         if not self._said_anything and not self._calls.begun:
             await self._out.text("")  # an answer without any item is none to most clients
         members = EMPTY if self.service_tier is None else {"service_tier": self.service_tier}

@@ -30,11 +30,12 @@ class FunctionDelta(msgspec.Struct, gc=False):
 
 
 class CallDelta(msgspec.Struct, gc=False):
-    """A piece of a tool call: of which one, and what."""
+    """A piece of a tool call: of which one, and what; Google's server wants ``extra_content`` back with the call."""
 
     index: int | None = None
     id: str | None = None
     function: FunctionDelta | None = None
+    extra_content: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ from agentwire.protocol.checks import EMPTY
 __all__ = ["ChatDialect", "ReasoningField", "Schemas", "TokensName"]
 
 TokensName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
-ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "none"]
+ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "thinking", "none"]
 ReasoningIn: TypeAlias = Literal["calls", "all"]
 Schemas: TypeAlias = Literal["json_schema", "json_object", "none"]
 
@@ -65,7 +65,8 @@ class ChatDialect:
             ``text``), ``service_tier``, ``prompt_cache_key``, ``prompt_cache_retention``, ``safety_identifier``,
             ``user`` and ``metadata``.
         reasoning_field: the member of an assistant's message in which it wants its reasoning back; ``same``: where it
-            writes it itself (``reasoning_content`` until it has written any); ``none``: it wants none.
+            writes it itself (``reasoning_content`` until it has written any); ``thinking``: in the content, as parts of
+            that type, as Mistral has it; ``none``: it wants none.
         reasoning_in: which messages carry it back: those with tool ``calls``, as DeepSeek and Kimi demand and models
             that think between calls need, or ``all``.
         schemas: what it enforces of ``text.format``: a JSON schema, or only that the answer is a ``json_object``, or

@@ -5,13 +5,14 @@ Chat servers want a call's answer right behind it; reasoning goes back in the me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 import msgspec
 
 from agentwire.engines.chat.thoughts import Style, Thought
+from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import encode_json
 
 __all__ = ["CallAnswer", "Group"]
@@ -44,6 +45,7 @@ class Group:
     start: int
     style: Style
     _thought: Thought | None = None
+    _extra: Mapping[str, Any] = EMPTY
     _texts: list[str] = attrs.field(factory=list)
     _calls: list[dict[str, Any]] = attrs.field(factory=list)
     _answers: list[CallAnswer] = attrs.field(factory=list)
@@ -59,20 +61,25 @@ class Group:
 
     def think(self, thought: Thought) -> None:
         """The reasoning of one item."""
-        self._thought = thought if self._thought is None else self._thought + thought
+        self._extra = thought.extra or self._extra
+        if thought.text or thought.details:
+            self._thought = thought if self._thought is None else self._thought + thought
 
     def call(self, call_id: str, name: str, arguments: str, answer: CallAnswer) -> None:
         """A call, and what came of it."""
         function = {"name": name, "arguments": _arguments(arguments)}
-        self._calls.append({"id": call_id, "type": "function", "function": function})
+        extra, self._extra = self._extra, EMPTY
+        made = {"id": call_id, "type": "function", "function": function}
+        self._calls.append({**made, "extra_content": extra} if extra else made)
         self._answers.append(answer)
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """The message, then each call's answer; images cannot stand in those and come after them."""
         if not self._texts and not self._calls:
             return
-        message: dict[str, Any] = {"role": "assistant", "content": "\n\n".join(self._texts)}
-        message |= self.style.members(self._thought, calls=bool(self._calls))
+        said = "\n\n".join(self._texts)
+        message: dict[str, Any] = {"role": "assistant", "content": said}
+        message |= self.style.members(self._thought, calls=bool(self._calls), said=said)
         yield {**message, "tool_calls": self._calls} if self._calls else message
         attached: list[dict[str, Any]] = []
         for call, answer in zip(self._calls, self._answers, strict=True):

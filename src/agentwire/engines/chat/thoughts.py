@@ -23,6 +23,8 @@ __all__ = ["DETAILS", "Style", "Thought", "merge_details", "seal", "thought_of"]
 
 DETAILS: Final = "reasoning_details"
 USUAL: Final = "reasoning_content"
+PARTS: Final = "thinking"
+NOWHERE: Final = "none"
 
 _PREFIX: Final = "agentwire-reasoning1."
 _JOINED: Final = ("text", "summary", "data", "thinking")
@@ -30,14 +32,24 @@ _JOINED: Final = ("text", "summary", "data", "thinking")
 
 @attrs.frozen
 class Thought:
-    """What was thought between two inputs."""
+    """What was thought between two inputs.
+
+    Attributes:
+        text: in words.
+        details: as some servers want it back, whole.
+        extra: what a server wants back within the call that follows.
+    """
 
     text: str = ""
     details: tuple[Mapping[str, Any], ...] = ()
+    extra: Mapping[str, Any] = EMPTY
 
     def __add__(self, other: Thought) -> Thought:
         text = "\n\n".join(filter(None, (self.text, other.text)))
         return Thought(text, (*self.details, *other.details))
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.details or self.extra)
 
 
 @attrs.frozen
@@ -45,7 +57,7 @@ class Style:
     """How reasoning goes back.
 
     Attributes:
-        field: the member of the message; None for not at all.
+        field: the member of the message, or the type of a part of its content; None for not at all.
         everywhere: in every message of the assistant, not only in those with calls.
     """
 
@@ -55,23 +67,27 @@ class Style:
     @classmethod
     def of(cls, wanted: ReasoningField, seen: str | None, *, everywhere: bool) -> Style:
         """As the operator wants it; ``seen`` is where the server writes it itself, once it has."""
-        if wanted == "none":
-            return cls()
-        return cls(seen or USUAL if wanted == "same" else wanted, everywhere)
+        field = (seen or USUAL) if wanted == "same" else wanted
+        return cls() if field == NOWHERE else cls(field, everywhere)
 
-    def members(self, thought: Thought | None, *, calls: bool) -> Mapping[str, Any]:
-        """What a message has of it."""
+    def members(self, thought: Thought | None, *, calls: bool, said: str = "") -> Mapping[str, Any]:
+        """What a message has of it, beside what was ``said`` in it."""
         if thought is None or self.field is None or not (calls or self.everywhere):
             return EMPTY
         if self.field == DETAILS:
             told: Any = thought.details or [{"type": "reasoning.text", "text": thought.text}]
             return {DETAILS: told}
-        return {self.field: thought.text} if thought.text else EMPTY
+        if not thought.text:
+            return EMPTY
+        if self.field == PARTS:
+            text = [{"type": "text", "text": said}] if said else []
+            return {"content": [{"type": PARTS, PARTS: [{"type": "text", "text": thought.text}]}, *text]}
+        return {self.field: thought.text}
 
 
 def seal(thought: Thought) -> str:
     """The blob of a thought."""
-    told = {"text": thought.text, "details": thought.details}
+    told = {"text": thought.text, "details": thought.details, **({"extra": thought.extra} if thought.extra else EMPTY)}
     return _PREFIX + urlsafe_b64encode(encode_json(told)).decode()
 
 
@@ -80,7 +96,7 @@ def thought_of(item: Reasoning) -> Thought | None:
     blob = item.encrypted_content or ""
     sealed = _unseal(blob) if blob.startswith(_PREFIX) else Thought()
     text = sealed.text or "\n".join(text_of((part,)) for part in item.content or item.summary)
-    return Thought(text, sealed.details) if text or sealed.details else None
+    return Thought(text, sealed.details, sealed.extra) or None
 
 
 def merge_details(pieces: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
@@ -105,9 +121,10 @@ def _unseal(blob: str) -> Thought:
         told = msgspec.json.decode(urlsafe_b64decode(blob[len(_PREFIX) :]), type=_Sealed)
     except (ValueError, RecursionError):
         return Thought()
-    return Thought(told.text, tuple(told.details))
+    return Thought(told.text, tuple(told.details), told.extra)
 
 
 class _Sealed(msgspec.Struct):
     text: str = ""
     details: Sequence[dict[str, Any]] = ()
+    extra: dict[str, Any] = {}

@@ -61,11 +61,12 @@ def _several(told: Any) -> Any:
 
 
 def _call(told: Mapping[str, Any]) -> dict[str, Any]:
-    index, said_id = told.get("index"), told.get("id")
+    said_id, extra = told.get("id"), told.get("extra_content")
     return {
-        "index": _count(index),
+        "index": _count(told.get("index")),
         "id": said_id if said_id is None else str(said_id),
         "function": _function(told.get("function")),
+        "extra_content": extra if isinstance(extra, dict) else None,
     }
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "event_fault",
     "no_call",
     "place_of",
+    "refused_upgrade",
     "rubbish",
     "server_of",
     "status_fault",
@@ -37,6 +38,7 @@ _log = logging.getLogger("agentwire.engine")
 
 _OURS: Final = (401, 403, 407)
 _OVERLOADED: Final = (503, 529)
+_NO_WEBSOCKET: Final = (404, 405, 410, 426, 501)
 _THE_CLIENTS: Final[Mapping[int, tuple[int, str]]] = {
     400: (400, "invalid_request"),
     402: (429, "insufficient_quota"),
@@ -154,6 +156,24 @@ def answer_fault(server: str, error: HttpStatusError) -> EngineError:
         return status_fault(server, error)
     headers = {"retry-after": wait} if (wait := wait_of(error.headers)) else {}
     return event_fault(server, read_error({"error": said, "status": error.status, "headers": headers}))
+
+
+def refused_upgrade(server: str, error: HttpStatusError) -> EngineError:
+    """The model's server answered the upgrade with HTTP: nothing that the client asks was sent, so it is not at fault.
+
+    Args:
+        server: its scheme, host and port.
+        error: its answer.
+    """
+    if error.status < 400 or error.status in _NO_WEBSOCKET:
+        message = f"The model's server {server} takes no WebSocket at this address (HTTP {error.status}); "
+        message += "is its base URL right, and does it speak the WebSocket mode?"
+        return EngineError(message, code="upstream_not_found", status=502)
+    fault = answer_fault(server, error)
+    if fault.status >= 500 or fault.status == 429:
+        return fault
+    message = f"The model's server {server} refused the connection (HTTP {error.status}): {fault.message}"
+    return EngineError(message, code="upstream_unreachable", status=502)
 
 
 def unreachable(server: str, error: ConnectionEnded) -> EngineError:

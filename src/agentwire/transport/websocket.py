@@ -246,8 +246,11 @@ async def _shake_hands(
                 )
                 filtered.handshake_over.set()
         except* Exception as errors:
-            log.warning("trio-websocket failed", exc_info=errors)
-            filtered.fail(f"the server's handshake or control frames are not valid: {errors.exceptions[0]!r}")
+            if not opened and filtered.statistics().bytes_in:
+                filtered.fail(INVALID_HANDSHAKE)  # the library stumbles over its own refusal of such an answer
+            else:
+                log.warning("trio-websocket failed", exc_info=errors)
+                filtered.fail(f"the handshake or the server's control frames are not valid: {errors.exceptions[0]!r}")
 
     nursery.start_soon(run_library, name="trio-websocket")
     await filtered.handshake_over.wait()

@@ -334,18 +334,50 @@ async def test_rubbish_ends_the_turn_and_no_other(
         await peer.close()
 
 
-async def test_who_answers_without_http_is_told_as_rubbish(autojump_clock: MockClock) -> None:
-    net, there = network(), list[Any]()
+def http(status: str, body: str = "", *headers: str) -> bytes:
+    return "\r\n".join((f"HTTP/1.1 {status}", *headers, f"content-length: {len(body)}", "", body)).encode()
 
-    async def other_protocol() -> Any:
-        stream = await net.connect()
-        there.append(await net.accept())
-        await there[0].send_all(b"SSH-2.0-x\r\n\r\n")
+
+NO_ACCEPT = b"HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (b"SSH-2.0-x\r\n\r\n", "upstream_protocol_error", "without speaking HTTP"),
+        (NO_ACCEPT, "upstream_protocol_error", "the server's 101 is not a valid answer to the WebSocket handshake"),
+        (http("200 OK", '{"status": "ok"}'), "upstream_not_found", "takes no WebSocket at this address (HTTP 200)"),
+        (http("301 X", "", "location: http://u:secret@h/"), "upstream_not_found", "(HTTP 301); is its base URL right"),
+        (http("426 X"), "upstream_not_found", "(HTTP 426)"),
+        (http("400 X", '{"error": {"message": "No."}}'), "upstream_unreachable", "the connection (HTTP 400): No."),
+        (http("401 X", "sk-secret"), "upstream_unauthorized", "refused this server's own key (HTTP 401)"),
+        (http("429 X", "", "retry-after: 7"), "rate_limit_exceeded", "Try again in 7 s"),
+        (http("503 X", "", "retry-after: 7"), "upstream_error", "(HTTP 503). Try again in 7 s"),
+    ],
+    ids=["no HTTP", "101 that is none", "200", "301", "426", "400", "401", "429", "503"],
+)
+async def test_an_upgrade_that_is_answered_otherwise(
+    answer: bytes, code: str, said: str, autojump_clock: MockClock
+) -> None:
+    """Whatever it is, it is no fault of the request, which was never sent; and the next turn looks again."""
+    net, other, there = network(), network(), list[Any]()
+
+    async def connect() -> Any:
+        if there:
+            return await net.connect()
+        stream = await other.connect()
+        there.append(await other.accept())
+        await there[0].send_all(answer)
         return stream
 
-    async with hopping_to(says("ok"), connector=other_protocol) as hop:
+    async with hopping_to(says("ok"), net=net, connector=connect) as hop:
         peer = await hop.front.connect()
-        failed(await peer.ask("hi"), "upstream_protocol_error")
+        events = await peer.ask("hi")
+        failed(events, code)
+        message = events[-1]["response"]["error"]["message"]
+        assert said in message
+        assert "secret" not in message
+        await works(peer)
         await there[0].aclose()
         await peer.close()
 

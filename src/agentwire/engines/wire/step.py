@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from agentwire.engines.faults import answer_fault, broken_off, rubbish, unreachable
+from agentwire.engines.faults import broken_off, refused_upgrade, rubbish, unreachable
 from agentwire.engines.relay.asking import runs_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.wire.conversation import Conversation
@@ -231,7 +231,7 @@ class Step:
 
     def _unreachable(self, cause: Exception) -> EngineError:
         if isinstance(cause, HandshakeRefused) and cause.status:
-            return answer_fault(self._server, HttpStatusError(cause.status, cause.body, dict(cause.headers)))
+            return refused_upgrade(self._server, HttpStatusError(cause.status, cause.body, dict(cause.headers)))
         if isinstance(cause, RemoteProtocolError):
             return rubbish(self._server, str(cause))
         if isinstance(cause, ConnectionEnded):

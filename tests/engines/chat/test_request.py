@@ -117,6 +117,11 @@ def test_members_that_a_server_refuses_stay_here() -> None:
     assert isinstance(settings(tools=[sum_tool()], tool_choice=choice)["tool_choice"], dict)
 
 
+def test_functions_are_not_strict_where_a_server_does_not_know_that() -> None:
+    sent = settings(dialect=ChatDialect(omit=["strict"]), tools=[sum_tool(strict=True)])
+    assert "strict" not in sent["tools"][0]["function"]
+
+
 def test_the_operators_own_members_have_the_last_word() -> None:
     dialect = ChatDialect(extra_body={"chat_template_kwargs": {"thinking": True}, "temperature": 0})
     sent = settings(dialect=dialect, temperature=1)
@@ -129,6 +134,8 @@ def test_the_operators_own_members_have_the_last_word() -> None:
         ("reasoning_field", ""),
         ("reasoning_in", "none"),
         ("schemas", None),
+        ("order", "first"),
+        ("call_ids", 9),
     ):
         with pytest.raises(ValueError, match=f"{name} must be one of"):
             ChatDialect(**{name: value})  # type: ignore[arg-type]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from agentwire.engines.chat.summary import Notes, summary_message
+from agentwire.engines.chat.summary import SUMMARY_REQUEST, Notes
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.response import Usage
 from agentwire.protocol.transcript import Memo
@@ -57,7 +56,7 @@ async def test_the_conversation_goes_up_with_a_request_behind_it() -> None:
     }
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "tool", "assistant", "user"]
     assert messages[0]["content"] == "Be brief."
-    assert messages[-1] == json.loads(summary_message())
+    assert messages[-1] == {"role": "user", "content": SUMMARY_REQUEST}
 
 
 async def test_a_step_and_its_summary_begin_alike() -> None:

@@ -13,12 +13,14 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY
 
-__all__ = ["ChatDialect", "ReasoningField", "Schemas", "TokensName"]
+__all__ = ["CallIds", "ChatDialect", "Order", "ReasoningField", "Schemas", "TokensName"]
 
 TokensName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "thinking", "none"]
 ReasoningIn: TypeAlias = Literal["calls", "all"]
 Schemas: TypeAlias = Literal["json_schema", "json_object", "none"]
+Order: TypeAlias = Literal["any", "system_first", "alternating"]
+CallIds: TypeAlias = Literal["any", "short"]
 
 PASSED: Final = ("seed", "stop", "logit_bias", "top_k", "min_p", "repetition_penalty")
 OURS: Final = frozenset(("messages", "stream", "n"))
@@ -59,7 +61,7 @@ class ChatDialect:
         tokens_name: what it calls the bound on generated tokens. Nearly all know ``max_tokens``, but OpenAI's own newer
             models take ``max_completion_tokens`` alone.
         omit: members of the body that are never sent, because it refuses them, such as ``stream_options``,
-            ``parallel_tool_calls`` or ``reasoning_effort``.
+            ``parallel_tool_calls`` or ``reasoning_effort``; ``strict`` is that of the functions.
         passing: members of the client's request that go up as they are, if the client sets them: those that the
             Responses API does not have but chat servers do, and, for servers that know them, ``verbosity`` (of
             ``text``), ``service_tier``, ``prompt_cache_key``, ``prompt_cache_retention``, ``safety_identifier``,
@@ -71,6 +73,12 @@ class ChatDialect:
             that think between calls need, or ``all``.
         schemas: what it enforces of ``text.format``: a JSON schema, or only that the answer is a ``json_object``, or
             nothing; what it does not enforce the system's message asks for.
+        order: which order of messages it takes: ``any``; ``system_first``, where what the system or the developer says
+            later is told as the user's, for templates that know one message of the system at the start; or
+            ``alternating``, where besides what the user says in a row is one message, and the assistant says ``OK.``
+            between an answer of a tool and the user.
+        call_ids: the ids of calls that it takes: ``any``, or ``short`` ones of nine letters and digits, which others
+            are made into.
         named_choice: whether ``tool_choice`` may name a function in an object; else that function alone is offered,
             and ``required``.
         extra_body: members of every body, such as ``chat_template_kwargs``; they replace those of the same name.
@@ -82,5 +90,7 @@ class ChatDialect:
     reasoning_field: ReasoningField = attrs.field(default="same", validator=_one_of(ReasoningField))
     reasoning_in: ReasoningIn = attrs.field(default="calls", validator=_one_of(ReasoningIn))
     schemas: Schemas = attrs.field(default="json_schema", validator=_one_of(Schemas))
+    order: Order = attrs.field(default="any", validator=_one_of(Order))
+    call_ids: CallIds = attrs.field(default="any", validator=_one_of(CallIds))
     named_choice: bool = True
     extra_body: Mapping[str, Any] = attrs.field(default=EMPTY, validator=_check_ours)

@@ -21,7 +21,7 @@ from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.forced import Demand
 from agentwire.engines.chat.messages import Prompt, render
 from agentwire.engines.chat.request import body_of, format_words, settings_of, wants_logprobs
-from agentwire.engines.chat.summary import Notes, summary_message, summary_settings
+from agentwire.engines.chat.summary import SUMMARY_REQUEST, Notes, summary_settings
 from agentwire.engines.chat.thoughts import Style
 from agentwire.engines.faults import (
     bearer,
@@ -145,7 +145,7 @@ class _ChatEngine:
         """A summary of the conversation, by the model."""
         prompt, offers, notes = self.render(ask, Catalogue.of(ask.tools)), Offers(), Notes()
         settings = settings_of(ask, offers, self.dialect, model=self.model)
-        messages = b"%b,%b" % (prompt.messages(ask.instructions), summary_message())
+        messages = b",".join(filter(None, (prompt.messages(ask.instructions), prompt.followed_by(SUMMARY_REQUEST))))
         most = self.limits.response_bytes
         calls = Calls(notes, offers, known=prompt.rendered.knows, new_id=ask.sources.new_id, most=most)
         answer = Answer(notes, calls, must_call=False, most=most)
@@ -161,7 +161,10 @@ class _ChatEngine:
         """The conversation, as this server wants it."""
         wanted, everywhere = self.dialect.reasoning_field, self.dialect.reasoning_in == "all"
         style = Style.of(wanted, self.habits.reasoning_field, everywhere=everywhere)
-        return render(ask.items, ask.memo, known=known, new=ask.new_items, style=style, called=ask.called)
+        dialect = self.dialect
+        return render(
+            ask.items, ask.memo, known=known, new=ask.new_items, style=style, dialect=dialect, called=ask.called
+        )
 
     async def read(self, body: bytes, answer: Answer) -> None:
         """One exchange: the body up, the whole stream down.

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 import attrs
 
+from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.groups import CallAnswer, Group
+from agentwire.engines.chat.order import Arranged, call_id_of
 from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, plain
 from agentwire.engines.chat.thoughts import Style, Thought, thought_of
 from agentwire.engines.offering import Catalogue, answer_text, as_function, in_words, screenshot, tools_in
@@ -40,6 +42,7 @@ _log = logging.getLogger("agentwire.engine")
 
 NO_ANSWER: Final = "(no output)"
 _NO_STYLE: Final = Style()
+_ANY: Final = ChatDialect()
 _OWN_NAME: Final = attrgetter("name")
 
 
@@ -54,6 +57,7 @@ class Rendered:
         lead: what the system says before the first message of anybody else.
         late: tools that were offered by an item.
         calls: the ids of the calls in these messages.
+        last: the role of the last message; empty if there is none.
     """
 
     before: Rendered | None = attrs.field(default=None, repr=False)
@@ -62,6 +66,7 @@ class Rendered:
     lead: tuple[str, ...] = ()
     late: tuple[OpaqueTool, ...] = ()
     calls: frozenset[str] = frozenset()
+    last: str = ""
 
     def chain(self) -> Iterator[Rendered]:
         """This piece and those before it, newest first."""
@@ -85,10 +90,12 @@ class Prompt:
     Attributes:
         rendered: what will not change any more.
         tail: a message of the assistant at the end, to which the next turn may add; empty if there is none.
+        dialect: what the server takes.
     """
 
     rendered: Rendered
     tail: bytes = b""
+    dialect: ChatDialect = _ANY
 
     def messages(self, *system: str | None) -> bytes:
         """The JSON of ``messages``, without its brackets.
@@ -106,6 +113,12 @@ class Prompt:
             pieces.append(encode_wire({"role": "system", "content": said}))
         return b",".join(filter(None, reversed(pieces)))
 
+    def followed_by(self, words: str) -> bytes:
+        """What comes behind the messages where the user says these words."""
+        order = Arranged(self.dialect.order, "assistant" if self.tail else self.rendered.last)
+        said = (*order.take({"role": "user", "content": words}), *order.rest())
+        return b",".join(map(encode_wire, said))
+
 
 def render(
     items: Sequence[Item],
@@ -114,6 +127,7 @@ def render(
     known: Catalogue | None = None,
     new: Sequence[Item] = (),
     style: Style = _NO_STYLE,
+    dialect: ChatDialect = _ANY,
     called: Callable[[McpCall], str] = _OWN_NAME,
 ) -> Prompt:
     """Render a conversation, beginning where the memo says that the last turn had come to.
@@ -124,6 +138,7 @@ def render(
         known: its tools, as calls name them; those that items bring are added to it.
         new: those of the items that the client's request brought.
         style: how reasoning goes back.
+        dialect: what the server takes.
         called: the name of the tool that a call of the server's own has called.
 
     Raises:
@@ -135,7 +150,7 @@ def render(
     fresh = [*islice(reversed(items), size - done.items)]
     fresh.reverse()
     try:
-        prompt = _Writer(done, fresh, known or Catalogue(), style, called).finish()
+        prompt = _Writer(done, fresh, known or Catalogue(), style=style, dialect=dialect, called=called).finish()
     except UnsupportedContent as error:
         raise error.told(new) from error
     memo.value = prompt.rendered
@@ -146,9 +161,18 @@ class _Writer:
     """Goes through the new items once; a call is written together with its answer, wherever that stands."""
 
     def __init__(
-        self, done: Rendered, fresh: Sequence[Item], known: Catalogue, style: Style, called: Callable[[McpCall], str]
+        self,
+        done: Rendered,
+        fresh: Sequence[Item],
+        known: Catalogue,
+        *,
+        style: Style,
+        dialect: ChatDialect,
+        called: Callable[[McpCall], str],
     ) -> None:
         self._done = done
+        self._dialect = dialect
+        self._order = Arranged(dialect.order, done.last)
         self._known = known
         self._style = style
         self._called = called
@@ -173,11 +197,13 @@ class _Writer:
             end, tail = group.start, b",".join(map(encode_wire, group.messages()))
         else:
             self._close()
+        self._pieces += map(encode_wire, self._order.rest())
         done, lead, late = self._done, tuple(self._lead), self._late
         if not self._pieces:
-            return Prompt(attrs.evolve(done, items=end, lead=lead, late=late), tail)
-        json, calls = b",".join(self._pieces), frozenset(self._calls)
-        return Prompt(Rendered(done if done.json else None, json, end, lead, late, calls), tail)
+            return Prompt(attrs.evolve(done, items=end, lead=lead, late=late), tail, self._dialect)
+        json, calls, last = b",".join(self._pieces), frozenset(self._calls), self._order.last
+        rendered = Rendered(done if done.json else None, json, end, lead, late, calls, last)
+        return Prompt(rendered, tail, self._dialect)
 
     def _take(self, item: Item) -> None:
         if isinstance(item, Message):
@@ -203,7 +229,7 @@ class _Writer:
         self._close()
         if message.role == "user":
             self._put({"role": "user", "content": content_of(message)})
-        elif self._pieces or self._done.json:
+        elif self._order.last:
             self._put({"role": "system", "content": plain(message.content)})
         else:
             self._lead.append(plain(message.content))
@@ -217,16 +243,15 @@ class _Writer:
     def _call(self, call_id: str, name: str, arguments: str) -> None:
         answers = self._answers.get(call_id)
         answer = answers.popleft() if answers else CallAnswer(NO_ANSWER)
-        self._open().call(call_id, name, arguments, answer)
+        self._open().call(call_id_of(call_id, self._dialect.call_ids), name, arguments, answer)
 
     def _server_call(self, item: McpCall) -> None:
         """A call of the server's own, with its answer: the message ends here, so that what follows only adds to it."""
         text = item.output if item.output is not None else NO_ANSWER
         if item.error is not None:
             text = item.error if isinstance(item.error, str) else encode_json(item.error).decode()
-        self._open().call(
-            item.id or f"call_{self._at}", self._known.name_of(self._called(item)), item.arguments, CallAnswer(text)
-        )
+        call_id = call_id_of(item.id or f"call_{self._at}", self._dialect.call_ids)
+        self._open().call(call_id, self._known.name_of(self._called(item)), item.arguments, CallAnswer(text))
         self._close()
 
     def _opaque(self, item: OpaqueItem) -> None:
@@ -254,7 +279,7 @@ class _Writer:
                 self._put(message)
 
     def _put(self, message: Mapping[str, Any]) -> None:
-        self._pieces.append(encode_wire(message))
+        self._pieces += map(encode_wire, self._order.take(message))
 
 
 def _answers_in(items: Sequence[Item], known: Catalogue) -> dict[str, deque[CallAnswer]]:

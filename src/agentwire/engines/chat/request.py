@@ -56,7 +56,7 @@ def settings_of(ask: Ask, offers: Offers, dialect: ChatDialect, *, model: str | 
         if request.top_logprobs:
             settings["top_logprobs"] = request.top_logprobs
     if offers.by_name:
-        settings |= tool_settings(offers, parallel=request.parallel_tool_calls)
+        settings |= tool_settings(offers, parallel=request.parallel_tool_calls, strict="strict" not in dialect.omit)
     if not dialect.named_choice and isinstance(settings.get("tool_choice"), Mapping):
         settings["tool_choice"] = "required"
     if (wanted := _response_format(request, dialect)) is not None:

@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import attrs
 
-from agentwire.protocol.codec import encode_json
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Phase
 
-__all__ = ["SUMMARY_REQUEST", "Notes", "summary_message", "summary_settings"]
+__all__ = ["SUMMARY_REQUEST", "Notes", "summary_settings"]
 
 _WITHOUT: Final = ("response_format", "tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs", "stop")
 
@@ -27,11 +26,6 @@ SUMMARY_REQUEST: Final = (
     "errors as they are; and what is still open. Do not answer the user and do not call a tool: write the summary, and "
     "nothing else."
 )
-
-
-def summary_message() -> bytes:
-    """The request for a summary, as the JSON of a message."""
-    return encode_json({"role": "user", "content": SUMMARY_REQUEST})
 
 
 def summary_settings(settings: Mapping[str, Any], tokens_name: str, most: int) -> dict[str, Any]:

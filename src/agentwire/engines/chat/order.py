@@ -1,0 +1,86 @@
+"""The order of a conversation's messages, for servers and templates that refuse others.
+
+Many templates know the system's message at the start alone; those of Mistral and Gemma want the user and the assistant
+to take turns, and Mistral its own form of a call's id.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import attrs
+
+from agentwire.engines.chat.dialect import CallIds, Order
+
+__all__ = ["BRIDGE", "Arranged", "call_id_of"]
+
+BRIDGE: Final[Mapping[str, Any]] = {"role": "assistant", "content": "OK."}
+"""What the assistant says where it said nothing, and has to before the user may speak again."""
+
+_SIGNS: Final = string.digits + string.ascii_letters
+_SHORT: Final = 9
+
+
+@attrs.define
+class Arranged:
+    """Messages on their way to the server; what the user says in several is one, until somebody else speaks.
+
+    Attributes:
+        order: what the server takes.
+        last: whose message was the last one, by its role.
+        held: what the user has said since then.
+    """
+
+    order: Order
+    last: str
+    held: dict[str, Any] | None = attrs.field(default=None, init=False)
+
+    def take(self, message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The messages that can be sent once this one has come."""
+        role = message["role"]
+        if role == "system" and self.order != "any":
+            role, message = "user", {**message, "role": "user"}
+        if self.order != "alternating":
+            self.last = role
+            yield message
+            return
+        if role != "user":
+            yield from self.rest()
+            self.last = role
+            yield message
+        elif self.held is not None:
+            self.held["content"] = _joined(self.held["content"], message["content"])
+        else:
+            if self.last in ("user", "tool"):
+                yield BRIDGE
+            self.last, self.held = role, dict(message)
+
+    def rest(self) -> Iterator[Mapping[str, Any]]:
+        """What the user has said, if that was not sent yet."""
+        held, self.held = self.held, None
+        if held is not None:
+            yield held
+
+
+def call_id_of(call_id: str, form: CallIds) -> str:
+    """The id of a call as the server takes it: the same for the same call, every time."""
+    if form == "any" or (len(call_id) == _SHORT and all(sign in _SIGNS for sign in call_id)):
+        return call_id
+    number = int.from_bytes(sha256(call_id.encode(errors="replace")).digest())
+    return "".join(_SIGNS[number // len(_SIGNS) ** place % len(_SIGNS)] for place in range(_SHORT))
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """Two contents as one: text, as long as both are."""
+    if isinstance(one, str) and isinstance(other, str):
+        return "\n\n".join(filter(None, (one, other)))
+    return [*_parts(one), *_parts(other)]
+
+
+def _parts(content: Any) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return [*content]

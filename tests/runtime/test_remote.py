@@ -19,7 +19,7 @@ from agentwire.runtime.tools.local import ToolError
 from agentwire.runtime.tools.output import ToolResult
 from agentwire.runtime.tools.registry import Registry, allows_url
 from agentwire.runtime.tools.remote import RemoteServer
-from agentwire.runtime.tools.source import McpServer, SessionLost
+from agentwire.runtime.tools.source import McpServer, SessionGone, SessionLost
 from tests.runtime.mcps import Fake, echo, registry
 
 LIMITS = Limits()
@@ -74,6 +74,25 @@ async def test_a_session_that_dies_fails_its_calls_and_is_opened_again(autojump_
         assert (await call(server, "echo")).output == "echo 0"
         assert (server.statistics().starts, fake.left) == (2, 1)
         assert [tool.name for tool in await server.tools()] == ["echo", "hang"]
+
+
+async def test_a_call_that_a_forgetful_server_refused_is_made_again_once(autojump_clock: MockClock) -> None:
+    refusals = [SessionGone("forgotten")]
+
+    async def moody(x: int = 0) -> str:
+        await trio.lowlevel.checkpoint()
+        if refusals:
+            raise refusals.pop()
+        return "done"
+
+    fake = Fake({"moody": moody})
+    async with running(fake) as server:
+        assert (await call(server, "moody")).output == "done"
+        assert (len(fake.sessions), len(fake.calls)) == (2, 2)
+        refusals += [SessionGone("forgotten"), SessionGone("forgotten again")]
+        result = await call(server, "moody")
+        assert result.error == "forgotten. Whether moody took effect is not known."
+        assert (len(fake.sessions), len(fake.calls)) == (3, 4)
 
 
 async def test_the_pause_between_attempts_grows_and_is_bounded(autojump_clock: MockClock) -> None:

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
+import httpx2
 import pytest
 import trio
 from trio.testing import MockClock
 
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.tools.local import ToolError
-from agentwire.runtime.tools.source import McpServer, RemoteSession
+from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionGone
 from agentwire.transport import mcp
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
@@ -146,3 +147,66 @@ async def test_odd_tools_cost_nobody_the_others(monkeypatch: pytest.MonkeyPatch,
     assert told["reference"].schema == {"$ref": "#/$defs/A", "$defs": {"A": {}}, "type": "object"}
     async with session(monkeypatch, tools={"not": "a list"}) as opened:
         assert await opened.tools() == ()
+
+
+@asynccontextmanager
+async def over_http(monkeypatch: pytest.MonkeyPatch, *answers: httpx2.Response) -> AsyncGenerator[RemoteSession]:
+    """Each call gets the next of these."""
+    left = iter(answers)
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        await trio.lowlevel.checkpoint()
+        asked = json.loads(request.content or b"{}")
+        if "id" not in asked:
+            return httpx2.Response(202 if request.method == "POST" else 405)
+        if asked["method"] == "tools/call":
+            return next(left)
+        results: dict[str, Any] = {
+            "initialize": {**HELLO, "protocolVersion": asked["params"].get("protocolVersion")},
+            "tools/list": {"tools": [{"name": "ok"}]},
+        }
+        told = {"jsonrpc": "2.0", "id": asked["id"], "result": results.get(asked["method"], {})}
+        if asked["method"] not in results:
+            told = {"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "?"}}
+        return httpx2.Response(200, json=told, headers={"mcp-session-id": "s1"})
+
+    def client(**_: Any) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+
+    monkeypatch.setattr(mcp, "create_mcp_http_client", client)
+    with trio.fail_after(60):
+        async with mcp.dial(McpServer(label="x", url="http://x.example/mcp"), Limits()) as opened:
+            yield opened
+
+
+def refusal(status: int, code: int, message: str) -> httpx2.Response:
+    return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (refusal(404, -32001, "Session not found"), SessionGone, "ended the session: Session not found"),
+        (httpx2.Response(404), SessionGone, "ended the session"),
+        (refusal(400, -32000, "Bad Request: No valid session ID provided"), ToolError, "^Bad Request: No valid [^.]*$"),
+        (httpx2.Response(500, text="oops"), ToolError, "answered with HTTP 500. Whether ok took effect is not known"),
+        (httpx2.Response(429, text="slow"), ToolError, "answered with HTTP 429$"),
+        (httpx2.Response(200, content=b": hi\n\n", headers={"content-type": "text/event-stream"}), ToolError,
+         "SSE stream ended without a response. Whether ok took effect is not known"),
+        (httpx2.Response(200, content=b"{", headers={"content-type": "application/json"}), ToolError,
+         "^Failed to parse JSON response. Whether ok took effect is not known.$"),
+    ],
+)  # fmt: skip
+async def test_what_is_refused_over_http_says_so_and_has_the_session_looked_at(
+    answer: httpx2.Response,
+    kind: type[Exception],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,
+) -> None:
+    async with over_http(monkeypatch, answer) as opened:
+        with pytest.raises(kind, match=words) as caught:
+            await opened.call("ok", {}, progress=lambda: None)
+        assert type(caught.value) is kind
+        if kind is ToolError:
+            await opened.changed()  # has the owner ask for the tools, which a session that is gone would refuse

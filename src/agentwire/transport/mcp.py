@@ -6,19 +6,24 @@ of a child is left aside, because a child must not outlive its session, and its 
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, Self
 
+import attrs
 import trio
 
 from agentwire.protocol.codec import encode_json
+from agentwire.protocol.errors import AgentwireError
 from agentwire.protocol.limits import Limits
 from agentwire.protocol.mcp import McpTool
 from agentwire.runtime.tools.local import ToolError
 from agentwire.runtime.tools.output import ToolResult
-from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionLost
+from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionGone, SessionLost
 from agentwire.transport.child import Child, open_child
 from agentwire.transport.mcp_tolerance import MENDED, loose_objects, unreadable
 
@@ -57,11 +62,13 @@ async def _open(config: McpServer, limits: Limits) -> AsyncGenerator[RemoteSessi
         if isinstance(message, types.ToolListChangedNotification):
             _tell(changes)
 
-    transport = _http(config, limits) if config.url is not None else _child(config, limits, over)
-    client = Client(_tolerant(transport), message_handler=heard, cache=None, client_info=_ourselves())
+    refused: dict[str, int] = {}
+    transport = _http(config, limits, refused) if config.url is not None else _child(config, limits, over)
+    client = Client(_tolerant(transport, refused), message_handler=heard, cache=None, client_info=_ourselves())
     async with changes, changed, client, trio.open_nursery() as nursery:
         nursery.start_soon(_listen, client, changes)
-        yield _Session(config.label, client, over, changed, limits)
+        look = partial(_tell, changes)
+        yield _Session(label=config.label, client=client, over=over, changes=changed, look=look, limits=limits)
         nursery.cancel_scope.cancel(reason="the session is left")
 
 
@@ -95,12 +102,20 @@ class _Session:
     """A `RemoteSession` of the `mcp` package's client."""
 
     def __init__(
-        self, label: str, client: Client, over: trio.Event, changes: trio.MemoryReceiveChannel[None], limits: Limits
+        self,
+        *,
+        label: str,
+        client: Client,
+        over: trio.Event,
+        changes: trio.MemoryReceiveChannel[None],
+        look: Callable[[], None],
+        limits: Limits,
     ) -> None:
         self._label = label
         self._client = client
         self._over = over
         self._changes = changes
+        self._look = look  # has the session's owner ask for the tools again, and so see whether it is of use
         self._limits = limits
 
     async def tools(self) -> tuple[McpTool, ...]:
@@ -108,7 +123,7 @@ class _Session:
         found: list[McpTool] = []
         cursor: str | None = None
         for _ in range(_PAGES):
-            with _mapped(self._label):
+            with self._mapped():
                 page = await self._client.list_tools(cursor=cursor)
             found += map(_tool, page.tools)
             cursor = page.next_cursor
@@ -119,11 +134,39 @@ class _Session:
     async def call(self, name: str, arguments: Mapping[str, Any], *, progress: Callable[[], None]) -> ToolResult:
         """See `RemoteSession`."""
         heard = _Heard(progress)
-
-        with _mapped(self._label):
+        with self._mapped(f". Whether {name} took effect is not known."):
             result = await self._client.call_tool(name, dict(arguments), progress_callback=heard)
         text = _text(result)
         return ToolResult.failed(text or "the tool failed and did not say why") if result.is_error else ToolResult(text)
+
+    @contextmanager
+    def _mapped(self, unknown: str = "") -> Iterator[None]:
+        """What the package raises becomes one of ours.
+
+        Args:
+            unknown: what is said of a request that the server may have done.
+        """
+        try:
+            yield
+        except MCPError as error:
+            raise self._meant(error, unknown) from error
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
+            problem = str(error) or type(error).__name__
+            raise SessionLost(f"the MCP server {self._label} cannot be reached: {problem}") from error
+
+    def _meant(self, error: MCPError, unknown: str) -> AgentwireError:
+        """What an error means; one that says little of the session has somebody look whether that is of use still."""
+        status = error.data.status if isinstance(error.data, _Refusal) else 0
+        if status == HTTPStatus.NOT_FOUND or _is_gone(error):
+            return SessionGone(f"the MCP server {self._label} ended the session: {error}")
+        if _is_closed(error):
+            return SessionLost(f"the MCP server {self._label} ended: {error}")
+        broken, told = _is_broken(error), str(error)
+        if status or broken:
+            self._look()
+        if error.code == types.PARSE_ERROR:
+            told = told.partition(":")[0]  # not where in the text, which the package says at length
+        return ToolError(f"{told}{unknown}" if broken or status >= HTTPStatus.INTERNAL_SERVER_ERROR else told)
 
     async def changed(self) -> None:
         """See `RemoteSession`."""
@@ -132,20 +175,6 @@ class _Session:
     async def ended(self) -> None:
         """See `RemoteSession`."""
         await self._over.wait()
-
-
-@contextmanager
-def _mapped(label: str) -> Iterator[None]:
-    """What the package raises becomes one of ours."""
-    try:
-        yield
-    except MCPError as error:
-        if _is_closed(error) or _is_gone(error):
-            raise SessionLost(f"the MCP server {label} ended: {error}") from error
-        raise ToolError(str(error)) from error
-    except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
-        problem = str(error) or type(error).__name__
-        raise SessionLost(f"the MCP server {label} cannot be reached: {problem}") from error
 
 
 class _Heard:
@@ -161,8 +190,13 @@ class _Heard:
 
 def _is_closed(error: MCPError) -> bool:
     """The package's own word; its code is that of servers for whatever they like, so that the text must do."""
-    closed = error.message == "Connection closed" or error.message.startswith("SSE stream ")
-    return closed and error.code == types.CONNECTION_CLOSED
+    return error.message == "Connection closed" and error.code == types.CONNECTION_CLOSED
+
+
+def _is_broken(error: MCPError) -> bool:
+    """Of the answer to one request over HTTP not all has come, or nothing that can be read."""
+    cut = error.message.startswith("SSE stream ") and error.code == types.CONNECTION_CLOSED
+    return cut or (error.message.startswith("Failed to parse ") and error.code == types.PARSE_ERROR)
 
 
 def _is_gone(error: MCPError) -> bool:
@@ -207,20 +241,35 @@ def _words(block: Any) -> str:
 _Streams = tuple[Any, Any]
 
 
+@attrs.frozen
+class _Refusal:
+    """An error is the answer to a request that the server has refused with this status."""
+
+    status: int
+
+
 @asynccontextmanager
-async def _tolerant(transport: AbstractAsyncContextManager[_Streams]) -> AsyncGenerator[_Streams]:
-    """The same, with answers mended before the package looks at them."""
+async def _tolerant(
+    transport: AbstractAsyncContextManager[_Streams], refused: dict[str, int]
+) -> AsyncGenerator[_Streams]:
+    """The same, with answers mended before the package looks at them.
+
+    Args:
+        transport: the package's, or one like it.
+        refused: the HTTP status with which a request was refused, by its id.
+    """
     async with transport as (heard, said):
         asked: dict[str, str] = {}
-        yield _Answers(heard, asked), _Questions(said, asked)
+        yield _Answers(heard, asked, refused), _Questions(said, asked, refused)
 
 
 class _Stream:
     """A stream in another's place, with the method of each request that waits for its answer, by its id."""
 
-    def __init__(self, inner: Any, asked: dict[str, str]) -> None:
+    def __init__(self, inner: Any, asked: dict[str, str], refused: dict[str, int]) -> None:
         self._inner = inner
         self._asked = asked
+        self._refused = refused
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -239,7 +288,9 @@ class _Questions(_Stream):
         if isinstance(message, types.JSONRPCRequest) and message.method in MENDED:
             self._asked[str(message.id)] = message.method
         elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
-            self._asked.pop(str((message.params or {}).get("requestId")), None)
+            given_up = str((message.params or {}).get("requestId"))
+            self._asked.pop(given_up, None)
+            self._refused.pop(given_up, None)
         await self._inner.send(item)
 
 
@@ -257,16 +308,36 @@ class _Answers(_Stream):
         message = item.message if isinstance(item, SessionMessage) else None
         if isinstance(message, types.JSONRPCResponse | types.JSONRPCError):
             mend = MENDED.get(self._asked.pop(str(message.id), ""))
-            if mend is not None and isinstance(message, types.JSONRPCResponse):
+            status = self._refused.pop(str(message.id), 0)
+            if isinstance(message, types.JSONRPCError):
+                if status:
+                    self._explain(message.error, status)
+            elif mend is not None:
                 message.result = mend(message.result)
         return item
 
+    def _explain(self, error: types.ErrorData, status: int) -> None:
+        error.data = _Refusal(status)
+        if error.message == "Server returned an error response":  # the package's, which does not say which
+            error.message = f"the MCP server answered with HTTP {status}"
+
 
 @asynccontextmanager
-async def _http(config: McpServer, limits: Limits) -> AsyncGenerator[_Streams]:
+async def _http(config: McpServer, limits: Limits, refused: dict[str, int]) -> AsyncGenerator[_Streams]:
     assert config.url is not None
+
+    async def note(response: Any) -> None:
+        """Which request it refuses; this comes before the package makes an error of it."""
+        await trio.lowlevel.checkpoint()
+        if response.status_code >= HTTPStatus.BAD_REQUEST and response.request.method == "POST":
+            asked = json.loads(response.request.content).get("id")
+            if asked is not None:
+                refused[str(asked)] = response.status_code
+
+    http = create_mcp_http_client(headers=dict(config.headers))
+    http.event_hooks = {"response": [note]}
     async with (
-        create_mcp_http_client(headers=dict(config.headers)) as http,
+        http,
         streamable_http_client(config.url, http_client=http, max_sse_event_size=limits.message_bytes) as streams,
     ):
         yield streams

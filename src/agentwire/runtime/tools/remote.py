@@ -19,7 +19,7 @@ from agentwire.protocol.mcp import McpTool
 from agentwire.runtime.groups import single
 from agentwire.runtime.tools.local import ToolError
 from agentwire.runtime.tools.output import ToolResult
-from agentwire.runtime.tools.source import Dial, McpServer, RemoteSession, SessionLost
+from agentwire.runtime.tools.source import Dial, McpServer, RemoteSession, SessionGone, SessionLost
 
 __all__ = ["RemoteServer", "RemoteStatistics"]
 
@@ -218,22 +218,27 @@ class RemoteServer:
         return self.known or ()
 
     async def _call(self, name: str, arguments: Mapping[str, Any], silence: trio.CancelScope) -> ToolResult:
-        """One call; each sign of life moves the deadline of ``silence``."""
-        try:
-            session, held = await self._session()
-        except SessionLost as error:
-            raise ToolError(str(error)) from error
+        """One call, made again if the server had forgotten the session; a sign of life moves ``silence``'s deadline."""
         patience = self.config.timeout or float("inf")
 
         def progress() -> None:
             silence.deadline = trio.current_time() + patience
 
-        progress()
-        try:
-            return await session.call(name, arguments, progress=progress)
-        except SessionLost:
-            self._lose(held)
-            raise
+        again = False
+        while True:
+            silence.deadline = float("inf")
+            try:
+                session, held = await self._session()
+            except SessionLost as error:
+                raise ToolError(str(error)) from error
+            progress()
+            try:
+                return await session.call(name, arguments, progress=progress)
+            except SessionLost as error:
+                self._lose(held)
+                if again or not isinstance(error, SessionGone):
+                    raise
+                again = True
 
     async def call(self, name: str, arguments: str, *, call_id: str, limits: Limits) -> ToolResult:
         """See `ToolSource.call`."""

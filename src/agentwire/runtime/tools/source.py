@@ -17,11 +17,15 @@ from agentwire.protocol.limits import Limits
 from agentwire.protocol.mcp import ApprovalRule, McpTool, ToolFilter, is_label
 from agentwire.runtime.tools.output import ToolResult
 
-__all__ = ["Dial", "McpServer", "RemoteSession", "SessionLost", "ToolRunner", "ToolSource"]
+__all__ = ["Dial", "McpServer", "RemoteSession", "SessionGone", "SessionLost", "ToolRunner", "ToolSource"]
 
 
 class SessionLost(AgentwireError):
     """A session with an MCP server is over, or never came to be; its text says why."""
+
+
+class SessionGone(SessionLost):
+    """The MCP server knows no such session any more, and did nothing of what it was asked in it."""
 
 
 class ToolRunner(Protocol):

@@ -45,9 +45,7 @@ def _parameters() -> xllamacpp.CommonParams:
     found.port = 0
     found.n_ctx = 8192
     found.n_parallel = 2
-    found.cpuparams.n_threads = 2
-    found.cpuparams_batch.n_threads = 2
-    found.cpuparams.poll = found.cpuparams_batch.poll = 0  # threads that wait must not starve what they wait for
+    found.cpuparams.n_threads = found.cpuparams_batch.n_threads = 1  # two wait for one another at each layer of a token
     found.ui = False
     found.warmup = False
     found.sampling.temp = 0.0

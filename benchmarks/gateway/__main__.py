@@ -49,6 +49,7 @@ class Visit:
         """All of them, by name."""
         self._bursts()
         self._paced()
+        self._paced(in_step=True)
         for store in (False, True):
             self._chain(store=store)
         self.figures["memory"] = self._gateway.memory()
@@ -78,21 +79,23 @@ class Visit:
             self.figures["burst, load"] = (time.process_time() - others[0]) * 1e6 / events
             self.figures["burst, fake server"] = (cpu_seconds(self._upstream) - others[1]) * 1e6 / events
 
-    def _paced(self) -> None:
+    def _paced(self, *, in_step: bool = False) -> None:
+        """Streams of many clients: each has its own beat, or they have one, as where a model makes them in batches."""
         wires, events = [Wire(self._gateway.port, KEY) for _ in range(STREAMS)], STREAMS * PACED
         try:
             for wire in wires:
                 wire.turn("1/1/0", store=False)
             for wire in wires:
-                wire.ask(f"{PACED}/1/{PACE}", store=False)
-                time.sleep(PACE / STREAMS)  # each stream has its own beat
+                wire.ask(f"{PACED}/1/{'@' if in_step else ''}{PACE}", store=False)
+                time.sleep(PACE / STREAMS)
             spent: list[float] = []
             first, last = events // 10, events * 9 // 10
             marks = {first: lambda: spent.append(self._gateway.cpu()), last: lambda: spent.append(self._gateway.cpu())}
             begun = time.process_time()
             at_once(wires, marks)
-            self.figures["paced"] = (spent[1] - spent[0]) * 1e6 / (last - first)
-            self.figures["paced, load"] = (time.process_time() - begun) * 1e6 / events
+            name = "paced, in step" if in_step else "paced"
+            self.figures[name] = (spent[1] - spent[0]) * 1e6 / (last - first)
+            self.figures[f"{name}, load"] = (time.process_time() - begun) * 1e6 / events
         finally:
             for wire in wires:
                 wire.close()

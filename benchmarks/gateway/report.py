@@ -12,8 +12,10 @@ BARS = (
     # measure, beside whom, at most
     ("burst", PEER, 1.5),
     ("paced", PEER, 1.5),
+    ("paced, in step", PEER, 1.5),
     ("burst", SLOW_PEER, 0.2),
     ("paced", SLOW_PEER, 0.2),
+    ("paced, in step", SLOW_PEER, 0.2),
     ("turn, not stored, p50", PEER, 1.2),
     ("turn, not stored, p90", PEER, 1.2),
     ("turn, stored, p50", PEER, 1.2),
@@ -21,7 +23,7 @@ BARS = (
 )
 CHAIN_BAR = 1.5
 FLOOR = "bare Trio relay"
-FLOORS = ("paced", "turn, not stored, p50")
+FLOORS = ("paced", "paced, in step", "turn, not stored, p50")
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:

@@ -1,8 +1,9 @@
 """The fake model server: ``/v1/chat/completions`` and ``/v1/responses`` as server-sent events, as cheap as can be.
 
 ``python -m benchmarks.gateway.upstream`` prints its port. What it answers is named in the request's text, as
-``go/EVENTS/BURST/PAUSE/``: that many text events, so many at once, so many seconds apart. Every answer is rendered
-once, each event as a chunk of its own; only the ids in it are new each time.
+``go/EVENTS/BURST/PAUSE/``: that many text events, so many at once, so many seconds apart; with ``@`` before the pause
+in step with all other such answers, as where a model makes the next token of each in one batch. Every answer is
+rendered once, each event as a chunk of its own; only the ids in it are new each time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 PIECE = "a piece of text, as models give them "
 SLOT = b"0123456789abcdef01234567"  # where the ids of one answer go
-STREAM = re.compile(rb"go/(\d+)/(\d+)/([\d.]+)/")
+STREAM = re.compile(rb"go/(\d+)/(\d+)/(@?)([\d.]+)/")
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 MODELS = b'{"object":"list","data":[{"id":"fake","object":"model","created":1,"owned_by":"fake"}]}'
@@ -99,14 +100,22 @@ def ticks(path: bytes, count: int, burst: int) -> tuple[bytes, ...]:
 class Answer:
     """One answer on its way: its pieces, with an id of its own, and the pause between two of them."""
 
-    __slots__ = ("at", "id", "pause", "pieces", "sock")
+    __slots__ = ("_in_step", "_pause", "at", "id", "pieces", "sock")
 
-    def __init__(self, number: int, sock: socket.socket, pieces: tuple[bytes, ...], pause: float) -> None:
+    def __init__(
+        self, number: int, sock: socket.socket, pieces: tuple[bytes, ...], pause: float, *, in_step: bool
+    ) -> None:
         self.id = b"%016x%08x" % (time.time_ns(), number)
         self.sock = sock
         self.pieces = pieces
-        self.pause = pause
         self.at = 0
+        self._pause = pause
+        self._in_step = in_step
+
+    def next_due(self) -> float:
+        """When the next piece is to be sent, by the clock of `time.monotonic`."""
+        now = time.monotonic()
+        return (now // self._pause + 1) * self._pause if self._in_step else now + self._pause
 
 
 class Upstream:
@@ -170,11 +179,11 @@ class Upstream:
             self._write(sock, b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
             self._write(sock, b"content-length: %d\r\n\r\n%b" % (len(text), text))
             return
-        count, burst, pause = int(streams[-1][0]), int(streams[-1][1]), float(streams[-1][2])
+        count, burst, at, pause = int(streams[-1][0]), int(streams[-1][1]), streams[-1][2], float(streams[-1][3])
         self._answers += 1
         self._last_body = len(body)
         pieces = ticks(b"chat" if b"chat" in path else b"responses", count, burst)
-        self._tick(Answer(self._answers, sock, pieces, pause))
+        self._tick(Answer(self._answers, sock, pieces, pause, in_step=bool(at)))
 
     def _tick(self, answer: Answer) -> None:
         if answer.sock not in self._heard:
@@ -182,7 +191,7 @@ class Upstream:
         self._write(answer.sock, answer.pieces[answer.at].replace(SLOT, answer.id))
         answer.at += 1
         if answer.at < len(answer.pieces):
-            heapq.heappush(self._due, (time.monotonic() + answer.pause, answer.id, answer))
+            heapq.heappush(self._due, (answer.next_due(), answer.id, answer))
 
     def _write(self, sock: socket.socket, data: bytes) -> None:
         if sock in self._unsent:

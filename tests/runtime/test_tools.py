@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn, Optional
 
 import attrs
 import msgspec
+import pydantic
 import pytest
 import trio
 from hypothesis import given
@@ -173,6 +174,58 @@ def test_enums_attrs_classes_and_optionals_arrive_as_what_they_are() -> None:
     assert seen == [(Colour.RED, Place("a.py"), None)]
 
 
+class Note(pydantic.BaseModel):
+    text: str
+    answers: list[Note] = []
+
+
+def test_models_of_pydantic_are_taken_and_returned() -> None:
+    def answer(note: Note, others: dict[str, Note] | None = None) -> list[Note]:
+        return [note, *(others or {}).values()]
+
+    schema = schema_of(answer)
+    assert schema["properties"]["note"] == {"$ref": "#/$defs/Note"}
+    assert schema["$defs"]["Note"]["properties"]["answers"]["items"] == {"$ref": "#/$defs/Note"}
+    given = '{"note":{"text":"a"},"others":{"x":{"text":"b","answers":[{"text":"c"}]}}}'
+    said = '[{"text":"a","answers":[]},{"text":"b","answers":[{"text":"c","answers":[]}]}]'
+    assert run_tool(answer, given).output == said
+    assert "Field required" in run_tool(answer, '{"note":{}}').text
+
+
+def test_a_default_of_none_can_be_given_too() -> None:
+    def look(limit: int = None) -> str:  # type: ignore[assignment] # noqa: RUF013 - as many write it
+        return repr(limit)
+
+    assert schema_of(look)["properties"]["limit"] == {
+        "anyOf": [{"type": "integer"}, {"type": "null"}],
+        "default": None,
+    }
+    assert [run_tool(look, said).text for said in ("{}", '{"limit":null}', '{"limit":3}')] == ["None", "None", "3"]
+
+
+class Doc:
+    documentation = "of typing_extensions"
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        (Annotated[str, "a text"], "a text"),
+        (Annotated[str, pydantic.Field(description="of pydantic")], "of pydantic"),
+        (Annotated[str, Doc()], "of typing_extensions"),
+        (Annotated[str, msgspec.Meta(description="of msgspec")], "of msgspec"),
+        (Annotated[str, 3, "a text"], "a text"),
+    ],
+)
+def test_a_parameter_is_described_as_other_libraries_do_it(hint: Any, told: str) -> None:
+    def with_hint(x: Any, y: Any = None) -> None:
+        pass
+
+    with_hint.__annotations__.update(x=hint, y=hint)
+    for member in schema_of(with_hint)["properties"].values():
+        assert told in (member.get("description"), member.get("anyOf", [{}])[0].get("description"))
+
+
 def test_the_call_itself_is_passed_and_not_in_the_schema() -> None:
     def deploy(env: str, call: ToolCall) -> str:
         return f"{env} {call.id} {call.name} {call.arguments}"
@@ -229,6 +282,7 @@ def _generator() -> Iterator[int]:
         (lambda: None, "'<lambda>' is no name for a tool"),
         (Place, "a tool is a function"),
         (3, "a tool is a function, not 3"),
+        (max, "does not say what it takes"),
     ],
 )
 def test_what_cannot_be_a_tool_is_refused_when_it_is_registered(function: Any, words: str) -> None:
@@ -426,7 +480,7 @@ def test_output_without_json_is_an_error() -> None:
 
     result = run_tool(give)
     assert result.error is not None
-    assert result.error.startswith("TypeError: ")
+    assert result.error.startswith("TypeError: it has run, and what it returned has no JSON: ")
 
 
 def test_long_text_is_cut_at_a_character_and_says_so() -> None:

@@ -159,9 +159,9 @@ def tool(
 def tool(function: Callable[..., Any] | None = None, /, **policy: Any) -> Any:
     """Make a tool of a function: ``@tool``, or ``@tool(timeout=600)`` to say more than its signature does.
 
-    Type hints are the schema (``Annotated[str, msgspec.Meta(description=...)]`` describes a parameter; no hint allows
-    any JSON value); the first paragraph of the docstring is the description. A parameter annotated `ToolCall` receives
-    the call and is not shown to the model.
+    Type hints are the schema (``Annotated[str, "what it is"]`` describes a parameter, ``msgspec.Meta`` says more;
+    pydantic's models are hints, too; no hint allows any JSON value); the first paragraph of the docstring is the
+    description. A parameter annotated `ToolCall` receives the call and is not shown to the model.
 
     Args:
         function: async, or plain (see `LocalTool`).

@@ -11,6 +11,7 @@ import attrs
 
 from agentwire.protocol.content import PARTS, InputText, OpaquePart, Part, text_of
 from agentwire.protocol.writing import encode_json
+from agentwire.runtime.tools import models
 from agentwire.runtime.tools.command import CommandResult
 
 __all__ = ["ToolResult", "render"]
@@ -63,7 +64,11 @@ def render(value: Any, limit: int) -> str | tuple[Part, ...]:
     parts = (value,) if isinstance(value, _PART_TYPES) else value
     if _is_parts(parts):
         return _cut_parts(tuple(parts), limit)
-    return _cut(encode_json(value).decode(), limit)
+    try:
+        text = encode_json(models.dump(value)).decode()
+    except TypeError as error:
+        raise TypeError(f"it has run, and what it returned has no JSON: {error}") from error
+    return _cut(text, limit)
 
 
 def _is_parts(value: Any) -> TypeGuard[list[Part] | tuple[Part, ...]]:

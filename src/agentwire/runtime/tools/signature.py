@@ -10,12 +10,13 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, Optional
 
 import attrs
 import msgspec
 
 from agentwire.protocol.errors import AgentwireError, LocalProtocolError
+from agentwire.runtime.tools import models
 from agentwire.runtime.tools.call import ToolCall
 from agentwire.runtime.tools.schemas import name_types, note_default, obstacle, to_strict
 
@@ -72,7 +73,7 @@ class Signature:
                 raise LocalProtocolError(f"tool {name!r} cannot be strict: {reason}")
             schema = to_strict(schema)
         fields = tuple(parameter.name for parameter, _ in parameters)
-        return cls(schema, strict, call_parameter, msgspec.json.Decoder(struct), fields)
+        return cls(schema, strict, call_parameter, msgspec.json.Decoder(struct, dec_hook=models.read), fields)
 
     def decode(self, arguments: str) -> dict[str, Any]:
         """The keyword arguments that a model's JSON stands for; what it left out is left out.
@@ -111,17 +112,38 @@ def _parameters(function: Callable[..., Any], name: str) -> tuple[_Parameters, s
     hints = _hints(function, name)
     found: _Parameters = []
     call_parameter = None
-    for parameter in inspect.signature(function).parameters.values():
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as error:
+        raise LocalProtocolError(f"tool {name!r} does not say what it takes: {error}") from error
+    for parameter in parameters.values():
         if refusal := _KINDS_REFUSED.get(parameter.kind):
             raise LocalProtocolError(f"tool {name!r} " + refusal.format(name=parameter.name))
         hint = hints.get(parameter.name, Any)
         if hint is not ToolCall:
-            found.append((parameter, hint))
+            found.append((parameter, _meant(hint, parameter.default)))
         elif call_parameter is not None:
             raise LocalProtocolError(f"tool {name!r} takes its ToolCall twice")
         else:
             call_parameter = parameter.name
     return found, call_parameter
+
+
+def _meant(hint: Any, default: Any) -> Any:
+    """A hint with the description that other tools' annotations have, and with None where that is the default."""
+    notes = getattr(hint, "__metadata__", ())
+    if default is None and hint is not Any:
+        hint = Optional[hint]  # noqa: UP045 - a hint may be anything
+    told = next(filter(None, map(_description, notes)), None)
+    return Annotated[hint, msgspec.Meta(description=told)] if told else hint
+
+
+def _description(note: object) -> str | None:
+    """Of a plain text, of a field of pydantic's, or of ``typing_extensions.Doc``; msgspec reads its own."""
+    if isinstance(note, msgspec.Meta):
+        return None
+    told = note if isinstance(note, str) else getattr(note, "description", getattr(note, "documentation", None))
+    return told if isinstance(told, str) else None
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
@@ -152,9 +174,11 @@ def _struct(parameters: _Parameters) -> type[msgspec.Struct]:
 
 def _schema(struct: type[msgspec.Struct], parameters: _Parameters, name: str) -> dict[str, Any]:
     """The struct's schema with its own object at the top, and with the defaults that JSON can say."""
+    theirs: dict[str, Any] = {}
+    hook = functools.partial(models.schema_of, definitions=theirs)
     try:
-        (top,), definitions = msgspec.json.schema_components((struct,), ref_template="#/$defs/{name}")
-    except TypeError as error:
+        (top,), definitions = msgspec.json.schema_components((struct,), ref_template="#/$defs/{name}", schema_hook=hook)
+    except (TypeError, NotImplementedError) as error:
         kind = str(error).strip().rsplit("\n", 1)[-1]
         raise LocalProtocolError(f"tool {name!r} has a parameter without JSON schema: {kind}") from error
     schema = definitions.pop(top["$ref"].rsplit("/", 1)[-1])
@@ -162,6 +186,6 @@ def _schema(struct: type[msgspec.Struct], parameters: _Parameters, name: str) ->
     for parameter, _ in parameters:
         if parameter.default is not parameter.empty:
             note_default(schema["properties"][parameter.name], parameter.default)
-    if definitions:
+    if definitions := {**theirs, **definitions}:
         schema["$defs"] = definitions
     return name_types(schema)

@@ -14,6 +14,7 @@ from agentwire.engines.chat.request import body_of
 from agentwire.engines.chat.thoughts import Style
 from agentwire.engines.offering import Catalogue
 from agentwire.protocol.codec import decode_item, encode_wire
+from agentwire.protocol.errors import EngineError
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import History, Memo, Node
 from agentwire.testing.recording import ask_for
@@ -88,6 +89,34 @@ def test_calls_in_a_row_are_one_message_with_the_text_before_them() -> None:
     assert shown(*raw) == [ASKED, calls, answered("c1"), answered("c2")]
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_images_that_the_system_shows_come_behind_its_words(role: str) -> None:
+    image = {"type": "input_image", "image_url": "data:x"}
+    shown_ = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:x"}}]}
+    said = {**says(role, ""), "content": [{"type": "input_text", "text": "look"}, image]}
+    assert shown(said, USER) == [{"role": "system", "content": "look"}, shown_, ASKED]
+    assert shown(USER, said) == [ASKED, {"role": "system", "content": "look"}, shown_]
+    assert shown(USER, {**said, "content": [image]}, says(role, "")) == [ASKED, shown_]
+
+
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ({**says("system", ""), "content": [{"type": "input_file", "file_url": "https://x"}]}, "content[0]"),
+        (output("c1", {"type": "computer_screenshot", "file_id": "f"}, "computer_call"), "output.file_id"),
+    ],
+)
+def test_what_nobody_can_be_shown_is_named(raw: Json, path: str) -> None:
+    known = items(USER, function_call("c1"), raw)
+    with pytest.raises(EngineError) as caught:
+        render(known, Memo(), new=known[2:])
+    assert (caught.value.status, caught.value.param) == (400, f"input[0].{path}")
+
+
+def test_a_tool_that_said_nothing_says_so() -> None:
+    assert shown(function_call("c1"), output("c1", ""))[1] == answered("c1", "(no output)")
+
+
 def test_calls_one_after_the_other_stay_apart() -> None:
     raw = (USER, function_call("c1"), output("c1"), function_call("c2"), output("c2"))
     one, two = called(("c1", "add", '{"a":1}')), called(("c2", "add", '{"a":1}'))
@@ -154,7 +183,7 @@ def test_images_in_an_output_come_after_all_answers() -> None:
     shot = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     assert messages[2:] == [
         answered("c1", "here"),
-        answered("c2", ""),
+        answered("c2", "(see below)"),
         {"role": "user", "content": [shot, shot]},
     ]
 

@@ -27,7 +27,7 @@ def test_text_alone_is_a_string() -> None:
 
 
 def test_images_and_files_make_a_list() -> None:
-    shown = (InputText("what is"), IMAGE, Refusal("no"), InputImage("https://x/y.png"))
+    shown = (InputText("what is"), IMAGE, Refusal("no"), InputText(""), InputImage("https://x/y.png"))
     assert content_of(shown) == [
         {"type": "text", "text": "what is"},
         SHOWN,

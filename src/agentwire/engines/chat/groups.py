@@ -15,7 +15,11 @@ from agentwire.engines.chat.thoughts import Style, Thought
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import encode_json
 
-__all__ = ["CallAnswer", "Group"]
+__all__ = ["NO_ANSWER", "CallAnswer", "Group"]
+
+NO_ANSWER: Final = "(no output)"
+BELOW: Final = "(see below)"
+"""What a tool has said that has said nothing: some servers refuse an empty message."""
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -83,7 +87,8 @@ class Group:
         yield {**message, "tool_calls": self._calls} if self._calls else message
         attached: list[dict[str, Any]] = []
         for call, answer in zip(self._calls, self._answers, strict=True):
-            yield {"role": "tool", "tool_call_id": call["id"], "content": answer.text}
+            text = answer.text or (BELOW if answer.attached else NO_ANSWER)
+            yield {"role": "tool", "tool_call_id": call["id"], "content": text}
             attached += answer.attached
         if attached:
             yield {"role": "user", "content": attached}

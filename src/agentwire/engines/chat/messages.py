@@ -17,11 +17,11 @@ from typing import Any, Final
 import attrs
 
 from agentwire.engines.chat.dialect import ChatDialect
-from agentwire.engines.chat.groups import CallAnswer, Group
+from agentwire.engines.chat.groups import NO_ANSWER, CallAnswer, Group
 from agentwire.engines.chat.order import Arranged, call_id_of
-from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, plain
+from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, picture_of, plain
 from agentwire.engines.chat.thoughts import Style, Thought, thought_of
-from agentwire.engines.offering import Catalogue, answer_text, as_function, in_words, screenshot, tools_in
+from agentwire.engines.offering import Catalogue, answer_text, as_function, in_words, tools_in
 from agentwire.protocol.codec import encode_json, encode_wire
 from agentwire.protocol.items import (
     CustomToolCallOutput,
@@ -40,7 +40,6 @@ __all__ = ["Prompt", "Rendered", "render"]
 
 _log = logging.getLogger("agentwire.engine")
 
-NO_ANSWER: Final = "(no output)"
 _NO_STYLE: Final = Style()
 _ANY: Final = ChatDialect()
 _OWN_NAME: Final = attrgetter("name")
@@ -229,10 +228,18 @@ class _Writer:
         self._close()
         if message.role == "user":
             self._put({"role": "user", "content": content_of(message)})
-        elif self._order.last:
-            self._put({"role": "system", "content": plain(message.content)})
         else:
-            self._lead.append(plain(message.content))
+            self._system(message)
+
+    def _system(self, message: Message) -> None:
+        """Text alone, as chat servers have it; images and files come right behind it, as the user's."""
+        text, attached = plain(message.content), attachments(message)
+        if not self._order.last:
+            self._lead.append(text)
+        elif text:
+            self._put({"role": "system", "content": text})
+        if attached:
+            self._put({"role": "user", "content": attached})
 
     def _think(self, thought: Thought | None) -> None:
         if thought is not None and self._style.field is not None:
@@ -296,6 +303,4 @@ def _answer(item: Item, known: Catalogue) -> CallAnswer:
     if isinstance(item, FunctionCallOutput | CustomToolCallOutput):
         return CallAnswer(plain(item.output), attachments(item))
     assert isinstance(item, OpaqueItem)
-    picture = screenshot(item)
-    attached = [{"type": "image_url", "image_url": {"url": picture}}] if picture is not None else []
-    return CallAnswer(answer_text(item, known), attached)
+    return CallAnswer(answer_text(item, known), picture_of(item))

@@ -6,9 +6,10 @@ server could not even be told is an error that names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
+from agentwire.engines.offering import screenshot
 from agentwire.protocol.content import (
     InputFile,
     InputImage,
@@ -18,9 +19,11 @@ from agentwire.protocol.content import (
     text_of,
 )
 from agentwire.protocol.errors import AgentwireError, EngineError
-from agentwire.protocol.items import CustomToolCallOutput, FunctionCallOutput, Item, Message
+from agentwire.protocol.items import CustomToolCallOutput, FunctionCallOutput, Item, Message, OpaqueItem
 
-__all__ = ["UnsupportedContent", "attachments", "content_of", "plain"]
+__all__ = ["UnsupportedContent", "attachments", "content_of", "picture_of", "plain"]
+
+NO_FILE_IDS: Final = "An image must be sent as a URL or a data URL; the model's server has no file ids for images."
 
 
 class UnsupportedContent(AgentwireError):
@@ -57,7 +60,7 @@ def plain(content: str | Iterable[Part]) -> str:
 
 
 def content_of(message: Message) -> str | list[dict[str, Any]]:
-    """The ``content`` of a user's message.
+    """The ``content`` of a user's message; empty text beside images is left out, as some servers refuse it.
 
     Raises:
         UnsupportedContent: a part of it.
@@ -68,14 +71,27 @@ def content_of(message: Message) -> str | list[dict[str, Any]]:
     return [
         _attached(part, message, f"content[{index}]") if _is_attached(part) else _text(part)
         for index, part in enumerate(content)
+        if _is_attached(part) or text_of((part,))
     ]
 
 
-def attachments(item: FunctionCallOutput | CustomToolCallOutput) -> list[dict[str, Any]]:
-    """The images and files of a tool's output; raises as `content_of` does."""
-    if isinstance(item.output, str):
+def attachments(item: FunctionCallOutput | CustomToolCallOutput | Message) -> list[dict[str, Any]]:
+    """The images and files of a tool's output, or of a message that holds text alone; raises as `content_of` does."""
+    name, parts = ("content", item.content) if isinstance(item, Message) else ("output", item.output)
+    if isinstance(parts, str):
         return []
-    return [_attached(part, item, f"output[{index}]") for index, part in enumerate(item.output) if _is_attached(part)]
+    return [_attached(part, item, f"{name}[{index}]") for index, part in enumerate(parts) if _is_attached(part)]
+
+
+def picture_of(item: OpaqueItem) -> list[dict[str, Any]]:
+    """The picture in an answer of a computer, if it is one; raises as `content_of` does."""
+    address = screenshot(item)
+    if address is not None:
+        return [_image(address, None)]
+    output = item.raw.get("output")
+    if isinstance(output, Mapping) and output.get("file_id") is not None:
+        raise UnsupportedContent(NO_FILE_IDS, item, "output.file_id")
+    return []
 
 
 def _is_attached(part: Part) -> bool:
@@ -90,8 +106,7 @@ def _text(part: Part) -> dict[str, Any]:
 def _attached(part: Part, item: Item, path: str) -> dict[str, Any]:
     if isinstance(part, InputImage):
         if part.image_url is None:
-            message = "An image must be sent as a URL or a data URL; the model's server has no file ids for images."
-            raise UnsupportedContent(message, item, path)
+            raise UnsupportedContent(NO_FILE_IDS, item, path)
         return _image(part.image_url, part.detail)
     if isinstance(part, InputFile):
         if part.file_data is None and part.file_id is None:

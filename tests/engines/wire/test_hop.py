@@ -95,6 +95,26 @@ async def test_the_server_s_own_tools_run_in_between(autojump_clock: MockClock) 
         await peer.close()
 
 
+@pytest.mark.parametrize("settings", [{"max_output_tokens": 500}, {"tool_choice": "required"}])
+async def test_settings_that_a_later_step_states_otherwise_are_the_same(
+    settings: Json, autojump_clock: MockClock
+) -> None:
+    """What is left of a bound, and a call that was demanded and made, are no change of the client's."""
+
+    async def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    engine = scripted([Turn(Call("add", {"a": 1, "b": 2})), Turn(Text("3"))] * 2)
+    async with hopping(engine, front={"tools": [add]}) as hop:
+        history: list[Json] = [{"role": "user", "content": "1 + 2?"}]
+        history += (await ask_http(hop, history, store=False, **settings))["output"]
+        await ask_http(hop, [*history, {"role": "user", "content": "Sure?"}], store=False, **settings)
+        assert len(hop.requests()) == 4
+        shown = hop.engine.statistics()
+        assert (shown.full, shown.deltas, shown.found) == (1, 3, 1)
+
+
 async def test_an_error_of_the_upstream_is_told_once(autojump_clock: MockClock) -> None:
     async def engine(ask: Any, out: Any) -> None:
         await out.text("a")

@@ -87,7 +87,9 @@ def open_conversation(
         kept = _Kept(owner, Rendered(owner), Transcript())
     memo, before = Memo(kept.rendered), kept.transcript
     asking = Asking.of(changed(ask, {"memo": memo}), owner=owner, model=model, stateful=store, remembers=True)
-    settings = settings_key(ask.principal, asking.model, asking.settings)
+    # a later step states less of these two, and the next request what the client stated
+    own = {"max_output_tokens": ask.request.max_output_tokens, "tool_choice": ask.tool_choice.raw}
+    settings = settings_key(ask.principal, asking.model, {**asking.settings, **own})
     known, fresh = asking.previous_response_id, _since(ask.items, before.count)
     if known is not None and reaches(known):
         conversation = Conversation(asking, before.extend(_raw(fresh)), settings)

@@ -37,6 +37,7 @@ class Lane:
         current: the request whose events come on it now, perhaps abandoned.
         latest: the id of its last response that ended well: what the server still has of it.
         ended: the id of its last response, whatever came of it: its end may come once more.
+        turns: responses that have ended on it.
         rest: of a holder who needs it later.
         source: the lane that its request forks from, until the fork has begun.
         forks: requests on other lanes that fork from ``latest``, and have not begun.
@@ -49,6 +50,7 @@ class Lane:
     current: Exchange | None = None
     latest: str | None = None
     ended: str | None = None
+    turns: int = 0
     rest: Rest | None = None
     source: Lane | None = None
     forks: int = 0

@@ -232,6 +232,7 @@ class Switch:
             self._begin(current, shown)
         ended_well = kind in _ENDED_WELL
         lane.ended, lane.latest = shown.id, shown.id if ended_well else None
+        lane.turns += 1
         if ended_well and self.steers.follow(current.response_id) and not _owes(frame):
             current.wait_for_successor(frame)
         else:

@@ -14,8 +14,10 @@ from agentwire.engines.scripted import scripted
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Finish, Out
 from agentwire.server.auth import Keys
-from tests.engines.wire.kit import Hop, Json, Seen, hopping, texts
+from tests.engines.wire.kit import Hop, Json, Seen, hopping, hopping_to, texts
 from tests.engines.wire.test_hop import ask_http
+from tests.link.peer import Peer as Scripted
+from tests.link.peer import text_turn
 from tests.server.kit import Peer, eventually
 
 
@@ -112,6 +114,32 @@ async def ask_as(hop: Hop, key: str, body: Json) -> Json:
     assert response["status"] == "completed", response
     await peer.close()
     return response
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize("name", ["resp_{}", "resp"])
+async def test_an_id_that_comes_twice_is_two_responses(name: str, connections: int, autojump_clock: MockClock) -> None:
+    """A server that keeps nothing may count its responses on each connection; some give all of them one id."""
+
+    async def remembers(server: Scripted) -> None:
+        memory = ""
+        for number in range(9):
+            request = await server.request()
+            said = [item["content"] for item in request["input"] if item.get("role") == "user"]
+            memory = "".join([*([memory] if "previous_response_id" in request else []), *said])
+            server.say(*text_turn(name.format(number), memory))
+
+    async with hopping_to(remembers, lanes=False, connections=connections) as hop:
+        peers = [await hop.front.connect() for _ in range(2)]
+        before: list[Json] = [{}, {}]
+        for letters in ("ab", "AB", "12"):
+            for number, peer in enumerate(peers):
+                more = {"previous_response_id": before[number]["id"]} if before[number] else {}
+                before[number] = (await peer.ask(letters[number], **more))[-1]["response"]
+        assert [texts(response["output"]) for response in before] == ["aA1", "bB2"]
+        assert hop.engine.statistics().deltas == (0 if connections == 1 else 4)
+        for peer in peers:
+            await peer.close()
 
 
 async def test_settings_that_differ_are_another_conversation(autojump_clock: MockClock) -> None:

@@ -44,7 +44,7 @@ class Conversation:
     """One step's request, and what it may continue.
 
     Attributes:
-        asking: the request; it names what it continues, if that is known.
+        asking: the request; it names what it continues, if that is known, by its `Seat.mark`.
         transcript: all that is asked, as a client sends it.
         settings: of the request, and whose it is, as one digest.
         found: whether the history was recognized by what it says.
@@ -62,11 +62,11 @@ class Conversation:
         self.made.append(raw)
         self.asking.keep(item_id, raw, call_id=call_id)
 
-    def end(self, response_id: str | None, index: ChainIndex) -> None:
-        """The upstream's answer is whole, and has this id there."""
-        self.asking.keep_response(response_id)
-        if response_id is not None:
-            index.put(self.settings, self.transcript.extend(self.made).mark, response_id)
+    def end(self, mark: str | None, index: ChainIndex) -> None:
+        """The upstream's answer is whole, and is called so in the pool's books."""
+        self.asking.keep_response(mark)
+        if mark is not None:
+            index.put(self.settings, self.transcript.extend(self.made).mark, mark)
 
 
 def open_conversation(

@@ -154,6 +154,7 @@ async def open_wire_engine(
             lanes=lanes,
             cuts=on_cancel == "close",
             lost=_keep if store else index.drop,
+            stores=store,
         )
         yield WireEngine(
             pool=pool,
@@ -198,7 +199,7 @@ class WireEngine:
         conversation = self._conversation(ask)
         hide = () if ENCRYPTED in ask.request.include else ("encrypted_content",)
         try:
-            finish, relay = await self._step(ask, out, conversation, hide).run()
+            finish, mark = await self._step(ask, out, conversation, hide).run()
         except EngineError as error:
             if not (
                 conversation.asking.asks_encrypted and error.status == 400 and "encrypted" in error.message.lower()
@@ -206,8 +207,8 @@ class WireEngine:
                 raise
             self.plain.add(conversation.asking.model)
             conversation.asking = conversation.asking.without(ENCRYPTED)
-            finish, relay = await self._step(ask, out, conversation, hide).run()
-        conversation.end(relay.response_id, self.index)
+            finish, mark = await self._step(ask, out, conversation, hide).run()
+        conversation.end(mark, self.index)
         return finish
 
     async def compact(self, ask: Ask) -> Summarized:
@@ -229,8 +230,8 @@ class WireEngine:
             conversation.asking = conversation.asking.without(ENCRYPTED)
         return conversation
 
-    def _reaches(self, response_id: str) -> bool:
-        return self.store or self.pool.has(response_id)
+    def _reaches(self, mark: str) -> bool:
+        return self.store or self.pool.has(mark)
 
     def _step(self, ask: Ask, out: Out, conversation: Conversation, hide: tuple[str, ...]) -> Step:
         def relay() -> Relay:

@@ -84,6 +84,7 @@ class Pool:
         lanes: whether the upstream has lanes; None if its first answer is to show that.
         cuts: whether an abandoned turn that cannot be cancelled otherwise costs its connection.
         lost: told of a response that the upstream will not remember any longer.
+        stores: whether the upstream keeps its responses.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Pool:
         lanes: bool | None,
         cuts: bool,
         lost: Callable[[str], None],
+        stores: bool,
     ) -> None:
         self.lanes = lanes
         self._nursery = nursery
@@ -106,6 +108,7 @@ class Pool:
         self._age = age
         self._cuts = cuts
         self._lost = lost
+        self._stores = stores
         self._upstreams: list[Upstream] = []
         self._opening = 0
         self._opened = 0
@@ -120,7 +123,7 @@ class Pool:
         """Wait for a lane, and have it for one turn, as a context.
 
         Args:
-            after: a response of the upstream: a lane of the connection that has it is taken, if there is one.
+            after: the mark of a response: a lane of the connection that has it is taken, if there is one.
 
         Raises:
             Unreachable: no connection could be made.
@@ -152,10 +155,10 @@ class Pool:
             raise waiter.error
         return waiter.seat
 
-    def has(self, response_id: str) -> bool:
+    def has(self, mark: str) -> bool:
         """Whether some connection can continue that response now."""
-        home = self._homes.get(response_id)
-        return home is not None and home.lane.latest == response_id and home.upstream.usable(lanes=self.lanes)
+        home = self._homes.get(mark)
+        return home is not None and home.mark == mark and home.upstream.usable(lanes=self.lanes)
 
     @property
     def open(self) -> bool:
@@ -204,15 +207,15 @@ class Pool:
 
     def _note(self, seat: Seat) -> None:
         """Keep the books of where which response is."""
-        latest = seat.lane.latest
-        if seat.home == latest:
+        mark = seat.mark
+        if seat.home == mark:
             return
         if seat.home is not None and self._homes.get(seat.home) is seat:
             del self._homes[seat.home]
             self._lost(seat.home)
-        seat.home = latest
-        if latest is not None:
-            self._homes[latest] = seat
+        seat.home = mark
+        if mark is not None:
+            self._homes[mark] = seat
 
     def _hand_out(self, *, opens: bool = True) -> None:
         """Give the lanes that are free to those who wait, the eldest first, and open a connection for the others.
@@ -243,7 +246,7 @@ class Pool:
         lanes = self.lanes
         usable = [upstream for upstream in self._upstreams if upstream.usable(lanes=lanes)]
         home = self._homes.get(after) if after is not None else None
-        if home is not None and home.lane.latest == after and home.upstream in usable:
+        if home is not None and home.mark == after and home.upstream in usable:
             seat = home if not home.taken else home.upstream.spare(lanes=lanes)  # a fork
             if seat is not None:
                 return seat
@@ -264,10 +267,10 @@ class Pool:
         upstream: Upstream | None = None
         try:
             async with self._open_connection() as link:
-                upstream = Upstream(link)
+                self._opened += 1
+                upstream = Upstream(link, number=self._opened, stores=self._stores)
                 self._upstreams.append(upstream)
                 self._opening -= 1
-                self._opened += 1
                 link.listen(partial(self._hear, upstream))
                 if not self._most:
                     upstream.retire()

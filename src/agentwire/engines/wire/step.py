@@ -100,8 +100,8 @@ class Step:
         self._repeats = repeats
         self._attempts = attempts
 
-    async def run(self) -> tuple[Finish, Relay]:
-        """Ask, and relay the answer to its end.
+    async def run(self) -> tuple[Finish, str | None]:
+        """Ask, and relay the answer to its end; gives its end, and the mark under which it can be continued.
 
         Raises:
             EngineError: it failed.
@@ -110,7 +110,7 @@ class Step:
             last = attempt + 1 == self._limits.upstream_attempts
             try:
                 async with self._pool.seat(self._conversation.asking.previous_response_id) as seat:
-                    return await self._ask(seat)
+                    return await self._ask(seat), seat.mark
             except _NotRun as not_run:
                 if last:
                     raise not_run.error from not_run.__cause__
@@ -120,16 +120,16 @@ class Step:
                 raise self._unreachable(error.cause) from error.cause
         raise AssertionError("there is at least one attempt")
 
-    async def _ask(self, seat: Seat) -> tuple[Finish, Relay]:
+    async def _ask(self, seat: Seat) -> Finish:
         """One request on a lane; and once more in full, if the upstream has forgotten what it continues."""
         asking = self._conversation.asking
-        known = asking.previous_response_id
-        if known is not None and not self._store and not seat.upstream.has(known):
-            known = None
+        mark = asking.previous_response_id
+        known = seat.upstream.id_of(mark) if mark is not None else None
         if known is not None:
             self._attempts.deltas += 1
             self._attempts.found += self._conversation.found
-            answered = await self._exchange(seat, asking.delta_body, continues=known)
+            delta = attrs.evolve(asking, previous_response_id=known)
+            answered = await self._exchange(seat, delta.delta_body, continues=known)
             if answered is not None:
                 return answered
             self._attempts.forgotten += 1
@@ -140,9 +140,7 @@ class Step:
         assert answered is not None
         return answered
 
-    async def _exchange(
-        self, seat: Seat, body: Callable[..., bytes], *, continues: str | None = None
-    ) -> tuple[Finish, Relay] | None:
+    async def _exchange(self, seat: Seat, body: Callable[..., bytes], *, continues: str | None = None) -> Finish | None:
         """One exchange; None if the upstream does not know what is continued."""
         relay, name = self._make_relay(), seat.lane.name
         lane = {"stream_id": name} if name is not None else {}
@@ -156,9 +154,7 @@ class Step:
         except LocalProtocolError as error:
             raise EngineError(str(error), code="request_too_large", status=400, param="input") from error
 
-    async def _hear(
-        self, seat: Seat, exchange: Exchange, relay: Relay, continues: str | None
-    ) -> tuple[Finish, Relay] | None:
+    async def _hear(self, seat: Seat, exchange: Exchange, relay: Relay, continues: str | None) -> Finish | None:
         """What comes of a request that is on its way; None if the upstream does not know what is continued."""
         try:
             frames = await self._receive(exchange, self._limits.upstream_first_event)
@@ -168,7 +164,7 @@ class Step:
             while frames and not relay.ended:
                 await relay.take_all(frames)
                 frames = await self._receive(exchange, self._limits.upstream_silence)
-            return relay.finish(), relay
+            return relay.finish()
         except EngineError as error:
             error.may_have_run = _may_have_run(exchange)
             raise

@@ -28,7 +28,7 @@ class Seat:
         taken: a turn is on it, or an abandoned one that has not ended.
         abandoned: nobody hears that turn any more.
         used: when it was last taken: a number that only grows.
-        home: the id under which the books know its latest response.
+        home: the mark under which the books know its latest response.
     """
 
     upstream: Upstream = attrs.field(repr=False)
@@ -37,6 +37,17 @@ class Seat:
     abandoned: bool = False
     used: int = 0
     home: str | None = None
+
+    @property
+    def mark(self) -> str | None:
+        """What its latest response is called here, and nothing else ever; None if it has none.
+
+        The upstream's own id need be unique on its connection alone, and some count them.
+        """
+        latest, upstream = self.lane.latest, self.upstream
+        if latest is None or upstream.stores:
+            return latest
+        return f"{upstream.number}.{self.lane.name}.{self.lane.turns}"
 
     def forget(self) -> None:
         """The upstream has let go of the lane's latest response."""
@@ -48,6 +59,8 @@ class Upstream:
 
     Args:
         link: the connection; closed by whoever opened it.
+        number: counts the connections to this upstream.
+        stores: the upstream keeps its responses, each under an id that is unique.
 
     Attributes:
         seats: the lanes used so far.
@@ -56,8 +69,10 @@ class Upstream:
         cut: why it must not be closed politely, if so.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, number: int, stores: bool) -> None:
         self.link = link
+        self.number = number
+        self.stores = stores
         self.seats: list[Seat] = []
         self.retired = False
         self.over = trio.Event()
@@ -91,9 +106,11 @@ class Upstream:
         self.seats.append(Seat(self, self.link.lanes.claim(name)))
         return self.seats[-1]
 
-    def has(self, response_id: str) -> bool:
-        """Whether it can continue that response."""
-        return any(seat.lane.latest == response_id for seat in self.seats)
+    def id_of(self, mark: str) -> str | None:
+        """The upstream's id of that response, if it can continue it on this connection."""
+        if self.stores:
+            return mark
+        return next((seat.lane.latest for seat in self.seats if seat.mark == mark), None)
 
     def retire(self) -> None:
         """Take no more turns, and end with the last one."""

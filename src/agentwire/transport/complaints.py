@@ -1,4 +1,4 @@
-"""What a model's server says is wrong, in whichever shape: OpenAI's, vLLM's, llama.cpp's, Ollama's, TGI's, Google's.
+"""What a model's server says is wrong, in the shape of OpenAI, vLLM, llama.cpp, Ollama, TGI, Google or a gateway.
 
 Message, code, status and offending member are dug out as far as they are there; a page of HTML says nothing. When to
 come back is read in all the forms that HTTP has for it.
@@ -22,7 +22,8 @@ MOST: Final = 10
 """Complaints in one list that are read."""
 
 _MESSAGES: Final = ("message", "detail", "msg", "error_message")
-_CODES: Final = ("code", "type", "error_type", "status")
+_WRAPPINGS: Final = ("error", "detail", "errors")
+_CODES: Final = ("code", "type", "error_type", "error_code", "status")
 _STATUSES: Final = ("code", "status", "status_code", "http_status_code")
 
 
@@ -68,9 +69,11 @@ def complaint_in(told: Any, *, depth: int = DEEPEST) -> Complaint:
     own = Complaint(
         _text(told, _MESSAGES)[:LONGEST_MESSAGE].strip(), _text(told, _CODES) or None, _status(told), _param(told)
     )
-    inner = next((told[name] for name in ("error", "detail", "errors") if _may_complain(told.get(name))), None)
+    inner = next(filter(_may_complain, map(told.get, _WRAPPINGS)), None)
+    if inner is None and not isinstance(told.get("message"), str):
+        inner = told.get("message")  # Mistral's, around FastAPI's list
     if inner is None:
-        return own
+        return _with_raw(own, told)
     found = complaint_in(inner, depth=depth - 1)
     return Complaint(
         found.message or own.message,
@@ -78,6 +81,17 @@ def complaint_in(told: Any, *, depth: int = DEEPEST) -> Complaint:
         found.status if found.status is not None else own.status,
         found.param or own.param,
     )
+
+
+def _with_raw(own: Complaint, told: Mapping[str, Any]) -> Complaint:
+    """With the words of whoever is behind a gateway, which OpenRouter has as they came."""
+    metadata = told.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    behind = read_complaint(raw.encode(errors="replace")).message if isinstance(raw, str) else ""
+    if not behind:
+        return own
+    said = f"{own.message.rstrip('.')}: {behind}" if own.message else behind
+    return attrs.evolve(own, message=said[:LONGEST_MESSAGE])
 
 
 def wait_of(headers: Mapping[str, str]) -> str:

@@ -185,6 +185,28 @@ def test_errors_in_the_words_of_each_server(body: Any, status: int, code: str, p
     assert (error.code, error.param) == (code, param)
 
 
+def test_what_stands_behind_a_gateway_is_told_in_its_own_words() -> None:
+    raw = json.dumps({"type": "error", "error": {"message": "prompt is too long: 208310 tokens > 200000 maximum"}})
+    for metadata in ({"raw": raw, "provider_name": "p"}, {"raw": "the prompt is too long: 9 > 8"}):
+        error = fault(400, {"error": {"message": "Provider returned error.", "code": 400, "metadata": metadata}})
+        assert (error.code, error.param) == ("context_length_exceeded", "input")
+        assert "Provider returned error: " in error.message
+    nothings: list[Any] = [{"raw": None}, {"raw": ""}, {"raw": "<html>"}, [], None]
+    for nothing in nothings:
+        error = fault(400, {"error": {"message": "Provider returned error", "metadata": nothing}})
+        assert error.message.endswith("Provider returned error.")
+    assert fault(400, {"error": {"metadata": {"raw": "x"}}}).message.endswith(": x.")
+
+
+def test_complaints_wrapped_in_a_message() -> None:
+    wrong = {"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}
+    for told in ({"detail": [wrong]}, [wrong]):
+        error = fault(422, {"object": "error", "message": told, "type": "invalid_request_error", "code": None})
+        assert error.message.endswith(": Extra inputs are not permitted.")
+        assert error.param == "stream_options"
+    assert fault(400, {"error_code": "BAD_REQUEST", "message": "no"}).code == "BAD_REQUEST"
+
+
 def test_nested_errors_are_looked_through_a_few_times_only() -> None:
     deep: Any = "boom"
     for _ in range(200):

@@ -17,6 +17,7 @@ from agentwire.engines.probing import Found
 from agentwire.engines.wire import WireEngine
 from agentwire.protocol.limits import Limits
 from agentwire.testing.recording import RecordingOut, ask_for
+from agentwire.transport.http_client import open_http_client
 
 CHAT = """
 base-url = "http://127.0.0.1:1/v1"
@@ -93,6 +94,30 @@ async def test_a_wire_server() -> None:
     engine = await engine_of(WIRE)
     assert isinstance(engine, WireEngine)
     assert (engine.store, engine.repeats, engine.pool.lanes) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked", "path"),
+    [
+        ("wss://h/v1?api-version=1", "https://h/v1?api-version=1", None),
+        ("http://h:1", "http://h:1/v1", None),
+        ("ws+unix:///run/a.sock", "http://localhost/v1", "/run/a.sock"),
+    ],
+)
+async def test_a_wire_server_is_asked_for_its_models_over_http(
+    url: str, asked: str, path: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def note(url: str, **options: Any) -> Any:
+        opened.append((url, options["unix_path"], options["headers"]))
+        return open_http_client(url, **options)
+
+    monkeypatch.setattr("agentwire.cli.upstream_tables.open_http_client", note)
+    async with AsyncExitStack() as stack:
+        upstream = await read(f'kind = "wire"\nbase-url = "{url}"\nkey-env = "KEY"').open(Limits(), stack)
+        assert upstream.lister is not None
+    assert opened == [(asked, path, {"authorization": "Bearer sk-secret"})]
 
 
 async def test_an_engine_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

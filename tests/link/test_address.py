@@ -29,6 +29,9 @@ def test_forms(url: str, means: str, authority: str) -> None:
     address = Address.parse(url)
     assert (str(address), address.authority) == (means, authority)
     assert Address.parse(str(address)) == address
+    if not address.path:
+        assert address.base_url.startswith("http")
+        assert Address.parse(address.base_url) == address
 
 
 @pytest.mark.parametrize(

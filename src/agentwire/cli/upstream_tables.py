@@ -24,6 +24,7 @@ from agentwire.cli.tables import convert, variable
 from agentwire.cli.upstreams import ask_upstream, list_models
 from agentwire.engines.faults import bearer, place_of
 from agentwire.engines.routing import Upstream
+from agentwire.link.address import Address
 from agentwire.protocol.errors import LocalProtocolError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Engine
@@ -210,13 +211,21 @@ class NamedUpstream:
         return {name: value for name, value in given.items() if value is not None}
 
     async def _lister(self, limits: Limits, stack: AsyncExitStack) -> Any:
-        if self.table.kind not in ("chat", "responses"):
+        if self.table.kind not in _SERVERS:
             return None
         assert self.table.base_url is not None
+        address = Address.parse(self.table.base_url) if self.table.kind == "wire" else None
         sent = dict(self.headers)
         if self.key is not None:
             sent["authorization"] = bearer(self.key)
-        asking = open_http_client(self.table.base_url, headers=sent, limits=limits, tls=self.tls, proxy=self.proxy)
+        asking = open_http_client(
+            address.base_url if address is not None else self.table.base_url,
+            headers=sent,
+            limits=limits,
+            tls=self.tls,
+            unix_path=(address.path or None) if address is not None else None,
+            proxy=self.proxy,
+        )
         return partial(list_models, await stack.enter_async_context(asking))
 
 

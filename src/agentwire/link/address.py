@@ -100,6 +100,12 @@ class Address:
         """The scheme under which HTTP, and whoever lists proxies, knows it."""
         return "https" if self.secure else "http"
 
+    @property
+    def base_url(self) -> str:
+        """The URL below which the same server is asked over plain HTTP; of a Unix socket with a host of no meaning."""
+        path, mark, query = self.target.partition("?")
+        return f"{self.scheme}://{self.authority}{path.removesuffix(_RESOURCE)}{mark}{query}"
+
     async def dial(
         self, *, tls: ssl.SSLContext | None = None, proxy: Proxy | None = None, limits: Limits
     ) -> NetworkStream:

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -287,10 +286,8 @@ async def open_http_way(
         ConnectFailed: nobody could be reached.
     """
     address, limits = dialler.address, dialler.limits
-    target = urlsplit(address.target)
-    base = f"{address.scheme}://{address.authority}{target.path.removesuffix(_RESOURCE)}"
     async with open_http_client(
-        f"{base}?{target.query}" if target.query else base,
+        address.base_url,
         headers=dict(dialler.headers),
         limits=_http_limits(limits),
         tls=dialler.tls,

@@ -318,7 +318,7 @@ def test_ids_of_earlier_calls_are_known() -> None:
 
 # Appended, not rebuilt
 
-STYLE = Style("reasoning", everywhere=True)
+STYLE = Style("reasoning", "all")
 
 
 class Watched(Sequence[Item]):

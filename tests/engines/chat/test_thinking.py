@@ -156,6 +156,7 @@ async def test_it_goes_back_as_the_operator_says() -> None:
         (ChatDialect(reasoning_in="all", reasoning_field="reasoning"), {"reasoning": "Hm."}),
         (ChatDialect(reasoning_in="all", reasoning_field="none"), {}),
         (ChatDialect(), {}),
+        (ChatDialect(reasoning_in="every"), {"reasoning_content": "Hm."}),
     ):
         async with chat(text("ok"), dialect=dialect) as (engine, server):
             await step(engine, [asked, thought, said, asked])

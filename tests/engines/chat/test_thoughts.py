@@ -50,17 +50,20 @@ def test_where_it_goes() -> None:
     assert Style("reasoning").members(None, calls=True) == {}
     assert Style("reasoning").members(thought, calls=False) == {}
     assert Style("reasoning").members(Thought("", (DETAIL,)), calls=True) == {}
-    assert Style("reasoning", everywhere=True).members(thought, calls=False) == {"reasoning": "hm"}
+    assert Style("reasoning", "all").members(thought, calls=False) == {"reasoning": "hm"}
+    assert Style("reasoning", "every").members(thought, calls=False) == {"reasoning": "hm"}
+    assert Style("reasoning", "every").members(None, calls=False) == {"reasoning": ""}
+    assert Style("thinking", "every").members(None, calls=True) == {}
     assert Style("reasoning_details").members(thought, calls=True) == {"reasoning_details": (DETAIL,)}
     told = [{"type": "reasoning.text", "text": "hm"}]
     assert Style("reasoning_details").members(Thought("hm"), calls=True) == {"reasoning_details": told}
 
 
 def test_the_member_is_the_servers_own_or_the_operators() -> None:
-    assert Style.of("none", "reasoning", everywhere=True) == Style()
-    assert Style.of("same", None, everywhere=False) == Style("reasoning_content")
-    assert Style.of("same", "reasoning", everywhere=True) == Style("reasoning", everywhere=True)
-    assert Style.of("reasoning_content", "reasoning", everywhere=False) == Style("reasoning_content")
+    assert Style.of("none", "reasoning", where="all") == Style()
+    assert Style.of("same", None, where="calls") == Style("reasoning_content")
+    assert Style.of("same", "reasoning", where="all") == Style("reasoning", "all")
+    assert Style.of("reasoning_content", "reasoning", where="calls") == Style("reasoning_content")
 
 
 def test_details_in_pieces_are_made_whole() -> None:

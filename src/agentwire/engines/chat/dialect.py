@@ -13,11 +13,11 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY
 
-__all__ = ["CallIds", "ChatDialect", "Order", "ReasoningField", "Schemas", "TokensName"]
+__all__ = ["CallIds", "ChatDialect", "Order", "ReasoningField", "ReasoningIn", "Schemas", "TokensName"]
 
 TokensName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "thinking", "none"]
-ReasoningIn: TypeAlias = Literal["calls", "all"]
+ReasoningIn: TypeAlias = Literal["calls", "all", "every"]
 Schemas: TypeAlias = Literal["json_schema", "json_object", "none"]
 Order: TypeAlias = Literal["any", "system_first", "alternating"]
 CallIds: TypeAlias = Literal["any", "short"]
@@ -70,7 +70,8 @@ class ChatDialect:
             writes it itself (``reasoning_content`` until it has written any); ``thinking``: in the content, as parts of
             that type, as Mistral has it; ``none``: it wants none.
         reasoning_in: which messages carry it back: those with tool ``calls``, as DeepSeek and Kimi demand and models
-            that think between calls need, or ``all``.
+            that think between calls need, or ``all``; ``every``: all, with an empty one where there is none, as
+            DeepSeek wants it of a history with calls that it has not made, or whose client has lost its reasoning.
         schemas: what it enforces of ``text.format``: a JSON schema, or only that the answer is a ``json_object``, or
             nothing; what it does not enforce the system's message asks for.
         order: which order of messages it takes: ``any``; ``system_first``, where what the system or the developer says

@@ -159,9 +159,8 @@ class _ChatEngine:
 
     def render(self, ask: Ask, known: Catalogue) -> Prompt:
         """The conversation, as this server wants it."""
-        wanted, everywhere = self.dialect.reasoning_field, self.dialect.reasoning_in == "all"
-        style = Style.of(wanted, self.habits.reasoning_field, everywhere=everywhere)
         dialect = self.dialect
+        style = Style.of(dialect.reasoning_field, self.habits.reasoning_field, where=dialect.reasoning_in)
         return render(
             ask.items, ask.memo, known=known, new=ask.new_items, style=style, dialect=dialect, called=ask.called
         )

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from agentwire.engines.chat.dialect import ReasoningField
+from agentwire.engines.chat.dialect import ReasoningField, ReasoningIn
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import encode_json
 from agentwire.protocol.content import text_of
@@ -58,27 +58,27 @@ class Style:
 
     Attributes:
         field: the member of the message, or the type of a part of its content; None for not at all.
-        everywhere: in every message of the assistant, not only in those with calls.
+        where: in which messages of the assistant.
     """
 
     field: str | None = None
-    everywhere: bool = False
+    where: ReasoningIn = "calls"
 
     @classmethod
-    def of(cls, wanted: ReasoningField, seen: str | None, *, everywhere: bool) -> Style:
+    def of(cls, wanted: ReasoningField, seen: str | None, *, where: ReasoningIn) -> Style:
         """As the operator wants it; ``seen`` is where the server writes it itself, once it has."""
         field = (seen or USUAL) if wanted == "same" else wanted
-        return cls() if field == NOWHERE else cls(field, everywhere)
+        return cls() if field == NOWHERE else cls(field, where)
 
     def members(self, thought: Thought | None, *, calls: bool, said: str = "") -> Mapping[str, Any]:
         """What a message has of it, beside what was ``said`` in it."""
-        if thought is None or self.field is None or not (calls or self.everywhere):
+        if self.field is None or not (calls or self.where != "calls"):
             return EMPTY
-        if self.field == DETAILS:
+        if thought is not None and self.field == DETAILS:
             told: Any = thought.details or [{"type": "reasoning.text", "text": thought.text}]
             return {DETAILS: told}
-        if not thought.text:
-            return EMPTY
+        if thought is None or not thought.text:
+            return {self.field: ""} if self.where == "every" and self.field not in (DETAILS, PARTS) else EMPTY
         if self.field == PARTS:
             text = [{"type": "text", "text": said}] if said else []
             return {"content": [{"type": PARTS, PARTS: [{"type": "text", "text": thought.text}]}, *text]}

@@ -578,6 +578,17 @@ async def test_a_reason_in_every_chunk_ends_nothing(reason: str, autojump_clock:
         assert (done.text, trio.current_time()) == ("abc", 303)
 
 
+async def test_a_count_behind_a_reason_ends_the_answer(autojump_clock: trio.testing.MockClock) -> None:
+    last = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}
+    reply = Reply.stream(last, used(), done=False, end="stall")
+    async with (
+        scripted_upstream(reply) as server,
+        open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,
+    ):
+        done = await step(engine)
+        assert (done.text, done.finish.usage, trio.current_time()) == ("a", Usage(12, 5), 3)
+
+
 async def test_what_follows_a_bare_reason_is_heard(autojump_clock: trio.testing.MockClock) -> None:
     a, b, c = (delta(content=piece) for piece in "abc")
     reply = Reply.stream(a, stop(), Pause(2), b, Pause(60), c, stop())

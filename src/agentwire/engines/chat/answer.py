@@ -168,6 +168,7 @@ class Answer:
                 raise UpstreamFault(chunk.error or msgspec.json.decode(payload))
             if chunk.usage is not None:
                 self._counted, self._used = chunk.usage, None
+                self.ended = self.ended or (not chunk.choices and self.finish_reason is not None)
             if chunk.choices is None:
                 self._check(chunk, payload)
             for choice in chunk.choices or ():

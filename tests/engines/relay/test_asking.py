@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+import pytest
 
 from agentwire.engines.relay.asking import ENCRYPTED, Asking
 from agentwire.protocol.codec import decode_item
@@ -95,6 +96,26 @@ def test_what_the_upstream_made_goes_back_as_it_made_it() -> None:
     first.keep("rs_1", hidden)
     body = sent(asking("two", history=items(user("one"), THOUGHT, ANSWER), memo=memo))
     assert body["input"] == [user("one"), hidden, ANSWER, user("two")]
+
+
+MADE: dict[str, Json] = {
+    "a message": {"content": ANSWER["content"], "status": "completed", **ANSWER, "new": {"b": 1, "a": [1.5, None]}},
+    "a thought": {"content": [{"text": "Well.", "type": "reasoning_text"}], **THOUGHT, "encrypted_content": None},
+    "a call": {"name": "read", "arguments": "{}", "call_id": "c1", "type": "function_call", "status": "completed"},
+    "a hosted call": {"action": {"query": "q", "type": "search"}, "type": "web_search_call", "id": "ws_1"},
+    "something new": {"zeta": 1, "type": "something_new", "id": "x_1", "alpha": {"b": True, "a": []}},
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_the_upstream_made_is_written_as_it_would_be_from_a_store(name: str) -> None:
+    raw, memo = {"id": "x_1", **MADE[name]}, Memo()
+    asking("one", memo=memo).keep(raw["id"], raw)
+    history, more = items(user("one"), raw), items({**user("two")})
+    if "call_id" in raw:
+        more += items({"type": "function_call_output", "call_id": "c1", "output": "x"})
+    bodies = [asking([], history=[*history, *more], memo=each).full_body() for each in (memo, Memo())]
+    assert bodies[0] == bodies[1]
 
 
 def test_reasoning_of_which_only_the_id_is_left_does_not_go_up() -> None:

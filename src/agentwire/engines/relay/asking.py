@@ -12,8 +12,8 @@ from typing import Any, Final
 import attrs
 
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
-from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render, upward
-from agentwire.protocol.codec import encode_json, encode_plain, encode_wire, settings_writer, to_wire
+from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render
+from agentwire.protocol.codec import encode_json, encode_wire, settings_writer, to_wire
 from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
@@ -141,7 +141,7 @@ class Asking:
             call_id: of a call of a tool that this server runs.
         """
         lost = not self.stateful and is_empty_thought(raw)
-        self.rendered.made[item_id] = Made(b"" if lost else encode_plain(upward(raw)), call_id)
+        self.rendered.made[item_id] = Made(None if lost else raw, call_id)
 
     def keep_response(self, response_id: str | None) -> None:
         """The upstream's answer is whole, and has this id there."""

@@ -1,7 +1,8 @@
 """A conversation's items as the input of another server, in JSON that is appended to and never rendered again.
 
-What that server made itself goes back as it came, hidden members included. Everything that goes up could have been made
-by a client: a call of this server's own tools goes up as a function call with its output.
+What that server made goes back with all that it had, hidden members too, and otherwise written as it would be had it
+come from a store. Everything that goes up could have been made by a client: a call of this server's own tools goes up
+as a function call with its output.
 """
 
 from __future__ import annotations
@@ -35,12 +36,22 @@ class Made:
     """An item as the upstream made it, until it is rendered.
 
     Attributes:
-        entry: its JSON in an input.
+        raw: it, as plain JSON values; None if it does not go up.
         call_id: of a call that this server answers.
     """
 
-    entry: bytes
+    raw: Mapping[str, Any] | None
     call_id: str | None = None
+
+    def entry(self, item: Item) -> bytes:
+        """Its JSON in an input: as the item is written, and behind that what nobody else was told."""
+        if self.raw is None:
+            return b""
+        entry = dict(upward(encode_item(item)))
+        for name, value in upward(self.raw).items():
+            if value != entry.get(name):
+                entry[name] = value
+        return encode_wire(entry)
 
 
 @attrs.define(eq=False)
@@ -147,7 +158,7 @@ class _Writer:
     def _own_call(self, item: McpCall) -> tuple[bytes, bytes]:
         made = self.made.get(item.id or "")
         if made is not None and made.call_id is not None:
-            return made.entry, _output(item, made.call_id)
+            return encode_wire(upward(made.raw or EMPTY)), _output(item, made.call_id)
         call_id = item.id or "call"
         call = {"type": "function_call", "call_id": call_id, "name": self.called(item), "arguments": item.arguments}
         return encode_json(call), _output(item, call_id)
@@ -157,7 +168,7 @@ class _Writer:
         if not self._goes_up(item):
             return b""
         made = self.made.get(item.id or "")
-        return made.entry if made is not None else encode_wire(upward(encode_item(item)))
+        return made.entry(item) if made is not None else encode_wire(upward(encode_item(item)))
 
     def news(self, entries: Sequence[bytes]) -> tuple[bytes, ...]:
         """The same, for an upstream that knows what it made."""

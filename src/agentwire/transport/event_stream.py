@@ -20,7 +20,9 @@ from agentwire.transport.sse import SseParser
 __all__ = ["SseStream"]
 
 _DONE: Final = b"[DONE]"
+_USUAL: Final = ("text/event-stream", "application/json", None)
 _JSON: Final = (b"{", b"[")
+_FIELDS: Final = (b"data", b":", b"event", b"id", b"retry", b"error")
 _BLANKS: Final = b" \t\r\n\xef\xbb\xbf"
 _NO_FIRST: Final = "silent for too long: no first event within {:g} s"
 _NO_NEXT: Final = "silent for too long: no further event within {:g} s"
@@ -36,7 +38,8 @@ class SseStream:
         head: of the answer.
         limits: deadlines and sizes.
         first_by: until when the first event must come.
-        or_json: whether a body that begins like JSON is one payload, and all of them.
+        or_json: whether a body that begins like JSON is one payload, and all of them, and one of an odd type must begin
+            like a stream.
 
     Attributes:
         status: the HTTP status, below 300.
@@ -56,6 +59,7 @@ class SseStream:
         self._limits = limits
         self._first_by: float | None = first_by
         self._or_json = or_json
+        self._odd = head.media_type not in _USUAL
         self._ready: deque[bytes] = deque()
 
     def __aiter__(self) -> Self:
@@ -75,7 +79,7 @@ class SseStream:
         Raises:
             ConnectionEnded: the connection broke, or no event came for ``limits.upstream_silence`` seconds, or no first
                 one within ``limits.upstream_first_event`` seconds of the request. Comments are no events.
-            RemoteProtocolError: an event is larger than ``limits.message_bytes``, or the body is broken.
+            RemoteProtocolError: an event is larger than ``limits.message_bytes``, or the body is broken, or no stream.
         """
         if self._ready:
             batch = [*self._ready]
@@ -89,11 +93,8 @@ class SseStream:
         try:
             while not (self.done or caller.complete):
                 data = await caller.read()
-                if self._or_json:
-                    begun = data.lstrip(_BLANKS)
-                    if begun.startswith(_JSON):
-                        return [await self._whole(begun)]
-                    self._or_json = not begun
+                if self._or_json and (body := await self._look(data)) is not None:
+                    return [body]
                 if payloads := self._parser.feed(data):
                     if _DONE in payloads:
                         self.done = True
@@ -108,6 +109,16 @@ class SseStream:
         else:
             await trio.lowlevel.checkpoint()  # the formal end may be on its way
         return []
+
+    async def _look(self, data: bytes) -> bytes | None:
+        """What the body begins with, until that is known: the whole of it if it is JSON, None if it is a stream."""
+        begun = data.lstrip(_BLANKS)
+        if begun.startswith(_JSON):
+            return await self._whole(begun)
+        if self._odd and not any(begun.startswith(field) or field.startswith(begun) for field in _FIELDS):
+            raise RemoteProtocolError(f"it answered with {self.headers['content-type']}, and no stream")
+        self._or_json = not begun
+        return None
 
     async def _whole(self, data: bytes) -> bytes:
         """The whole body, of which this is the beginning."""

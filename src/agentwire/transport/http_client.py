@@ -31,7 +31,7 @@ from agentwire.transport.route import Connector, Route
 __all__ = ["HttpClient", "HttpReply", "HttpStatusError", "ServerSilent", "SseStream", "Unreachable", "open_http_client"]
 
 _EVENT_STREAM: Final = "text/event-stream"
-_JSON: Final = "application/json"
+_PAGE: Final = "text/html"
 _NO_ANSWER: Final = "silent for too long: no answer within {:g} s"
 _WITH_BODY: Final = ("POST", "PUT", "PATCH")
 _OF_JSON: Final = {"content-type": "application/json"}
@@ -133,7 +133,8 @@ class HttpClient:
             repeat: the request may reach the server twice: send it again if a connection that was kept from an earlier
                 request ends without a byte of an answer. Some servers give kept connections up at any moment.
             leaving: told when a connection is there, just before the first byte leaves.
-            or_json: an answer that is JSON instead of a stream is one payload, and no error.
+            or_json: an answer that is JSON instead of a stream is one payload, and no error; and what begins like a
+                stream is one, whatever type its server gives it, unless that is a page's.
 
         Raises:
             HttpStatusError: as `request` does.
@@ -220,7 +221,7 @@ class _Streaming(AbstractAsyncContextManager[SseStream]):
     async def __aenter__(self) -> SseStream:
         first_by = trio.current_time() + self._limits.upstream_first_event
         caller, head = await self._exchange()
-        if head.media_type not in (_EVENT_STREAM, None) and not (self._or_json and head.media_type == _JSON):
+        if head.media_type not in (_EVENT_STREAM, None) and (head.media_type == _PAGE or not self._or_json):
             await self._pool.give_back(caller)
             raise RemoteProtocolError(f"{self._server} answered with {head.media_type} instead of {_EVENT_STREAM}")
         self._caller = caller

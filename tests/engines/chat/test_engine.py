@@ -223,6 +223,23 @@ async def test_a_server_that_does_not_stream(kind: str) -> None:
         assert (await step(engine)).text == "more"
 
 
+@pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/json, text/event-stream"])
+async def test_a_stream_under_another_name(kind: str) -> None:
+    stream = b": hi\n\n" + event(delta(content="All of it.")) + event(stop())
+    assert (await answer_to(whole(stream, kind))).text == "All of it."
+
+    async def bytewise(connection: HttpConnection) -> None:
+        await connection.start_stream(200, {"content-type": kind})
+        for byte in stream.partition(b"\n\n")[2]:
+            await connection.send_chunk(bytes((byte,)))
+        await connection.end_stream()
+
+    assert (await answer_to(bytewise)).text == "All of it."
+    error = await failure_of(whole(b"All of it.", kind))
+    assert (error.status, error.code) == (502, "upstream_protocol_error")
+    assert f"it answered with {kind}, and no stream" in error.message
+
+
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream", ""])
 async def test_an_error_with_the_status_of_success(kind: str) -> None:
     error = await failure_of(whole({"error": "Unexpected endpoint or method. (POST /v1/x)"}, kind))

@@ -322,6 +322,21 @@ async def test_an_end_that_is_told_twice_ends_nothing_else(begun: int, autojump_
         assert link.statistics().unexpected == 1
 
 
+async def test_an_empty_name_of_a_lane_is_one_that_is_left_out(autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        peer.say(*text_turn("resp_1", "ok"), lane="")
+        await peer.request()
+        peer.say(error("odd"), lane="")
+
+    async with linked(serve) as link:
+        async with link.exchange(ask()) as exchange:
+            assert await texts(exchange) == "ok"
+        async with link.exchange(ask()) as exchange:
+            assert [getattr(event, "code", None) async for event in exchange] == ["odd"]
+        assert not link.has_lanes
+
+
 async def test_the_last_line_of_an_event_stream_is_no_event(autojump_clock: MockClock) -> None:
     async def serve(peer: Peer) -> None:
         for _ in range(2):

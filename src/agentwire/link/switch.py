@@ -176,7 +176,7 @@ class Switch:
 
     def _lane(self, head: _Head) -> Lane | None:
         """The lane that an event names; of a server that names none, the lane of the only request."""
-        if head.stream_id is not None:
+        if head.stream_id:
             if not self.has_lanes:
                 self.has_lanes = True
                 self.on_news()
@@ -185,7 +185,7 @@ class Switch:
                 self.has_lanes = False
                 self.on_news()
             return only
-        return self._lanes.find(head.stream_id)
+        return self._lanes.find(head.stream_id or None)  # an empty name is one left out
 
     def _only(self) -> Lane | None:
         running = [lane for lane in self._lanes if lane.current is not None]
@@ -275,7 +275,7 @@ class Switch:
         """
         if head.error_code == NOT_RUNNING:
             return  # it had ended before it could be cancelled
-        notice = head.error_code == _LIMIT_REACHED and head.stream_id is None
+        notice = head.error_code == _LIMIT_REACHED and not head.stream_id
         if self.steers and not notice and self._refuses_steer(head, current):
             return
         if notice:
@@ -283,7 +283,7 @@ class Switch:
             assert isinstance(event, ErrorEvent)
             self.retiring = event.to_error()
             self.on_news()
-        if current is None and head.stream_id is None and not notice:
+        if current is None and not head.stream_id and not notice:
             current = self._unanswered()  # what a server cannot read, it answers without knowing the lane
         if current is not None and current.fate is Fate.UNKNOWN:
             if self._arrived is not None:
@@ -306,7 +306,7 @@ class Switch:
         An error without a lane and a number that no request waits for is no part of a response.
         """
         waited_for = current is not None and current.fate is Fate.UNKNOWN
-        loose = head.stream_id is None and head.sequence_number is None and not waited_for
+        loose = not head.stream_id and head.sequence_number is None and not waited_for
         if not (loose or head.refuses_type):
             return False
         told = head.error if isinstance(head.error, dict) else {}

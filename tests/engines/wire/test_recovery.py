@@ -15,7 +15,7 @@ from agentwire.testing import network
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.chat.kit import step
 from tests.engines.wire.kit import Hop, Json, hopping_to, texts
-from tests.link.peer import Peer, created, delta, ended, error, message, text_turn
+from tests.link.peer import Peer, created, delta, ended, error, message, response, text_turn, usage
 from tests.server.kit import Peer as Client
 from tests.server.kit import eventually
 
@@ -379,6 +379,64 @@ async def test_an_upgrade_that_is_answered_otherwise(
         assert "secret" not in message
         await works(peer)
         await there[0].aclose()
+        await peer.close()
+
+
+async def test_a_request_that_is_too_large_for_the_upstream(autojump_clock: MockClock) -> None:
+    """It ends the connection there, and is told as what it is; whoever was beside it has lost a connection."""
+    both = trio.Event()
+
+    async def closes(peer: Peer) -> None:
+        await peer.request()
+        both.set()
+        await peer.request()
+        await peer.wire.close(1009, "larger than it reads")
+
+    async with hopping_to(closes, says("ok"), lanes=True) as hop:
+        small, large = [await hop.front.connect() for _ in range(2)]
+        await small.create("hi")
+        await both.wait()
+        failed(await large.ask("x" * 1000), "request_too_large")
+        failed(await small.until(), "upstream_disconnected")
+        assert hop.engine.statistics().lost == 2
+        await works(large)
+        await small.close()
+        await large.close()
+
+
+async def test_a_server_with_fewer_lanes_is_found_out(autojump_clock: MockClock) -> None:
+    """Nobody's turn fails for that, and no connection is given up."""
+
+    async def three(peer: Peer) -> None:
+        names = set[str]()
+        while True:
+            request = await peer.request()
+            name = request["stream_id"]
+            fits = name in names or len(names) < 3
+            if fits:
+                names.add(name)
+            peer.say(*(text_turn(name, "ok") if fits else [error("websocket_stream_limit_reached")]), lane=name)
+
+    async with hopping_to(three, lanes=True, connections=2) as hop:
+        peers = [await hop.front.connect() for _ in range(8)]
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                for peer in peers:
+                    nursery.start_soon(works, peer)
+        assert hop.engine.pool.most_lanes == 3
+        shown = hop.engine.statistics().pool
+        assert (shown.connections, shown.retired, shown.opened, shown.lanes) == (2, 0, 2, 6)
+        for peer in peers:
+            await peer.close()
+
+
+async def test_an_end_of_another_name_ends_the_turn(autojump_clock: MockClock) -> None:
+    whole = response("resp_up", "completed", [message("ok")], usage=usage(3, 2))
+    async with hopping_to(answers({"type": "response.done", "response": whole}), says("ok")) as hop:
+        peer = await hop.front.connect()
+        for _ in range(2):
+            await works(peer)
+        assert trio.current_time() < 1
         await peer.close()
 
 

@@ -101,6 +101,7 @@ class Pool:
         stores: bool,
     ) -> None:
         self.lanes = lanes
+        self.most_lanes = limits.lanes
         self._nursery = nursery
         self._open_connection = open_connection
         self._limits = limits
@@ -179,6 +180,16 @@ class Pool:
             _log.info("the model's server has %s", "lanes" if lanes else "no lanes: one turn at a time on a connection")
             self._hand_out()
 
+    def bound_lanes(self, seat: Seat) -> bool:
+        """The upstream allows no further lane than those beside this one; False if that leaves none."""
+        seats = seat.upstream.seats
+        if seat in seats and len(seats) > 1:
+            seats.remove(seat)
+            self.most_lanes = min(self.most_lanes, len(seats))
+            _log.info("the model's server has %d lanes on a connection", self.most_lanes)
+            return True
+        return False
+
     # The books
 
     def _release(self, seat: Seat) -> None:
@@ -247,17 +258,19 @@ class Pool:
         usable = [upstream for upstream in self._upstreams if upstream.usable(lanes=lanes)]
         home = self._homes.get(after) if after is not None else None
         if home is not None and home.mark == after and home.upstream in usable:
-            seat = home if not home.taken else home.upstream.spare(lanes=lanes)  # a fork
+            seat = home if not home.taken else home.upstream.spare(lanes=lanes, most=self.most_lanes)  # a fork
             if seat is not None:
                 return seat
         quick = [upstream for upstream in usable if not upstream.link.slow]
         for upstream in quick:
-            if (seat := upstream.spare(lanes=lanes)) is not None:
+            if (seat := upstream.spare(lanes=lanes, most=self.most_lanes)) is not None:
                 return seat
         if opens and (self._may_open or self._opening):
             return None
         free = [seat for upstream in quick or usable for seat in upstream.seats if not seat.taken]
-        spare = next((seat for each in usable if (seat := each.spare(lanes=lanes)) is not None), None)
+        spare = next(
+            (seat for each in usable if (seat := each.spare(lanes=lanes, most=self.most_lanes)) is not None), None
+        )
         return spare or min(free, key=lambda seat: seat.used, default=None)
 
     # Connections

@@ -17,7 +17,8 @@ from agentwire.protocol.events import ErrorEvent
 __all__ = ["Refusal"]
 
 NOT_FOUND: Final = "previous_response_not_found"
-_WORN_OUT: Final = frozenset(("websocket_connection_limit_reached", "websocket_stream_limit_reached"))
+_WORN_OUT: Final = "websocket_connection_limit_reached"
+_NO_MORE_LANES: Final = "websocket_stream_limit_reached"
 
 
 class _Typed(msgspec.Struct):
@@ -60,7 +61,12 @@ class Refusal:
     @property
     def worn_out(self) -> bool:
         """The connection takes no more requests."""
-        return self.event.code in _WORN_OUT
+        return self.event.code == _WORN_OUT
+
+    @property
+    def no_more_lanes(self) -> bool:
+        """The connection has as many lanes as it may have, without this one."""
+        return self.event.code == _NO_MORE_LANES
 
     @property
     def no_lanes(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -30,6 +30,9 @@ from agentwire.transport.websocket import HandshakeRefused
 __all__ = ["Attempts", "Step"]
 
 _log = logging.getLogger("agentwire.engine")
+
+TOO_LARGE: Final = 1009
+"""Close code (RFC 6455, section 7.4.1) of a server that was sent a message larger than it reads."""
 
 
 class _NotRun(Exception):
@@ -145,12 +148,13 @@ class Step:
         relay, name = self._make_relay(), seat.lane.name
         lane = {"stream_id": name} if name is not None else {}
         message = body(type="response.create", **lane, store=self._store)
+        seat.size = len(message)
         try:
             with relay:
                 async with seat.upstream.link.relay(message, lane=seat.lane) as exchange:
                     return await self._hear(seat, exchange, relay, continues)
         except RequestLost as lost:
-            raise self._lost(lost) from lost
+            raise self._lost(lost, seat) from lost
         except LocalProtocolError as error:
             raise EngineError(str(error), code="request_too_large", status=400, param="input") from error
 
@@ -161,8 +165,10 @@ class Step:
             refusal = Refusal.of(exchange, frames)
             if refusal is not None and self._refused(seat, refusal, continues):
                 return None
-            while frames and not relay.ended:
+            while frames:
                 await relay.take_all(frames)
+                if relay.ended:  # some say that in words after which the connection still expects the usual ones
+                    break
                 frames = await self._receive(exchange, self._limits.upstream_silence)
             return relay.finish()
         except EngineError as error:
@@ -201,8 +207,9 @@ class Step:
             seat.forget()  # the protocol evicts what was continued
             if refusal.forgotten:
                 return True
-        if refusal.worn_out:
-            seat.upstream.retire()
+        if refusal.worn_out or refusal.no_more_lanes:
+            if refusal.worn_out or not self._pool.bound_lanes(seat):
+                seat.upstream.retire()
             raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {refusal.event.code}")))
         if refusal.no_lanes and seat.lane.name is not None and not self._pool.lanes:
             self._pool.learn(lanes=False)
@@ -210,8 +217,15 @@ class Step:
             raise _NotRun(rubbish(self._server, "it has no lanes"))
         return False
 
-    def _lost(self, lost: RequestLost) -> Exception:
+    def _lost(self, lost: RequestLost, seat: Seat) -> Exception:
         """What follows from a connection that ended first."""
+        closed = lost.received.code if lost.received is not None else None
+        if closed == TOO_LARGE and lost.fate is Fate.UNKNOWN and seat.upstream.is_largest(seat):
+            self._attempts.lost += 1
+            message = (
+                f"The request has {seat.size} bytes on its way up, and {self._server} takes no message that large."
+            )
+            return EngineError(message, code="request_too_large", status=400, param="input")
         fault = rubbish(self._server, lost.cause) if lost.not_understood else broken_off(self._server, lost)
         if lost.fate is Fate.NEVER_SENT or (lost.fate is Fate.UNKNOWN and self._repeats and not self._runs_tools):
             return _NotRun(fault)

@@ -28,6 +28,7 @@ class Seat:
         taken: a turn is on it, or an abandoned one that has not ended.
         abandoned: nobody hears that turn any more.
         used: when it was last taken: a number that only grows.
+        size: bytes of the request that was sent on it last.
         home: the mark under which the books know its latest response.
     """
 
@@ -36,6 +37,7 @@ class Seat:
     taken: bool = False
     abandoned: bool = False
     used: int = 0
+    size: int = 0
     home: str | None = None
 
     @property
@@ -94,13 +96,18 @@ class Upstream:
         known = self.link.has_lanes if lanes is None else lanes
         return self.running < (self.link.limits.running if known else 1)
 
-    def spare(self, *, lanes: bool | None) -> Seat | None:
-        """A free lane without a memory."""
+    def spare(self, *, lanes: bool | None, most: int) -> Seat | None:
+        """A free lane without a memory.
+
+        Args:
+            lanes: as for `usable`.
+            most: lanes that the connection may have.
+        """
         for seat in self.seats:
             if not seat.taken and seat.lane.latest is None:
                 return seat
         known = self.link.has_lanes if lanes is None else lanes
-        if self.seats and (len(self.seats) >= self.link.limits.lanes or known is False):
+        if self.seats and (len(self.seats) >= most or known is False):
             return None
         name = None if known is False else NAMES.format(len(self.seats) + 1)
         self.seats.append(Seat(self, self.link.lanes.claim(name)))
@@ -111,6 +118,10 @@ class Upstream:
         if self.stores:
             return mark
         return next((seat.lane.latest for seat in self.seats if seat.mark == mark), None)
+
+    def is_largest(self, seat: Seat) -> bool:
+        """Whether no lane's latest request was larger than this one's."""
+        return all(each.size <= seat.size for each in self.seats)
 
     def retire(self) -> None:
         """Take no more turns, and end with the last one."""

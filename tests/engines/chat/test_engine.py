@@ -439,6 +439,22 @@ async def test_the_servers_error_is_told() -> None:
     assert error.message.endswith("slow down. Try again in 7 s.")
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options", "include_usage"], "msg": "Extra."}]},
+        {"error": {"message": "Extra inputs are not permitted, field: 'stream_options'."}},
+    ],
+)
+async def test_what_only_this_server_sends_is_no_fault_of_the_client(
+    told: Json, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = await failure_of(refuses(422, told))
+    assert (error.status, error.code, error.param) == (502, "upstream_error", None)
+    assert error.message.endswith(". Its dialect has to omit stream_options here.")
+    assert error.message in caplog.text
+
+
 async def test_an_error_in_the_middle_of_the_answer_is_told() -> None:
     told = {"error": {"message": "out of memory", "code": 500, "type": "server_error"}}
     error = await failure_of(says(delta(content="I"), told))

@@ -181,7 +181,7 @@ class _ChatEngine:
                     await answer.take(batch)
                 said_end = stream.done
         except HttpStatusError as error:
-            raise status_fault(self.server, error) from error
+            raise _not_the_clients(status_fault(self.server, error)) from error
         except UpstreamFault as fault:
             raise stream_fault(self.server, fault.told) from fault
         except ConnectionEnded as error:
@@ -200,6 +200,16 @@ class _ChatEngine:
         with trio.move_on_after(self.limits.upstream_usage):
             return await stream.batch()
         return []
+
+
+def _not_the_clients(fault: EngineError) -> EngineError:
+    """The same, unless it is about a member that only this engine sends: then its operator can help, and no client."""
+    name = "stream_options"
+    if fault.status != 400 or name not in f"{fault.param} {fault.message}":
+        return fault
+    message = f"{fault.message} Its dialect has to omit {name} here."
+    _log.warning("%s", message)
+    return EngineError(message, code="upstream_error", status=502)
 
 
 @attrs.define(eq=False)

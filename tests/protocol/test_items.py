@@ -37,6 +37,8 @@ CALLS: list[tuple[Item, str | None]] = [
     (opaque("apply_patch_call", call_id="c", id="i"), "c"),
     (opaque("tool_search_call", call_id="c", execution="client"), "c"),
     (opaque("tool_search_call", call_id="c", execution="server"), None),
+    (opaque("tool_search_call", call_id="c"), "c"),
+    (opaque("tool_search_call", call_id=None), None),
     (opaque("mcp_approval_request", id="i"), "i"),
     (opaque("computer_call"), None),
     (opaque("computer_call", call_id=5), None),
@@ -53,6 +55,8 @@ ANSWERS: list[tuple[Item, str | None]] = [
     (opaque("mcp_approval_response", approval_request_id="i"), "i"),
     (opaque("tool_search_output", call_id="c", execution="client"), "c"),
     (opaque("tool_search_output", call_id="c", execution="server"), None),
+    (opaque("tool_search_output", call_id="c", execution=None), "c"),
+    (opaque("tool_search_output", call_id=None), None),
     (opaque("program_output", call_id="c"), None),
     (Message("user", "x"), None),
 ]

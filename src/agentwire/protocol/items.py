@@ -296,7 +296,7 @@ def client_call(item: Item) -> str | None:
     raw = item.raw
     if item.type == "mcp_approval_request":
         return item.id
-    if item.type == "tool_search_call" and raw.get("execution") != "client":
+    if item.type == "tool_search_call" and not _searched_by_client(raw):
         return None
     if item.type == "shell_call" and _in_container(raw.get("environment")):
         return None
@@ -313,9 +313,15 @@ def answered_call(item: Item) -> str | None:
         return None
     if item.type == "mcp_approval_response":
         return _name(item.raw.get("approval_request_id"))
-    if item.type == "tool_search_output" and item.raw.get("execution") != "client":
+    if item.type == "tool_search_output" and not _searched_by_client(item.raw):
         return None
     return _name(item.raw.get("call_id")) or (item.id if item.type == "local_shell_call_output" else None)
+
+
+def _searched_by_client(raw: Mapping[str, Any]) -> bool:
+    """Who searched need not be said; the server's own searches have no ``call_id``."""
+    said = raw.get("execution")
+    return said == "client" or (said is None and _name(raw.get("call_id")) is not None)
 
 
 def _in_container(environment: object) -> bool:

@@ -58,6 +58,8 @@ def test_calls_of_all_kinds() -> None:
             user("go"),
             {"type": "custom_tool_call", "call_id": "p", "name": "patch", "input": "*** Begin"},
             {"type": "custom_tool_call_output", "call_id": "p", "output": "done"},
+            {"type": "mcp_approval_request", "id": "r", "server_label": "s", "name": "grep", "arguments": "{}"},
+            {"type": "mcp_approval_response", "approval_request_id": "r", "approve": True},
             {"type": "mcp_call", "server_label": "s", "name": "grep", "arguments": "{}", "output": "hit"},
             {"type": "mcp_call", "server_label": "s", "name": "grep", "arguments": "{}", "error": {"code": 3}},
             {"type": "shell_call", "call_id": "s", "action": {"commands": ["ls"]}},

@@ -127,8 +127,9 @@ class Reading:
             output = item.output if item.error is None else _words_in(item.error)
             self.since.append(Exchange(item.name, item.arguments, output or "", error=item.error is not None))
         elif (call_id := client_call(item)) is not None:
-            self._open[call_id] = len(self.since)
-            self.since.append(_call(item))
+            if (call := _call(item)) is not None:
+                self._open[call_id] = len(self.since)
+                self.since.append(call)
         elif (call_id := answered_call(item)) is not None:
             self._answer(item, self._open.pop(call_id, None))
         if (late := tools_in(item)) is not None:
@@ -180,14 +181,15 @@ def read(items: Sequence[Item], memo: Any = None) -> Reading:
     return reading
 
 
-def _call(item: Item) -> Exchange:
+def _call(item: Item) -> Exchange | None:
+    """A call as it was made; None for a request for approval, as the call that follows from it says it all."""
     if isinstance(item, FunctionCall):
         return Exchange(item.name, item.arguments)
     if isinstance(item, CustomToolCall):
         return Exchange(item.name, item.input)
     called = as_function(item, _NO_TOOLS)
-    if called is None:  # a request for approval
-        return Exchange(item.type, "")
+    if called is None:
+        return None
     _, name, arguments = called
     return Exchange(name, arguments)
 

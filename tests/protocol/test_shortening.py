@@ -79,6 +79,12 @@ def test_without_room_only_what_is_in_force_stays_and_the_latest_message() -> No
     assert fold(items, 0, cost).kept == (tools, setting, foreign, SYSTEM, user("c"))
 
 
+def test_what_agents_tell_each_other_is_kept_like_messages() -> None:
+    told = OpaqueItem({"type": "agent_message", "content": [{"type": "input_text", "text": "x" * 9}]})
+    items = (user("old question"), says("old answer"), told, user("go"))
+    assert fold(items, 20, cost).kept[-2:] == (told, user("go"))
+
+
 def test_a_call_that_waits_is_never_folded() -> None:
     items = (user("x" * 50), call("a"), call("b"), answer("a"), user("y" * 50), user("z"))
     folding = fold(items, 0, cost)

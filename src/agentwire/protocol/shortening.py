@@ -100,7 +100,7 @@ def _size(unit: Mapping[int, Item]) -> int:
 
 def _is_telling(item: Item) -> bool:
     """Whether it is a message or a call; an output goes with its call, and what was thought is not kept."""
-    said = isinstance(item, Message) and not isinstance(item, Summary)
+    said = item.type == "agent_message" or (isinstance(item, Message) and not isinstance(item, Summary))
     return said or isinstance(item, McpCall) or client_call(item) is not None
 
 

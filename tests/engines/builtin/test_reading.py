@@ -81,6 +81,12 @@ def test_calls_of_all_kinds() -> None:
     ]
 
 
+def test_what_another_agent_says_is_the_request() -> None:
+    content = [{"type": "encrypted_content", "encrypted_content": "Find the file."}]
+    told = {"type": "agent_message", "author": "/root", "recipient": "/root/finder", "content": content}
+    assert read(items(user("go"), told)).request == "Find the file."
+
+
 def test_what_is_not_text_is_named() -> None:
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
     text = {"type": "input_text", "text": "look"}

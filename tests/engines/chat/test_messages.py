@@ -54,6 +54,10 @@ def answered(call_id: str, text: str = "3") -> Json:
     return {"role": "tool", "tool_call_id": call_id, "content": text}
 
 
+def sealed_part(text: str) -> Json:
+    return {"type": "encrypted_content", "encrypted_content": text}
+
+
 def server_call(name: str = "now", output: str | None = "noon", **more: Any) -> Json:
     return {"type": "mcp_call", "server_label": "s", "name": name, "arguments": "", "output": output, **more}
 
@@ -222,6 +226,24 @@ def test_what_another_backend_did_is_told_in_words() -> None:
     )
     assert len(said["content"]) < 2_200
     assert output == {"role": "user", "content": '(frobnicate_call_output: {"output":"z"})'}
+
+
+def test_what_agents_of_a_client_tell_each_other_is_said_by_the_user() -> None:
+    head = {"type": "input_text", "text": "Task name: /root/finder"}
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+    told: Json = {"type": "agent_message", "author": "/root", "recipient": "/root/finder"}
+    plain = told | {"content": [head, sealed_part("find it")]}
+    sealed = told | {"content": [sealed_part("gAAAA" * 40), image, {"type": "?"}]}
+    first, second = shown(plain, sealed)
+    assert first == {"role": "user", "content": "Task name: /root/finder\nfind it"}
+    note, picture = second["content"]
+    assert note["text"] == "(This part can be read by the hosted service alone.)"
+    assert picture["type"] == "image_url"
+
+
+def test_sealed_parts_of_an_output_are_text() -> None:
+    parts = [sealed_part("four hits"), {"type": "input_text", "text": "and more"}]
+    assert shown(function_call("c1"), output("c1", parts))[1:] == [answered("c1", "four hits\nand more")]
 
 
 def test_calls_have_the_names_that_their_tools_have_where_two_would_have_one() -> None:

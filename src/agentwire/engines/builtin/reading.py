@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from agentwire.engines.builtin.facts import facts_of_text, parse_json
-from agentwire.engines.offering import Catalogue, answer_text, as_function, tools_in
+from agentwire.engines.offering import Catalogue, answer_text, as_function, between_agents, tools_in
 from agentwire.protocol.content import InputFile, InputImage, OpaquePart, Part
 from agentwire.protocol.items import (
     CustomToolCall,
@@ -132,6 +132,8 @@ class Reading:
                 self.since.append(call)
         elif (call_id := answered_call(item)) is not None:
             self._answer(item, self._open.pop(call_id, None))
+        elif isinstance(item, OpaqueItem) and (told := between_agents(item)) is not None:
+            self._message(told)
         if (late := tools_in(item)) is not None:
             self.late += (late,)
 

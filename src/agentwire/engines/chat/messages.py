@@ -21,7 +21,7 @@ from agentwire.engines.chat.groups import NO_ANSWER, CallAnswer, Group
 from agentwire.engines.chat.order import Arranged, call_id_of
 from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, picture_of, plain
 from agentwire.engines.chat.thoughts import Style, Thought, thought_of
-from agentwire.engines.offering import Catalogue, answer_text, as_function, in_words, tools_in
+from agentwire.engines.offering import Catalogue, answer_text, as_function, between_agents, in_words, tools_in
 from agentwire.protocol.codec import encode_json, encode_wire
 from agentwire.protocol.items import (
     CustomToolCallOutput,
@@ -263,7 +263,9 @@ class _Writer:
 
     def _opaque(self, item: OpaqueItem) -> None:
         words = in_words(item)
-        if words is not None and item.type.endswith("_output"):
+        if (message := between_agents(item)) is not None:
+            self._message(message)
+        elif words is not None and item.type.endswith("_output"):
             self._close()
             self._put({"role": "user", "content": words})
         elif words is not None:

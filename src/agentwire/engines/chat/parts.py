@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from agentwire.engines.offering import screenshot
+from agentwire.engines.offering import SEALED, screenshot, unsealed
 from agentwire.protocol.content import (
     InputFile,
     InputImage,
@@ -56,7 +56,7 @@ def plain(content: str | Iterable[Part]) -> str:
     """The text alone, one part a line."""
     if isinstance(content, str):
         return content
-    return "\n".join(text for part in content if (text := text_of((part,))))
+    return "\n".join(text for part in content if (text := _words(part)))
 
 
 def content_of(message: Message) -> str | list[dict[str, Any]]:
@@ -95,12 +95,17 @@ def picture_of(item: OpaqueItem) -> list[dict[str, Any]]:
 
 
 def _is_attached(part: Part) -> bool:
-    return isinstance(part, InputImage | InputFile | OpaquePart)
+    return isinstance(part, InputImage | InputFile) or (isinstance(part, OpaquePart) and part.type != SEALED)
 
 
 def _text(part: Part) -> dict[str, Any]:
-    assert not isinstance(part, InputImage | InputFile | OpaquePart)
-    return {"type": "text", "text": part.refusal if isinstance(part, Refusal) else part.text}
+    return {"type": "text", "text": part.refusal if isinstance(part, Refusal) else _words(part)}
+
+
+def _words(part: Part) -> str:
+    if isinstance(part, OpaquePart) and part.type == SEALED:
+        return unsealed(str(part.raw.get(SEALED)))
+    return text_of((part,))
 
 
 def _attached(part: Part, item: Item, path: str) -> dict[str, Any]:

@@ -5,20 +5,26 @@ What was called by a type that nobody here can run was another backend's doing; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from agentwire.engines.offering.catalogue import Catalogue
 from agentwire.engines.offering.forms import FORM_OF_CALL, FORM_OF_OUTPUT
 from agentwire.protocol.codec import encode_json
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, OpaqueItem
+from agentwire.protocol.content import InputImage, InputText, Part
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, Message, OpaqueItem
 from agentwire.protocol.tools import TOOL_ITEMS, OpaqueTool
 
-__all__ = ["answer_text", "as_function", "in_words", "screenshot", "tools_in"]
+__all__ = ["SEALED", "answer_text", "as_function", "between_agents", "in_words", "screenshot", "tools_in", "unsealed"]
 
 LONGEST: Final = 2_000
 """Characters of any one text in what is told in words: such items hold whole images."""
 
+SEALED: Final = "encrypted_content"
+"""The type of such parts, and their member."""
+
+_UNREADABLE: Final = re.compile(r"[A-Za-z0-9+/_=-]{100,}")
 _IDS: Final = ("type", "id", "call_id", "status", "approval_request_id", "caller", "created_by", "encrypted_content")
 
 
@@ -51,6 +57,33 @@ def screenshot(item: OpaqueItem) -> str | None:
     output = item.raw.get("output")
     address = output.get("image_url") if isinstance(output, Mapping) else None
     return address if isinstance(address, str) else None
+
+
+def between_agents(item: OpaqueItem) -> Message | None:
+    """A message from one of a client's agents to another, as a user's; None if the item is no such message.
+
+    The hosted service seals such messages, and opens them for its models. What a model here has written is not sealed.
+    """
+    if item.type != "agent_message":
+        return None
+    content = item.raw.get("content")
+    parts = [_agents_part(part) for part in (content if isinstance(content, list | tuple) else ())]
+    return Message("user", tuple(part for part in parts if part is not None))
+
+
+def _agents_part(part: Any) -> Part | None:
+    told = part if isinstance(part, Mapping) else {}
+    text, image = told.get("text"), told.get("image_url")
+    if isinstance(sealed := told.get(SEALED), str):
+        text = unsealed(sealed)
+    if isinstance(text, str):
+        return InputText(text)
+    return InputImage(image) if isinstance(image, str) else None
+
+
+def unsealed(text: str) -> str:
+    """What stands in a part that the hosted service would have sealed, if it has not."""
+    return "(This part can be read by the hosted service alone.)" if _UNREADABLE.fullmatch(text) else text
 
 
 def in_words(item: OpaqueItem) -> str | None:

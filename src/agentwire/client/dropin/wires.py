@@ -190,6 +190,7 @@ class Wires:
             dial,
             limits=limits,
             most=options.connections,
+            stores=True,  # a response is known here by the server's own id, whether it is stored or not
             age=limits.rotate_after,
             lanes=None,
             cuts=True,

@@ -67,6 +67,29 @@ async def test_what_was_used_is_recorded_whatever_becomes_of_an_answer(kind: Kin
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("ended", ["cancelled", "failed"])
+async def test_what_a_summary_used_is_recorded_although_there_is_none(
+    kind: Kind, ended: str, autojump_clock: Clock
+) -> None:
+    reply = kind.begun(kind.text("nk"), end="stall" if ended == "cancelled" else "reset")
+    async with stand(kind, reply) as found:
+        if kind.name == "responses":
+            found.engine.counts = False
+        async with found.client() as peer:
+            told = [{"role": "user", "content": "z " * 300} for _ in range(10)]
+            due = [{"type": "compaction", "compact_threshold": 1000}]
+            await peer.create(told, context_management=due)
+            await trio.sleep(1)
+        await trio.sleep(1)
+        statistics = found.server.statistics()
+        assert statistics.turns == {ended: 1}
+        used = statistics.used[ended]
+        assert used.input_tokens > 1000
+        assert 2 <= used.output_tokens <= 3
+        assert found.books == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 async def test_what_was_never_sent_used_nothing(kind: Kind, autojump_clock: Clock) -> None:
     async def hangs(*_: Any) -> Any:
         await trio.sleep_forever()

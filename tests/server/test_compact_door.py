@@ -171,6 +171,7 @@ async def test_a_client_that_goes_cancels_the_summary(autojump_clock: MockClock)
     @attrs.define
     class Slow(Recorder):
         async def compact(self, ask: Ask) -> Summarized:
+            ask.use(Usage(7, 1))
             try:
                 await trio.sleep_forever()
             except trio.Cancelled as cancelled:
@@ -185,6 +186,7 @@ async def test_a_client_that_goes_cancels_the_summary(autojump_clock: MockClock)
         await wait_all_tasks_blocked()
         cut_now(net)
         await rig.gone()
+        assert rig.server.statistics().used == {"cancelled": Usage(7, 1)}
     assert "the client went away" in reasons[0]
 
 

@@ -8,7 +8,7 @@ from agentwire.protocol import copying
 from agentwire.protocol.items import Item
 from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.transcript import History, Memo, Node
-from agentwire.runtime.contracts import Ask
+from agentwire.runtime.contracts import Ask, use_nothing
 from agentwire.runtime.service import Service
 from agentwire.runtime.tools.roster import Roster
 
@@ -66,5 +66,6 @@ def ask_of(
         "names": roster.names,
         "used_tokens": 0,
         "memo": memo or Memo(),
+        "use": use_nothing,
     }
     return copying.made(Ask, members)

@@ -7,13 +7,14 @@ again. The summary is the engine's own where it makes one, and a digest otherwis
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
 
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.compaction import seal
+from agentwire.protocol.copying import changed
 from agentwire.protocol.digest import digest
 from agentwire.protocol.errors import EngineError, RequestError
 from agentwire.protocol.items import OpenedCompaction
@@ -21,7 +22,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Usage
 from agentwire.protocol.shortening import drop_oldest, fold
 from agentwire.protocol.transcript import History, Memo
-from agentwire.runtime.contracts import Ask, Summarized
+from agentwire.runtime.contracts import Ask, Summarized, use_nothing
 from agentwire.runtime.counting import count_tokens, item_tokens, items_tokens
 from agentwire.runtime.making import Output
 from agentwire.runtime.service import Service
@@ -55,15 +56,21 @@ class Compacted:
     Attributes:
         item: the compaction.
         usage: what was read and written for it; as counted, if no model did.
-        by_engine: whether the engine made the summary.
     """
 
     item: OpenedCompaction
     usage: Usage
-    by_engine: bool
 
 
-async def compact(service: Service, ask: Ask, item_id: str, *, most: int, messages_apart: bool = False) -> Compacted:
+async def compact(
+    service: Service,
+    ask: Ask,
+    item_id: str,
+    *,
+    most: int,
+    messages_apart: bool = False,
+    use: Callable[[Usage], None] = use_nothing,
+) -> Compacted:
     """Fold what an engine would be asked.
 
     Args:
@@ -72,6 +79,7 @@ async def compact(service: Service, ask: Ask, item_id: str, *, most: int, messag
         item_id: the id of the compaction.
         most: tokens that the context may have; what comes of it is about half of that at most.
         messages_apart: the user's messages stand for themselves, before the compaction.
+        use: told what the engine used, whatever becomes of it.
 
     Raises:
         EngineError: the engine was to make the summary, and failed.
@@ -82,31 +90,39 @@ async def compact(service: Service, ask: Ask, item_id: str, *, most: int, messag
     room = min(most, total) // 4
     bound = service.limits.compaction_bytes
     folding = fold(items, room, item_tokens, most_bytes=bound // 4, messages_apart=messages_apart)
-    made = await _summarize(service, ask) if folding.folded else None
+    made = await _summarize(service, ask, use) if folding.folded else None
     text = made.text if made is not None else digest(folding.folded, _digest_characters(service, room))
     item = seal(item_id, text, folding.kept, after_messages=messages_apart)
+    usage = (made.usage if made is not None else None) or Usage(total, items_tokens(item.shown))
+    if made is not None:
+        use(usage)
     if len(item.encrypted_content) > bound:
         message = f"What must stay of this context has more than {bound} bytes."
         raise RequestError(400, "compaction_too_large", message, param="input")
-    counted = Usage(total, items_tokens(item.shown))
-    return Compacted(item, made.usage or counted if made is not None else counted, made is not None)
+    return Compacted(item, usage)
 
 
-async def _summarize(service: Service, ask: Ask) -> Summarized | None:
+async def _summarize(service: Service, ask: Ask, use: Callable[[Usage], None]) -> Summarized | None:
     """The engine's own summary; None if it makes none, or could not read that much."""
     summarize = getattr(service.engine_for(ask.request), "compact", None)
     if summarize is None:
         return None
+    used: list[Usage] = []
+    summary = None
     try:
-        made = await summarize(ask)
+        made = await summarize(changed(ask, {"use": used.append}))
+        if not isinstance(made, Summarized):
+            raise TypeError(f"an engine's compact() returns a Summarized, not {type(made).__name__}")
+        used += (made.usage,) if made.usage is not None else ()
+        summary = made if made.text.strip() else None
     except EngineError as error:
         if error.code != "context_length_exceeded":
             raise
         _log.warning("response %s: the engine cannot read what it is to summarize: %s", ask.response_id, error)
-        return None
-    if not isinstance(made, Summarized):
-        raise TypeError(f"an engine's compact() returns a Summarized, not {type(made).__name__}")
-    return made if made.text.strip() else None
+    finally:
+        if summary is None and used:
+            use(used[-1])
+    return summary
 
 
 def _digest_characters(service: Service, room: int) -> int:
@@ -168,8 +184,6 @@ class Context:
             _log.debug("response %s: nothing that can be folded makes its context short enough", ask.response_id)
             return ask
         compacted = await self.compact(ask, most)
-        if compacted.by_engine:
-            self._usage = compacted.usage
         tail = ask.items.tail if isinstance(ask.items, History) else ask.items
         return attrs.evolve(ask, items=History(None, (*tail, compacted.item)))
 
@@ -202,12 +216,15 @@ class Context:
         }
         await self._say("response.output_item.added", self._begun)
         await self._say("response.compaction.compacting", {"item_id": item_id, "output_index": index})
-        compacted = await compact(self._service, ask, item_id, most=most)
+        compacted = await compact(self._service, ask, item_id, most=most, use=self._use)
         await self._say("response.output_item.done", {"output_index": index, "item": to_wire(compacted.item)})
         self._begun = None
         self._output.fill(index, compacted.item)
         ask.memo.value = None
         return compacted
+
+    def _use(self, usage: Usage) -> None:
+        self._usage = usage if self._usage is None else self._usage + usage
 
     def close(self) -> None:
         """The response fails: a compaction that was begun will not be finished."""

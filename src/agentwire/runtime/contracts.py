@@ -49,6 +49,10 @@ Phase = Literal["commentary", "final_answer"]
 """Where in the model's work a message stands."""
 
 
+def use_nothing(_: Usage) -> None:
+    """Nobody counts."""
+
+
 @attrs.frozen(kw_only=True, slots=False)
 class Ask:
     """What an engine is asked in one step of a turn.
@@ -71,6 +75,8 @@ class Ask:
             what was left there by the turn that this one continues, and goes on to the turns that continue this one.
         sources: ids, clock and randomness; a seeded run replays.
         limits: the bounds in force.
+        use: told by a ``compact`` what it has used so far, so that a summary that fails or is cancelled is not free:
+            the latest word counts, and what is returned above all. For a step there is `Out.use`.
     """
 
     request: CreateRequest
@@ -87,6 +93,7 @@ class Ask:
     names: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
     used_tokens: int = 0
     memo: Memo = attrs.field(factory=Memo, eq=False)
+    use: Callable[[Usage], None] = attrs.field(default=use_nothing, eq=False, repr=False)
 
     @property
     def model(self) -> str:

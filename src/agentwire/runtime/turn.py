@@ -225,9 +225,10 @@ class Turn:
 
     async def _compact(self, ask: Ask) -> Ending:
         """``compaction_trigger``: a compaction to continue from, and nothing else; what was asked stays open."""
-        compacted = await self._beside(ask, partial(self._context.compact, ask))
-        if compacted.by_engine:
-            self._use(compacted.usage)
+        try:
+            compacted = await self._beside(ask, partial(self._context.compact, ask))
+        finally:
+            self._use(self._context.take_usage())
         return Ending(outcome=Outcome.COMPLETED, usage=compacted.usage)
 
     async def _work(self, ask: Ask) -> Ending:

@@ -11,8 +11,10 @@ from typing import Any
 
 from agentwire.protocol.codec import encode_json, to_wire
 from agentwire.protocol.desk import Outcome, Ticket
+from agentwire.protocol.errors import RequestError
 from agentwire.protocol.listing import Listed
 from agentwire.protocol.request import Envelope
+from agentwire.protocol.response import Usage
 from agentwire.protocol.shortening import is_users_message
 from agentwire.runtime.asks import ask_of
 from agentwire.runtime.context import compact
@@ -62,11 +64,19 @@ class CompactDoor:
 
     async def _answer(self, ask: Ask) -> Mapping[str, Any]:
         service, sources = self._service, self._service.sources
-        with told_faults(ask.response_id):
-            most, item_id = service.limits.compact_threshold, sources.new_id("cmp")
-            compacted = await compact(service, ask, item_id, most=most, messages_apart=True)
-        if compacted.by_engine:
-            service.tally.use(Outcome.COMPLETED, ask.principal, compacted.usage)
+        outcome = Outcome.CANCELLED
+        used: list[Usage] = []
+        try:
+            with told_faults(ask.response_id):
+                most, item_id = service.limits.compact_threshold, sources.new_id("cmp")
+                compacted = await compact(service, ask, item_id, most=most, messages_apart=True, use=used.append)
+            outcome = Outcome.COMPLETED
+        except RequestError:
+            outcome = Outcome.FAILED
+            raise
+        finally:
+            for usage in used:
+                service.tally.use(outcome, ask.principal, usage)
         said = [Listed(item.id or sources.new_id("msg"), item).wire() for item in ask.items if is_users_message(item)]
         return {
             "id": ask.response_id,

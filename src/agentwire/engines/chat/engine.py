@@ -143,7 +143,7 @@ class _ChatEngine:
 
     async def compact(self, ask: Ask) -> Summarized:
         """A summary of the conversation, by the model."""
-        prompt, offers, notes = self.render(ask, Catalogue.of(ask.tools)), Offers(), Notes()
+        prompt, offers, notes = self.render(ask, Catalogue.of(ask.tools)), Offers(), Notes(ask.use)
         settings = settings_of(ask, offers, self.dialect, model=self.model)
         messages = b",".join(filter(None, (prompt.messages(ask.instructions), prompt.followed_by(SUMMARY_REQUEST))))
         most = self.limits.response_bytes
@@ -151,8 +151,9 @@ class _ChatEngine:
         answer = Answer(notes, calls, must_call=False, most=most)
         body = body_of(summary_settings(settings, self.dialect.tokens_name, self.limits.summary_tokens), messages)
         try:
-            await self.read(body, answer)
-            finish = await answer.end()
+            with _Accounted(ask, notes, answer):
+                await self.read(body, answer)
+                finish = await answer.end()
         except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
         return Summarized("".join(notes.pieces).strip(), finish.usage)

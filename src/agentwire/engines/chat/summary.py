@@ -6,7 +6,7 @@ behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import attrs
 
 from agentwire.protocol.items import CustomToolCall, FunctionCall, McpCall
 from agentwire.protocol.response import Usage
-from agentwire.runtime.contracts import Phase
+from agentwire.runtime.contracts import Phase, use_nothing
 
 __all__ = ["SUMMARY_REQUEST", "Notes", "summary_settings"]
 
@@ -35,9 +35,17 @@ def summary_settings(settings: Mapping[str, Any], tokens_name: str, most: int) -
 
 @attrs.define
 class Notes:
-    """An `Out` that keeps the text and lets the rest go."""
+    """An `Out` that keeps the text and lets the rest go.
 
-    pieces: list[str] = attrs.Factory(list)
+    Args:
+        use: see `Out.use`.
+
+    Attributes:
+        pieces: the text so far.
+    """
+
+    use: Callable[[Usage], None] = use_nothing
+    pieces: list[str] = attrs.field(factory=list, init=False)
 
     async def text(self, piece: str, *, logprobs: Sequence[Mapping[str, Any]] = ()) -> None:
         """A piece of the summary."""
@@ -104,9 +112,6 @@ class Notes:
     def together(self) -> AbstractContextManager[None]:
         """Nothing is written anywhere."""
         return nullcontext()
-
-    def use(self, usage: Usage) -> None:
-        """The summary says itself what it took."""
 
     @property
     def begun(self) -> bool:

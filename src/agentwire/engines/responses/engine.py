@@ -121,7 +121,7 @@ class _ResponsesEngine:
 
     async def compact(self, ask: Ask) -> Summarized:
         """A summary of the conversation, by the model."""
-        asking, notes = self._asking(ask).for_summary(self.limits.summary_tokens), HeardNotes()
+        asking, notes = self._asking(ask).for_summary(self.limits.summary_tokens), HeardNotes(ask.use)
         finish, _ = await self._answer(ask, notes, asking, ())
         return Summarized("".join(notes.pieces).strip(), finish.usage)
 

@@ -213,7 +213,7 @@ class WireEngine:
 
     async def compact(self, ask: Ask) -> Summarized:
         """A summary of the conversation, by the model."""
-        conversation, notes = self._conversation(ask), HeardNotes()
+        conversation, notes = self._conversation(ask), HeardNotes(ask.use)
         conversation.asking = conversation.asking.for_summary(self.limits.summary_tokens)
         finish, _ = await self._step(ask, notes, conversation, ()).run()
         return Summarized("".join(notes.pieces).strip(), finish.usage)

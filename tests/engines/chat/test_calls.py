@@ -130,9 +130,23 @@ async def test_the_head_of_a_second_call_may_have_the_index_of_the_first() -> No
     assert made(out) == [("add", {"a": 1}), ("sub", {"a": 2})]
 
 
+async def test_what_was_cut_off_is_the_last_call() -> None:
+    broken, whole = call('{"a":', id="c1", name="add"), call('{"a":2}', id="c2", name="sub", index=1)
+    out = await taken(broken, whole, cut=True)
+    assert [item.arguments for item in out.items if isinstance(item, FunctionCall)] == ['{"a":', '{"a":2}']
+
+
 async def test_the_frame_of_a_call_without_a_word_is_none() -> None:
     out = await taken({"index": 0}, call("", id="", name=""), call("", id="c1", name="", index=1))
     assert not out.calls
+    out = Steps()
+    calls = calls_on(out)
+    await calls.take(msgspec.convert(call("", id="c1"), CallDelta))
+    await calls.end()  # something else comes
+    assert not calls.begun
+    await calls.take(msgspec.convert(call('{"a":1}', name="add"), CallDelta))
+    await calls.end()
+    assert (made(out), calls.begun) == ([("add", {"a": 1})], True)
 
 
 async def test_arguments_as_an_object() -> None:

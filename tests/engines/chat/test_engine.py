@@ -251,6 +251,8 @@ async def test_an_error_with_the_status_of_success(kind: str) -> None:
 
 async def test_a_citation_of_nothing_is_dropped() -> None:
     cited = delta(annotations=[{"type": "url_citation", "url_citation": {"url": "https://x"}}])
+    assert (await answer_to(says(delta(refusal="No."), cited, stop()))).out.events == [("refusal", "No.")]
+    assert (await answer_to(says(delta(tool_calls=[{"index": 0}]), cited, stop()))).out.events == [("text", "")]
     assert (await answer_to(says(cited, {**delta(content="x"), "service_tier": 1}, stop()))).out.events == [
         ("text", "x")
     ]

@@ -185,6 +185,8 @@ async def test_details_that_come_with_a_call_wait_for_its_end() -> None:
         assert [type(item) for item in first.items] == [FunctionCall, Reasoning]
         await step(engine, [OUTPUT], memo=memo, tools=tools, history=(*first.ask.items, *first.items))
         message = server.bodies[1]["messages"][1]
+    cut = await answer_to(says(begun, delta(reasoning_details=[signature]), stop("length")), tools=[sum_tool()])
+    assert cut.finish.incomplete == "max_output_tokens"
     assert message["reasoning_details"] == [signature]
     assert message["tool_calls"][0]["function"]["arguments"] == '{"a":1,"b":2}'
 

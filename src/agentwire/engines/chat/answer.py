@@ -109,6 +109,7 @@ class Answer:
         self._must_call = must_call
         self._most = most
         self._said_anything = False
+        self._wrote_text = False
         self._before = used
         self._counted: ChatUsage | None = None
         self._used: Usage | None = None
@@ -242,6 +243,7 @@ class Answer:
         elif delta.reasoning_details:
             self.thinking.add(delta.reasoning_details)
         self._said_anything = self._said_anything or self.thinking.open
+        self._wrote_text = self._wrote_text and not self.thinking.open
 
     async def _text(self, piece: str) -> None:
         if self._held == [] and not self._must_call and piece.strip():
@@ -258,6 +260,7 @@ class Answer:
         self._must_call = False  # to refuse is an answer
         self._logprobs.clear()
         await self._other(piece, self._out.refusal)
+        self._wrote_text = False
 
     async def _write(self, text: str) -> None:
         """Text, with all the probabilities that came since the last."""
@@ -265,6 +268,7 @@ class Answer:
         if self._logprobs:
             write, self._logprobs = partial(self._out.text, logprobs=self._logprobs), []
         await self._other(text, write)
+        self._wrote_text = True
 
     async def _other(self, piece: str, write: Callable[[str], Awaitable[None]]) -> None:
         """Write what is no call; after a call blanks are dropped, which some models put between calls."""
@@ -279,7 +283,7 @@ class Answer:
     async def _annotation(self, raw: Mapping[str, Any]) -> None:
         """A citation: the Responses API has flat what the chat API has under the citation's type."""
         kind = raw.get("type")
-        if isinstance(kind, str) and self._held is None and not self._calls.begun and not self.thinking.open:
+        if isinstance(kind, str) and self._wrote_text and not self._calls.begun and not self.thinking.open:
             inner = raw.get(kind)
             await self._out.annotation({**(inner if isinstance(inner, Mapping) else raw), "type": kind})
 
@@ -317,7 +321,8 @@ class Answer:
         await self.thinking.end()
         if self._calls.begun:
             await self._calls.end(cut=self.cut_off)
-        await self.thinking.finish()
+        if not self.cut_off:  # else a call may still be open
+            await self.thinking.finish()
         if not self._said_anything and not self._calls.begun:
             await self._out.text("")  # an answer without any item is none to most clients
         members = EMPTY if self.service_tier is None else {"service_tier": self.service_tier}

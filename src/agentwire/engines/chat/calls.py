@@ -86,6 +86,7 @@ class Calls:
             return
         call.name = call.name or delta.name
         call.said_id = call.said_id or delta.id or ""
+        self.begun = self.begun or bool(call.name or piece)
         if call.ended:
             if piece.strip():
                 raise RemoteProtocolError(f"it sent arguments of {call.name} after their end")
@@ -106,14 +107,15 @@ class Calls:
     async def end(self, *, cut: bool = False) -> None:
         """There are no more pieces, or none before something else; ``cut``: the model was stopped in the middle.
 
-        What was cut off within a call that has not gone out yet is dropped, for a client might take it for whole.
+        What was cut off within a call that has not gone out yet is dropped, for a client might take it for whole. One
+        that another has followed was not cut off, whatever it looks like.
 
         Raises:
             RemoteProtocolError: a call has no name.
         """
         while self._waiting:
             call = self._waiting.popleft()
-            if not cut or call.is_whole():
+            if not cut or call.is_whole() or (self._waiting and call.writer is not None):
                 await self._end(call)
 
     def _call_of(self, delta: CallDelta, piece: str) -> _Call | None:
@@ -126,7 +128,6 @@ class Calls:
             return call
         if not (delta.name or delta.id or piece):
             return None
-        self.begun = True
         call = self._by_index[delta.index] = _Call()
         self._waiting.append(call)
         return call
@@ -153,8 +154,9 @@ class Calls:
             await call.writer.write(call.text)
 
     async def _end(self, call: _Call) -> None:
-        if not (call.name or call.text.strip()):
-            return  # some send the frame of a call where there is none
+        if not (call.name or call.text.strip()):  # some send the frame of a call where there is none
+            self._by_index = {index: other for index, other in self._by_index.items() if other is not call}
+            return
         if not call.name:
             raise RemoteProtocolError("it sent a tool call without a name")
         call.ended = True

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.messages import Rendered, render
 from agentwire.engines.chat.request import body_of
 from agentwire.engines.chat.thoughts import Style
@@ -115,6 +116,12 @@ def test_what_nobody_can_be_shown_is_named(raw: Json, path: str) -> None:
     with pytest.raises(EngineError) as caught:
         render(known, Memo(), new=known[2:])
     assert (caught.value.status, caught.value.param) == (400, f"input[0].{path}")
+
+
+def test_calls_without_text_have_the_content_that_the_server_wants() -> None:
+    raw = (function_call("c1"), output("c1"), says("assistant", "x"), function_call("c2"), output("c2"))
+    told = render(items(*raw), Memo(), dialect=ChatDialect(no_text="null")).messages()
+    assert [message["content"] for message in json.loads(b"[%b]" % told)] == [None, "3", "x", "3"]
 
 
 def test_a_tool_that_said_nothing_says_so() -> None:

@@ -136,6 +136,7 @@ def test_the_operators_own_members_have_the_last_word() -> None:
         ("schemas", None),
         ("order", "first"),
         ("call_ids", 9),
+        ("no_text", None),
     ):
         with pytest.raises(ValueError, match=f"{name} must be one of"):
             ChatDialect(**{name: value})  # type: ignore[arg-type]

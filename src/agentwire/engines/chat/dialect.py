@@ -13,7 +13,7 @@ import attrs
 
 from agentwire.protocol.checks import EMPTY
 
-__all__ = ["CallIds", "ChatDialect", "Order", "ReasoningField", "ReasoningIn", "Schemas", "TokensName"]
+__all__ = ["CallIds", "ChatDialect", "NoText", "Order", "ReasoningField", "ReasoningIn", "Schemas", "TokensName"]
 
 TokensName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 ReasoningField: TypeAlias = Literal["same", "reasoning_content", "reasoning", "thinking", "none"]
@@ -21,6 +21,7 @@ ReasoningIn: TypeAlias = Literal["calls", "all", "every"]
 Schemas: TypeAlias = Literal["json_schema", "json_object", "none"]
 Order: TypeAlias = Literal["any", "system_first", "alternating"]
 CallIds: TypeAlias = Literal["any", "short"]
+NoText: TypeAlias = Literal["empty", "null"]
 
 PASSED: Final = ("seed", "stop", "logit_bias", "top_k", "min_p", "repetition_penalty")
 OURS: Final = frozenset(("messages", "stream", "n"))
@@ -80,6 +81,8 @@ class ChatDialect:
             between an answer of a tool and the user.
         call_ids: the ids of calls that it takes: ``any``, or ``short`` ones of nine letters and digits, which others
             are made into.
+        no_text: the content of a message with calls and no text: ``empty``, which nearly all take, or ``null``, for those
+            that make a block of it that must not be empty.
         named_choice: whether ``tool_choice`` may name a function in an object; else that function alone is offered,
             and ``required``.
         extra_body: members of every body, such as ``chat_template_kwargs``; they replace those of the same name.
@@ -93,5 +96,6 @@ class ChatDialect:
     schemas: Schemas = attrs.field(default="json_schema", validator=_one_of(Schemas))
     order: Order = attrs.field(default="any", validator=_one_of(Order))
     call_ids: CallIds = attrs.field(default="any", validator=_one_of(CallIds))
+    no_text: NoText = attrs.field(default="empty", validator=_one_of(NoText))
     named_choice: bool = True
     extra_body: Mapping[str, Any] = attrs.field(default=EMPTY, validator=_check_ours)

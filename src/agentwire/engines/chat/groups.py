@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from agentwire.engines.chat.dialect import NoText
 from agentwire.engines.chat.thoughts import Style, Thought
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.codec import encode_json
@@ -44,10 +45,12 @@ class Group:
     Attributes:
         start: the index of its first item.
         style: how reasoning goes back.
+        no_text: the content beside calls where there is no text.
     """
 
     start: int
     style: Style
+    no_text: NoText = "empty"
     _thought: Thought | None = None
     _extra: Mapping[str, Any] = EMPTY
     _texts: list[str] = attrs.field(factory=list)
@@ -82,7 +85,8 @@ class Group:
         if not self._texts and not self._calls:
             return
         said = "\n\n".join(self._texts)
-        message: dict[str, Any] = {"role": "assistant", "content": said}
+        content = said if said or self.no_text == "empty" else None
+        message: dict[str, Any] = {"role": "assistant", "content": content}
         message |= self.style.members(self._thought, calls=bool(self._calls), said=said)
         yield {**message, "tool_calls": self._calls} if self._calls else message
         attached: list[dict[str, Any]] = []

@@ -277,7 +277,7 @@ class _Writer:
 
     def _open(self) -> Group:
         if self._group is None:
-            self._group = Group(self._at, self._style)
+            self._group = Group(self._at, self._style, self._dialect.no_text)
         return self._group
 
     def _close(self) -> None:

@@ -81,8 +81,8 @@ class ChatDialect:
             between an answer of a tool and the user.
         call_ids: the ids of calls that it takes: ``any``, or ``short`` ones of nine letters and digits, which others
             are made into.
-        no_text: the content of a message with calls and no text: ``empty``, which nearly all take, or ``null``, for those
-            that make a block of it that must not be empty.
+        no_text: the content of a message with calls and no text: ``empty``, which nearly all take, or ``null``, for
+            those that make a block of it that must not be empty.
         named_choice: whether ``tool_choice`` may name a function in an object; else that function alone is offered,
             and ``required``.
         extra_body: members of every body, such as ``chat_template_kwargs``; they replace those of the same name.

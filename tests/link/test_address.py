@@ -74,6 +74,7 @@ ENVIRONMENT = {"AGENTWIRE_API_KEY": "ours", "OPENAI_API_KEY": "openai"}
         ("wss://notopenai.com/v1", {"OPENAI_API_KEY": "openai"}, None),
         ("wss://example.org/v1", {}, None),
         ("wss://example.org/v1", {"AGENTWIRE_API_KEY": ""}, None),
+        ("wss://example.org/v1", {"AGENTWIRE_API_KEY": "ours\n"}, "ours"),
     ],
 )
 def test_a_key_of_the_environment_only_goes_where_it_belongs(
@@ -81,7 +82,7 @@ def test_a_key_of_the_environment_only_goes_where_it_belongs(
 ) -> None:
     address = Address.parse(url)
     assert find_key(address, None, environment) == key
-    assert find_key(address, "given", environment) == "given"
+    assert find_key(address, "given\n", environment) == "given"
 
 
 def test_a_key_must_fit_a_header() -> None:

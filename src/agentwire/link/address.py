@@ -138,6 +138,8 @@ def _target(path: str, query: str) -> str:
 def find_key(address: Address, key: str | None, environment: Mapping[str, str]) -> str | None:
     """The API key to send: the one given, or one of the environment's if it may be sent there.
 
+    White space at its ends is no part of it.
+
     ``AGENTWIRE_API_KEY`` goes to any server over TLS, and on this machine; ``OPENAI_API_KEY`` only to OpenAI's own
     hosts over TLS.
 
@@ -149,6 +151,7 @@ def find_key(address: Address, key: str | None, environment: Mapping[str, str]) 
         key = environment.get("AGENTWIRE_API_KEY")
     if key is None and address.secure and _belongs_to(address.host, _OPENAI):
         key = environment.get("OPENAI_API_KEY")
+    key = key.strip() if key is not None else None  # a file's or a secret's line has an end
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise LocalProtocolError("the API key must be visible ASCII characters, without spaces")
     return key or None

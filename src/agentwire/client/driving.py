@@ -23,7 +23,7 @@ from agentwire.client.means import Means
 from agentwire.client.outcomes import CallUnanswerable, RunLost, RunSummary, TurnsExhausted
 from agentwire.client.plan import Plan
 from agentwire.client.reached import Reached
-from agentwire.client.restoring import calls_of, is_whole, restore
+from agentwire.client.restoring import calls_of, is_to_run, restore
 from agentwire.client.steps import (
     ReasoningDelta,
     ServerToolFinished,
@@ -338,7 +338,7 @@ class Driver:
                 await self._steps.put(TurnStarted(self.reached.turns, event.response.id))
             case ReasoningTextDelta() | ReasoningSummaryTextDelta():
                 await self._steps.put(ReasoningDelta(event.delta))
-            case OutputItemDone(item=FunctionCall() | CustomToolCall() as call) if is_whole(call):
+            case OutputItemDone(item=FunctionCall() | CustomToolCall() as call) if is_to_run(call):
                 self._journal.heard(turn.items)
                 self._calls.start(call)
             case OutputItemDone(item=McpCall() as call):

@@ -13,10 +13,10 @@ from agentwire.client.calls import Call, Calls
 from agentwire.client.journal import RunJournal
 from agentwire.client.outcomes import CallUnknown
 from agentwire.client.plan import Plan
-from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, answered_call
+from agentwire.protocol.items import CustomToolCall, FunctionCall, Item, answered_call, client_call
 from agentwire.runtime.tools import ToolResult
 
-__all__ = ["UNKNOWN", "calls_of", "is_whole", "restore"]
+__all__ = ["UNKNOWN", "calls_of", "is_to_run", "restore"]
 
 UNKNOWN: Final = ToolResult.failed(
     "the process that ran this call died before it said what came of it. Nobody knows whether the call took effect, "
@@ -26,16 +26,16 @@ UNKNOWN: Final = ToolResult.failed(
 """What a model is told of a call whose outcome nobody knows."""
 
 
-def is_whole(call: Call) -> bool:
-    """A call that was cut off by a limit has no arguments to run with."""
-    return call.status != "incomplete"
+def is_to_run(call: Call) -> bool:
+    """A call that was cut off by a limit has no arguments to run with, and some calls the server has run."""
+    return call.status != "incomplete" and client_call(call) is not None
 
 
 def calls_of(items: Sequence[Item]) -> list[Call]:
     """The calls to be answered, each id once: the first with it is the one that runs."""
     calls: dict[str, Call] = {}
     for item in items:
-        if isinstance(item, FunctionCall | CustomToolCall) and is_whole(item):
+        if isinstance(item, FunctionCall | CustomToolCall) and is_to_run(item):
             calls.setdefault(item.call_id, item)
     return list(calls.values())
 

@@ -285,12 +285,13 @@ def is_torn(call: Item) -> bool:
 def client_call(item: Item) -> str | None:
     """The id under which the client must answer this item, or None if there is nothing to answer.
 
-    A shell in the server's container and a tool search that the server does are the server's own affair.
+    A shell in the server's container, a tool search that the server does and whatever else says that the server runs
+    it are the server's own affair.
     """
     if isinstance(item, Message):  # nearly all are
         return None
     if isinstance(item, _PLAIN_CALLS):
-        return item.call_id
+        return None if item.extra and item.extra.get("execution") == "server" else item.call_id
     if not isinstance(item, OpaqueItem) or item.type not in CLIENT_CALLS:
         return None
     raw = item.raw

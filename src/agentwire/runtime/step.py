@@ -147,7 +147,8 @@ class Step:
             self.error, self.finish = None, attrs.evolve(self.finish, incomplete="max_output_tokens")
             return
         self.made_way = self._interrupted and not self._returned and not failed
-        self.goes_on = bool(out.calls) and not any(client_call(item) is not None for item in self._output.items())
+        answered = any(isinstance(call, McpCall) for call in out.calls)
+        self.goes_on = answered and not any(client_call(item) is not None for item in self._output.items())
 
     def let_go(self) -> None:
         """It is over: it and what it has written can be freed at once, however large, without the garbage collector."""

@@ -115,6 +115,28 @@ async def test_a_response_that_the_server_forgets_twice_is_an_error() -> None:
     assert len(server.raw) == 3
 
 
+def searched(name: str, index: int) -> list[Json]:
+    """A call of a free-text tool, event by event, as xAI tells of what it has searched for."""
+    item = {"type": "custom_tool_call", "id": f"ctc_{index}", "call_id": f"xs_{index}", "name": name, "input": "{}"}
+    return [
+        {"type": "response.output_item.added", "output_index": index, "item": {**item, "input": ""}},
+        {"type": "response.output_item.done", "output_index": index, "item": {**item, "status": "completed"}},
+    ]
+
+
+async def test_what_the_server_has_searched_for_needs_no_answer() -> None:
+    script = answers(stream(searched("x_keyword_search", 0), message_events("Found.", index=1)))
+    tools = [{"type": "x_search"}, {"type": "custom", "name": "mine"}]
+    async with responses(script, answers(stream(searched("mine", 0)))) as (engine, server), client(engine) as it:
+        first = (await it.wire.ask(tools=tools))[-1]["response"]
+        second = (await it.wire.ask("more", previous_response_id=first["id"], tools=tools))[-1]["response"]
+        (refused,) = await it.wire.ask("more", previous_response_id=second["id"], tools=tools)
+    assert [item.get("execution") for item in (*first["output"], *second["output"])] == ["server", None, None]
+    assert refused["error"]["code"] == "tool_output_missing"
+    assert [item.get("execution") for item in server.bodies[-1]["input"]] == [None] * 4
+    assert input_of(server.bodies[-1]) == ["message", "custom_tool_call", "message", "message"]
+
+
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
 async def test_a_response_without_a_stream_is_one(status: str) -> None:
     final = stream(thought_events("Hm."), message_events("Hi.", index=1), status=status)[-1]["response"]

@@ -14,11 +14,11 @@ import attrs
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render
 from agentwire.protocol.codec import encode_json, encode_wire, settings_writer, to_wire
-from agentwire.protocol.tools import OpaqueTool, Tool, ToolChoice
+from agentwire.protocol.tools import CustomTool, OpaqueTool, Tool, ToolChoice
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
 
-__all__ = ["ENCRYPTED", "Asking", "made_before", "own_tools", "runs_tools"]
+__all__ = ["ENCRYPTED", "Asking", "free_text_tools", "made_before", "own_tools", "runs_tools"]
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 """What ``include`` must have for reasoning to come back in a form that can be handed back."""
@@ -183,6 +183,16 @@ def own_tools(ask: Ask) -> list[str]:
         return []
     clients = set(map(id, ask.request.tools))
     return [tool.name for tool in ask.tools if id(tool) not in clients]
+
+
+def free_text_tools(ask: Ask) -> list[str] | None:
+    """The names of the client's free-text tools where calls of others are the upstream's own; else None.
+
+    xAI tells of its searches so, to those who have asked for them.
+    """
+    if not any(tool.type == "x_search" for tool in ask.tools):
+        return None
+    return [tool.name for tool in ask.tools if isinstance(tool, CustomTool)]
 
 
 def made_before(ask: Ask) -> int:

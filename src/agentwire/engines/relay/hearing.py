@@ -6,7 +6,7 @@ terminal event says that no event has said is told then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from agentwire.engines.faults import event_fault
@@ -46,6 +46,7 @@ class Relay:
         response_id: the response's id here.
         first_index: the ``output_index`` of its first item here.
         own_tools: names of tools that this server runs.
+        free_text: names of the client's free-text tools, if the upstream tells what it runs itself as calls of others.
         hide: members of items that are not for the client.
         keep: told of each whole item: its id here, and how the upstream has it (``call_id=...`` of a call that this
             server answers).
@@ -71,6 +72,7 @@ class Relay:
         response_id: str = "",
         first_index: int = 0,
         own_tools: Iterable[str] = (),
+        free_text: Collection[str] | None = None,
         hide: Iterable[str] = (),
         keep: Callable[..., None] | None = None,
         taken: Callable[[str], bool] | None = None,
@@ -87,6 +89,7 @@ class Relay:
         self._here = response_id
         self._first = first_index
         self._own_tools = frozenset(own_tools)
+        self._free_text = free_text
         self._hide = frozenset(hide)
         self._keep = keep
         self._taken = taken
@@ -345,6 +348,8 @@ class Relay:
             if not isinstance(call_id, str) or not call_id or call_id in self._call_ids:
                 raw["call_id"] = self._new_id("call")
             self._call_ids.add(raw["call_id"])
+        if heard.kind == "custom_tool_call" and self._free_text is not None and raw["name"] not in self._free_text:
+            raw["execution"] = "server"
         self._open = heard
         if heard.kind == "function_call" and raw["name"] in self._own_tools and raw.get("namespace") is None:
             heard.item = OwnCall(self._out, raw)

@@ -197,8 +197,10 @@ class _Writer:
 
 
 def upward(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An item as it goes up, without an id that its server might not know."""
+    """An item as it goes up, without an id that its server might not know, or what was put in here."""
     kind = raw.get("type")
+    if kind == "custom_tool_call" and raw.get("execution") == "server":
+        raw = {name: value for name, value in raw.items() if name != "execution"}
     if "id" in raw and (kind in _NAMELESS or (kind == Message.type and raw.get("role") != "assistant")):
         return {name: value for name, value in raw.items() if name != "id"}
     return raw

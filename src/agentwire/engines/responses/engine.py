@@ -17,7 +17,7 @@ import attrs
 import msgspec
 
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
-from agentwire.engines.relay.asking import ENCRYPTED, Asking, made_before, own_tools, runs_tools
+from agentwire.engines.relay.asking import ENCRYPTED, Asking, free_text_tools, made_before, own_tools, runs_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
@@ -165,6 +165,7 @@ class _ResponsesEngine:
             response_id=ask.response_id,
             first_index=made_before(ask),
             own_tools=own_tools(ask),
+            free_text=free_text_tools(ask),
             hide=hide,
             keep=asking.keep,
             most=self.limits.response_bytes,

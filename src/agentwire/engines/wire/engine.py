@@ -15,7 +15,7 @@ from typing import Final, Literal
 import attrs
 
 from agentwire.engines.faults import server_of
-from agentwire.engines.relay.asking import ENCRYPTED, own_tools
+from agentwire.engines.relay.asking import ENCRYPTED, free_text_tools, own_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.engines.wire.conversation import Conversation, open_conversation
@@ -241,6 +241,7 @@ class WireEngine:
                 new_id=ask.sources.new_id,
                 response_id=ask.response_id,
                 own_tools=own_tools(ask),
+                free_text=free_text_tools(ask),
                 hide=hide,
                 keep=conversation.keep,
                 most=self.limits.response_bytes,

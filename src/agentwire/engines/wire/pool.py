@@ -8,6 +8,7 @@ there is none, all that wait are told.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -113,6 +114,7 @@ class Pool:
         self._upstreams: list[Upstream] = []
         self._opening = 0
         self._opened = 0
+        self._sharing_until = -math.inf
         self._waiters: deque[_Waiter] = deque()
         self._homes: dict[str, Seat] = {}
         self._numbers = count(1)
@@ -265,7 +267,8 @@ class Pool:
         for upstream in quick:
             if (seat := upstream.spare(lanes=lanes, most=self.most_lanes)) is not None:
                 return seat
-        if opens and (self._may_open or self._opening):
+        sharing = not opens or trio.current_time() < self._sharing_until
+        if not sharing and (self._may_open or self._opening):
             return None
         free = [seat for upstream in quick or usable for seat in upstream.seats if not seat.taken]
         spare = next(
@@ -311,9 +314,10 @@ class Pool:
         self._hand_out()
 
     def _tell(self, error: Unreachable) -> None:
-        """A connection could not be made: lanes that only rest are given away instead, or whoever has none is told."""
+        """A connection could not be made: for a while, lanes that rest are given away instead; who has none is told."""
         _log.info("no connection to the model's server: %s", error)
         if any(not upstream.retired for upstream in self._upstreams):
+            self._sharing_until = trio.current_time() + self._limits.reconnect_longest
             self._hand_out(opens=False)
             return
         self._turn_away(error)

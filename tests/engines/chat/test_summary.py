@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from agentwire.engines.chat.summary import SUMMARY_REQUEST, Notes
@@ -32,13 +33,14 @@ async def summarize(engine: Any, memo: Memo | None = None, **fields: Any) -> Sum
 
 
 async def test_the_conversation_goes_up_with_a_request_behind_it() -> None:
+    tool = sum_tool()
     async with chat(text("They ", "added.\n")) as (engine, server):
         memo = Memo()
         made = await summarize(
             engine,
             memo,
             instructions="Be brief.",
-            tools=[sum_tool()],
+            tools=[tool],
             tool_choice="required",
             max_output_tokens=50,
             temperature=0.5,
@@ -53,6 +55,9 @@ async def test_the_conversation_goes_up_with_a_request_behind_it() -> None:
         "stream_options": {"include_usage": True},
         "max_tokens": 4000,
         "temperature": 0.5,
+        "tools": [{"type": "function", "function": {name: tool[name] for name in tool if name != "type"}}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
     }
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "tool", "assistant", "user"]
     assert messages[0]["content"] == "Be brief."
@@ -87,6 +92,19 @@ async def test_thoughts_refusals_and_calls_are_no_summary() -> None:
     await notes.item({"type": "x"})
     await notes.summary("hm")
     assert (notes.calls, notes.pieces) == ((), [])
+
+
+async def test_a_model_that_calls_a_tool_instead_is_asked_again_without_any() -> None:
+    used_: list[Usage] = []
+    script = says(calls(called('{"a":1}', id="c9", name="add")), stop("tool_calls"), used())
+    async with chat(script, text("They added.")) as (engine, server):
+        ask = ask_for(SAID, memo=Memo(), tools=[sum_tool()])
+        made = await engine.compact(attrs.evolve(ask, use=used_.append))  # type: ignore[attr-defined]
+        assert made == Summarized("They added.", Usage(24, 10))
+        one, two = server.bodies
+        assert ("tools" in one, "tools" in two, "tool_choice" in two) == (True, False, False)
+        assert one["messages"] == two["messages"]
+        assert used_ == [Usage(12, 5), Usage(24, 10)]
 
 
 async def test_an_empty_summary_is_none() -> None:

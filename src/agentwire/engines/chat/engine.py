@@ -142,20 +142,35 @@ class _ChatEngine:
             raise rubbish(self.server, error) from error
 
     async def compact(self, ask: Ask) -> Summarized:
-        """A summary of the conversation, by the model."""
-        prompt, offers, notes = self.render(ask, Catalogue.of(ask.tools)), Offers(), Notes(ask.use)
-        settings = settings_of(ask, offers, self.dialect, model=self.model)
+        """A summary of the conversation, by the model.
+
+        The tools are offered as ever, or the model's server would not find the conversation in its cache; a model that
+        calls one instead is asked again without them.
+        """
+        known = Catalogue.of(ask.tools)
+        prompt = self.render(ask, known)
         messages = b",".join(filter(None, (prompt.messages(ask.instructions), prompt.followed_by(SUMMARY_REQUEST))))
-        most = self.limits.response_bytes
-        calls = Calls(notes, offers, known=prompt.rendered.knows, new_id=ask.sources.new_id, most=most)
-        answer = Answer(notes, calls, must_call=False, most=most)
-        body = body_of(summary_settings(settings, self.dialect.tokens_name, self.limits.summary_tokens), messages)
+        offers = Offers.choose(known, ask.tool_choice, step=1)
         try:
-            with _Accounted(ask, notes, answer):
-                await self.read(body, answer)
-                finish = await answer.end()
+            made = await self._summary(ask, prompt, messages, offers)
+            if offers.by_name and not made.text:
+                made = await self._summary(ask, prompt, messages, Offers(), made.usage)
         except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
+        return made
+
+    async def _summary(
+        self, ask: Ask, prompt: Prompt, messages: bytes, offers: Offers, used: Usage | None = None
+    ) -> Summarized:
+        """One exchange for a summary, beside which an earlier one used so much."""
+        notes, most = Notes(ask.use), self.limits.response_bytes
+        calls = Calls(notes, offers, known=prompt.rendered.knows, new_id=ask.sources.new_id, most=most)
+        answer = Answer(notes, calls, must_call=False, most=most, used=used)
+        settings = settings_of(ask, offers, self.dialect, model=self.model)
+        body = body_of(summary_settings(settings, self.dialect.tokens_name, self.limits.summary_tokens), messages)
+        with _Accounted(ask, notes, answer):
+            await self.read(body, answer)
+            finish = await answer.end()
         return Summarized("".join(notes.pieces).strip(), finish.usage)
 
     def render(self, ask: Ask, known: Catalogue) -> Prompt:

@@ -18,7 +18,7 @@ from agentwire.runtime.contracts import Phase, use_nothing
 
 __all__ = ["SUMMARY_REQUEST", "Notes", "summary_settings"]
 
-_WITHOUT: Final = ("response_format", "tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs", "stop")
+_WITHOUT: Final = ("response_format", "logprobs", "top_logprobs", "stop")
 
 SUMMARY_REQUEST: Final = (
     "Summarize this conversation for a model that will continue it and will see nothing else of it but the newest "

@@ -42,22 +42,26 @@ class McpTable:
     output_bytes: int | None = None
 
 
-def read_mcp(tables: Mapping[str, Any], typed: Iterable[str], folder: Path) -> tuple[McpServer, ...]:
+def read_mcp(
+    tables: Mapping[str, Any], typed: Iterable[str], folder: Path, path: str | None = None
+) -> tuple[McpServer, ...]:
     """All MCP servers; one that was typed wins over a table of the same label.
 
     Args:
         tables: the file's ``[mcp]``.
         typed: ``LABEL=COMMAND`` or ``LABEL=URL``.
         folder: where ``cwd`` of the tables starts from.
+        path: of the file, for errors.
 
     Raises:
         UserError: something is wrong; the text says where.
     """
     servers: dict[str, McpServer] = {}
+    place = "" if path is None else f"{path}: "
     for label, table in tables.items():
         if not isinstance(table, Mapping):
-            raise UserError(f"mcp: MCP servers are tables: [mcp.{label}]")
-        servers[label] = _from_table(label, table, folder)
+            raise UserError(f"{place}mcp: MCP servers are tables: [mcp.{label}]")
+        servers[label] = _from_table(label, table, folder, f"{place}mcp.{label}")
     for pair in typed:
         label, equals, where = pair.partition("=")
         if not equals or not where.strip():
@@ -68,8 +72,7 @@ def read_mcp(tables: Mapping[str, Any], typed: Iterable[str], folder: Path) -> t
     return tuple(servers.values())
 
 
-def _from_table(label: str, table: Mapping[str, Any], folder: Path) -> McpServer:
-    where = f"mcp.{label}"
+def _from_table(label: str, table: Mapping[str, Any], folder: Path, where: str) -> McpServer:
     read: McpTable = convert(table, McpTable, where)
     env = {**read.env, **{name: variable(name, f"{where}: env-from") for name in read.env_from}}
     headers = dict(read.headers)

@@ -118,6 +118,7 @@ class ServeOptions:
 _ELSEWHERE: Final = ("config", "check", "limit", "mcp")
 """What the file has no option for: itself, what is done with it, and what has tables there."""
 _NAMES: Final = tuple(field.name for field in attrs.fields(ServeOptions) if field.name not in _ELSEWHERE)
+_TABLES: Final = ("limits", "mcp", "models", "upstreams")
 _PATHS: Final = ("unix", "key_file", "tls_cert", "tls_key")
 _LIMITS: Final = {field.name: field for field in attrs.fields(Limits)}
 
@@ -137,6 +138,9 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def _options_from(table: Mapping[str, Any], path: str) -> ServeOptions:
+    for key, value in table.items():
+        if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+            raise UserError(f"{path}: {no_such('table', key, _TABLES)}")
     unknown = [key for key in table if key.replace("-", "_") not in _NAMES]
     if unknown:
         tables = "default-model, [limits], [mcp.LABEL], [upstreams.NAME] and [[models]]"

@@ -105,7 +105,7 @@ class Plan:
         if routing is not None and (options.engine is not None or options.upstream is not None):
             raise UserError("[[models]] and --engine or --upstream all say where answers come from: choose one")
         limits = read_limits(table, options.limit, options.config)
-        mcp = read_mcp(servers, options.mcp, Path(options.config or "").parent)
+        mcp = read_mcp(servers, options.mcp, Path(options.config or "").parent, options.config)
         check_extra(mcp, options.mcp_allow_url)
         return cls(options, limits, _read_keys(options), load_tools(options.tools), mcp, _read_tls(options), routing)
 

@@ -261,6 +261,19 @@ def test_a_decorated_function_is_still_the_function() -> None:
     assert LocalTool.of(double) is double
 
 
+class Panic(BaseException):
+    """As extension modules raise it."""
+
+
+class Mute(Exception):
+    """Cannot be asked what it says."""
+
+    def told(self) -> str:
+        raise ValueError("nothing to say")
+
+    __str__ = told
+
+
 def _star(*paths: str) -> None: ...
 def _stars(**options: str) -> None: ...
 def _positional(path: str, /) -> None: ...
@@ -283,6 +296,7 @@ def _generator() -> Iterator[int]:
         (Place, "a tool is a function"),
         (3, "a tool is a function, not 3"),
         (max, "does not say what it takes"),
+        (Mute.told, "a method of no object"),
     ],
 )
 def test_what_cannot_be_a_tool_is_refused_when_it_is_registered(function: Any, words: str) -> None:
@@ -530,17 +544,6 @@ def test_the_text_of_exceptions_can_be_kept_from_the_model() -> None:
 
     assert trio.run(main, "kept").output == "ToolError: ValueError"
     assert trio.run(main, "told").output == "ToolError: say please"
-
-
-class Panic(BaseException):
-    """As extension modules raise it."""
-
-
-class Mute(Exception):
-    """Cannot be asked what it says."""
-
-    def __str__(self) -> str:
-        raise ValueError("nothing to say")
 
 
 @pytest.mark.parametrize(

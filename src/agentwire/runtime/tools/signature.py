@@ -120,6 +120,8 @@ def _parameters(function: Callable[..., Any], name: str) -> tuple[_Parameters, s
         if refusal := _KINDS_REFUSED.get(parameter.kind):
             raise LocalProtocolError(f"tool {name!r} " + refusal.format(name=parameter.name))
         hint = hints.get(parameter.name, Any)
+        if parameter.name == "self" and hint is Any:
+            raise LocalProtocolError(f"tool {name!r} is a method of no object yet; take that of an object")
         if hint is not ToolCall:
             found.append((parameter, _meant(hint, parameter.default)))
         elif call_parameter is not None:

@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 
-from agentwire.cli.interrupts import HINT, REASON, REASON_TERMINATED, Interrupts
+from agentwire.cli.interrupts import HINT, REASON, REASON_TERMINATED, Interrupts, leaving_at_the_third
 
 
 class Left(Exception):
@@ -70,3 +70,18 @@ async def test_sigterm_does_the_same_under_a_name_of_its_own() -> None:
     assert scope.cancel_called
     assert keys.code == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def test_the_third_signal_of_a_server_waits_for_nobody() -> None:
+    left: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, leaving_at_the_third(left.append):
+        signal.raise_signal(signal.SIGTERM)
+        assert await anext(signals) == signal.SIGTERM
+        signal.raise_signal(signal.SIGINT)
+        assert await anext(signals) == signal.SIGINT
+        assert left == []
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert left == [143, 130]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,23 +1,24 @@
 """Ctrl-C and SIGTERM: the first one cancels what is under way and lets it clean up, one more leaves at once.
 
-The second one is obeyed by the signal handler itself, so that neither a clean-up that hangs nor a tool that blocks the
-loop can hold anybody here.
+The last one (of a server the third, as its first one drains) is obeyed by the signal handler itself, so that neither a
+clean-up that hangs nor a tool that blocks the loop can hold anybody here.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
 
 from agentwire.cli.failures import INTERRUPTED, TERMINATED
 
-__all__ = ["HINT", "REASON", "REASON_TERMINATED", "Interrupts"]
+__all__ = ["HINT", "REASON", "REASON_TERMINATED", "Interrupts", "leaving_at_the_third"]
 
 REASON: Final = "interrupted from the keyboard"
 """What whatever is cancelled by Ctrl-C is told."""
@@ -34,6 +35,31 @@ def leave_at_once(code: int) -> None:
     if os.isatty(2):
         os.write(2, _SHOW_CURSOR)
     os._exit(code)
+
+
+@contextmanager
+def leaving_at_the_third(leave: Callable[[int], None] = leave_at_once) -> Iterator[None]:
+    """Have a third signal end the process, whatever holds it; the first two are for who took them before.
+
+    Args:
+        leave: what the third does, with the exit code.
+    """
+    taken: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    count = itertools.count(1)
+
+    def pressed(number: int, frame: object) -> None:
+        if next(count) > 2:
+            leave(INTERRUPTED if number == signal.SIGINT else TERMINATED)
+        else:
+            taken[number](number, frame)
+
+    for number in taken:
+        signal.signal(number, pressed)
+    try:
+        yield
+    finally:
+        for number, handler in taken.items():
+            signal.signal(number, handler)
 
 
 @attrs.define

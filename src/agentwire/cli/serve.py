@@ -23,6 +23,7 @@ import attrs
 import trio
 
 from agentwire.cli.failures import OK, UserError
+from agentwire.cli.interrupts import leaving_at_the_third
 from agentwire.cli.loading import load_tools, open_named_engine
 from agentwire.cli.mcp_servers import check_extra, read_mcp
 from agentwire.cli.options import ServeOptions, read_file, read_limits
@@ -212,7 +213,7 @@ async def _check(plan: Plan, out: TextIO) -> None:
 
 
 async def _serve(plan: Plan, out: TextIO) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, leaving_at_the_third():
         async with AsyncExitStack() as stack:
             source = await _open_source(plan, stack)
             store = await open_store(plan.options.store, plan.limits, stack)

@@ -135,6 +135,16 @@ def test_a_tool_that_was_found_is_offered_after_the_others() -> None:
     assert names(Offers.choose(known, ask.tool_choice)) == ["tool_search", "add", "late"]
 
 
+def test_of_a_tool_that_items_bring_again_the_newest_counts_and_the_requests_own_before_all() -> None:
+    def late(text: str, *names: str) -> OpaqueTool:
+        return OpaqueTool({"type": "additional_tools", "tools": [sum_tool(name, description=text) for name in names]})
+
+    ask = ask_for("x", tools=[sum_tool("own", description="one")])
+    known = Catalogue.of((*ask.tools, late("one", "a", "b"), late("two", "own", "a")))
+    told = {offer.name: offer.description for offer in Offers.choose(known, ask.tool_choice).by_name.values()}
+    assert list(told.items()) == [("own", "one"), ("a", "two"), ("b", "one")]
+
+
 @pytest.mark.parametrize(
     ("said", "meant"), [("functions.exec", "exec"), ("functions__exec", "exec"), ("exec", "exec"), ("crm.find", "find")]
 )

@@ -12,17 +12,21 @@ import attrs
 
 from agentwire.engines.offering.names import distinct_name, plain_name
 from agentwire.engines.offering.tool import Offer, offers_in
-from agentwire.protocol.tools import Tool
+from agentwire.protocol.tools import TOOL_ITEMS, OpaqueTool, Tool
 
 __all__ = ["Catalogue"]
 
 
 @attrs.define
 class Catalogue:
-    """The tools of one request; the first of each identity counts."""
+    """The tools of one request.
+
+    Of each identity the request's first counts; of one that items alone have brought, the newest.
+    """
 
     _by_name: dict[str, Offer] = attrs.field(factory=dict)
     _names: dict[tuple[str, str | None, str], str] = attrs.field(factory=dict)
+    _own: set[str] = attrs.field(factory=set)
 
     @classmethod
     def of(cls, tools: Iterable[Tool]) -> Catalogue:
@@ -37,19 +41,26 @@ class Catalogue:
     def add(self, tools: Iterable[Tool]) -> None:
         """More tools, or items that bring them; one that was deferred and is found now comes last, like a new one."""
         for tool in tools:
+            late = isinstance(tool, OpaqueTool) and tool.type in TOOL_ITEMS
             for offer in offers_in(tool):
-                self._add(offer)
+                self._add(offer, late=late)
 
-    def _add(self, offer: Offer) -> None:
+    def _add(self, offer: Offer, *, late: bool) -> None:
         name = self._names.get(offer.identity)
         if name is None:
             name = offer.backend_name
             if name in self._by_name:
                 name = distinct_name(*offer.identity)
             self._names[offer.identity] = name
-        elif not offer.found or self._by_name[name].found or not self._by_name[name].deferred:
-            return
-        self._by_name.pop(name, None)
+            if not late:
+                self._own.add(name)
+        else:
+            known = self._by_name[name]
+            if offer.found and known.deferred and not known.found:
+                del self._by_name[name]
+            elif not late or name in self._own:
+                return
+            offer = attrs.evolve(offer, found=offer.found or known.found)
         self._by_name[name] = offer if name == offer.backend_name else attrs.evolve(offer, backend_name=name)
 
     def name_of(self, name: str, namespace: str | None = None, call_type: str = "") -> str:

@@ -612,6 +612,22 @@ async def test_what_names_no_lane_in_any_case_shows_nothing(lanes: bool, autojum
         await peer.close()
 
 
+async def test_who_waits_for_what_the_first_answer_shows_waits_no_longer_than_for_a_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.request()
+
+    async with hopping_to(silent, says("ok")) as hop:
+        first, second = [await hop.front.connect() for _ in range(2)]
+        await first.create("hi")
+        await trio.sleep(1)
+        await works(second)
+        assert trio.current_time() == pytest.approx(1 + hop.engine.limits.handshake, abs=1)
+        await first.close()
+        await second.close()
+
+
 async def test_a_server_that_refuses_to_hear_of_lanes(autojump_clock: MockClock) -> None:
     async def strict(peer: Peer) -> None:
         request = await peer.request()

@@ -115,6 +115,7 @@ class Pool:
         self._opening = 0
         self._opened = 0
         self._sharing_until = -math.inf
+        self._probes = True  # whether the others wait for what the first answer shows
         self._waiters: deque[_Waiter] = deque()
         self._homes: dict[str, Seat] = {}
         self._numbers = count(1)
@@ -146,6 +147,8 @@ class Pool:
         self._waiters.append(waiter)
         self._hand_out()
         try:
+            if self._probes and self.lanes is None:
+                await self._probe(waiter)
             await waiter.event.wait()
         except trio.Cancelled:
             if waiter.seat is not None:
@@ -157,6 +160,14 @@ class Pool:
             assert waiter.error is not None
             raise waiter.error
         return waiter.seat
+
+    async def _probe(self, waiter: _Waiter) -> None:
+        """Wait as long as the first answer may take to show what the upstream can do."""
+        with trio.move_on_after(self._limits.handshake):
+            await waiter.event.wait()
+        if not waiter.event.is_set():
+            self._probes = False
+            self._hand_out()
 
     def has(self, mark: str) -> bool:
         """Whether some connection can continue that response now."""
@@ -250,9 +261,9 @@ class Pool:
 
     @property
     def _may_open(self) -> bool:
-        """Whether one more connection may be made; not while it is open what the upstream can do on the first one."""
+        """Whether one more connection may be made; not while the first one is to show soon what the upstream can do."""
         live = [upstream for upstream in self._upstreams if not upstream.retired]
-        probing = self.lanes is None and any(upstream.link.has_lanes is None for upstream in live)
+        probing = self._probes and self.lanes is None and any(upstream.link.has_lanes is None for upstream in live)
         return not probing and len(live) + self._opening < self._most
 
     def _choose(self, after: str | None, *, opens: bool) -> Seat | None:

@@ -80,6 +80,14 @@ def other_ids(events: list[Json]) -> list[Json]:
     return events
 
 
+def ended_with_other_ids(events: list[Json]) -> list[Json]:
+    """Another id for each item when it is done."""
+    return [
+        {**event, "item": {**event["item"], "id": f"final_{number}"}} if event["type"].endswith("item.done") else event
+        for number, event in enumerate(events)
+    ]
+
+
 def no_numbers(events: list[Json]) -> list[Json]:
     return without("output_index", "content_index", "summary_index", "sequence_number", "item_id")(events)
 
@@ -164,6 +172,8 @@ CHANGES: dict[str, Change] = {
     "three fields": three_fields,
     "other ids each time": other_ids,
     "announced with its text": text_first_in_added,
+    "other ids each time, and no output_index": lambda events: without("output_index")(other_ids(events)),
+    "other ids at the end, and no output_index": lambda events: without("output_index")(ended_with_other_ids(events)),
     "pieces counted as parts": parts_for_pieces,
     "pieces counted as parts, none announced": lambda events: parts_for_pieces(dropping("t_part.added")(events)),
     "thoughts have parts of their own": thoughts_named("reasoning_part"),
@@ -197,6 +207,19 @@ async def test_items_that_nobody_announced_begin_with_their_events(autojump_cloc
     expected = await told(whole(), tools=TOOLS)
     seen = await told(unannounced(whole()), tools=TOOLS)
     assert output(seen) == output(expected)
+
+
+async def test_a_message_of_which_there_is_only_the_text_is_the_assistants(autojump_clock: MockClock) -> None:
+    piece = {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "Hi."}
+    (message,) = output(await told([piece, {"type": "response.completed", "response": {"id": "resp_1"}}]))
+    assert (message["role"], message["content"][0]["text"]) == ("assistant", "Hi.")
+
+
+async def test_messages_of_which_there_are_only_texts_are_told_apart_by_their_names(autojump_clock: MockClock) -> None:
+    both = stream(message_events("one", id_="msg_0"), message_events("two", index=1, id_="msg_1"))
+    events = without("output_index")([event for event in both if "item" not in event])
+    events[-1]["response"]["output"] = []
+    assert [item["content"][0]["text"] for item in output(await told(events))] == ["one", "two"]
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -127,7 +127,7 @@ class HeardItem:
 
     def __init__(self, out: Out, raw: Mapping[str, Any], *, id_: str, hidden: Iterable[str] = ()) -> None:
         self.kind = str(raw["type"])
-        self.raw = dict(raw)
+        self.raw = {"role": "assistant", **raw} if self.kind == "message" else dict(raw)
         self.id = id_
         self.out = out
         self._hidden = frozenset(hidden)
@@ -147,6 +147,11 @@ class HeardItem:
     def written(self) -> int:
         """How many pieces of text it has."""
         return sum(len(thread.pieces) for thread in self._threads)
+
+    @property
+    def writes(self) -> bool:
+        """Whether more may come of it; a message has one text, as far as anybody knows."""
+        return self.kind != "message" or not self._threads or not self._threads[-1].over
 
     def flowing(self, kind: str, event: Event) -> Thread | None:
         """The thread that this delta goes on with, if it has begun."""

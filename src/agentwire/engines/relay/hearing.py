@@ -276,7 +276,7 @@ class Relay:
 
     async def _done(self, event: Mapping[str, Any]) -> None:
         raw = item_of(event)
-        heard = self._items.same(raw, event)
+        heard = self._items.same(raw, event, done=True)
         if heard is None:
             heard = self._items.begin(raw, event)
         await self._finish(heard, raw)

@@ -72,6 +72,11 @@ class Heard:
         return len(self.waiting) + (self.item.written if self.item is not None else 0)
 
     @property
+    def writes(self) -> bool:
+        """Whether its text may go on, as far as is known."""
+        return self.item is None or self.item.writes
+
+    @property
     def can_begin(self) -> bool:
         """Whether enough is known of it."""
         if self.kind not in CALLS:
@@ -144,9 +149,10 @@ class Matcher:
                 return known
             if event.get("item_id") in known.ids:
                 raise RemoteProtocolError(f"{kind} came after the end of its item")
-        elif known is not None or not _is_named(event):
+        elif known is not None or not isinstance(event.get("output_index"), int):
+            named = isinstance(event.get("item_id"), str)
             for heard in reversed([*self._rest()]):
-                if heard.kind in fits and not heard.is_done:
+                if heard.kind in fits and not heard.is_done and (heard.writes or not named):
                     return heard
         part = event.get("part")
         thought = isinstance(part, dict) and part.get("type") in ("reasoning_text", "summary_text")
@@ -162,16 +168,18 @@ class Matcher:
         self.add(heard)
         return heard
 
-    def same(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> Heard | None:
-        """The item that this is, if something of it has come."""
+    def same(self, raw: Mapping[str, Any], event: Mapping[str, Any], *, done: bool = False) -> Heard | None:
+        """The item that this is, if something of it has come; one that is done may have got another id at its end."""
         known = self.known({**event, "item_id": raw.get("id") or event.get("item_id")})
         if known is not None and known.kind == raw.get("type"):
             by_id = raw.get("id") in known.ids
             return known if by_id or not known.is_done else None
         if known is None and not isinstance(event.get("output_index"), int):
-            for heard in self._rest():
-                if not heard.is_done and heard.kind == raw.get("type") and (not raw.get("id") or not heard.ids):
-                    return heard
+            anew = done or not raw.get("id")
+            alike = [each for each in self._rest() if not each.is_done and each.kind == raw.get("type")]
+            alike = [each for each in alike if anew or not each.ids]
+            call_id = raw.get("call_id")
+            return next((each for each in alike if each.raw.get("call_id") == call_id), alike[0] if alike else None)
         return None
 
     def in_end(self, output: Iterable[Any]) -> list[tuple[Heard | None, dict[str, Any]]]:
@@ -212,10 +220,6 @@ class Matcher:
                 while found[at] is None and rest:
                     match(at, rest.popleft())
         return found
-
-
-def _is_named(event: Mapping[str, Any]) -> bool:
-    return isinstance(event.get("item_id"), str) or isinstance(event.get("output_index"), int)
 
 
 def item_of(event: Mapping[str, Any]) -> dict[str, Any]:

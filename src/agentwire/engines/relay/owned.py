@@ -35,6 +35,11 @@ class OwnCall:
         """How many pieces of arguments it has."""
         return len(self._pieces)
 
+    @property
+    def writes(self) -> bool:
+        """Nobody knows when its arguments are whole."""
+        return True
+
     async def begin(self) -> None:
         """Tell the client that it begins."""
         await self._out.open_call(self.raw["name"], call_id=self.raw["call_id"])

@@ -152,6 +152,11 @@ class PlainMessage:
         """How many pieces of text it has."""
         return len(self.pieces)
 
+    @property
+    def writes(self) -> bool:
+        """Whether its text has not ended."""
+        return len(self._held) < 2
+
     @staticmethod
     def begins(item: Mapping[str, Any]) -> bool:
         """Whether an item that begins like that can be a plain message."""

@@ -378,7 +378,7 @@ async def test_a_cap_is_fair_between_principals(autojump_clock: MockClock) -> No
 
 async def test_waiting_is_bounded_in_number_and_in_time(autojump_clock: MockClock) -> None:
     gate, limits = Gate(), Limits(upstream_waiting=1, upstream_patience=20)
-    up = Upstream(gate, name="up", concurrency=1, retries=0, limits=limits)
+    up = Upstream(gate, name="up", concurrency=1, limits=limits)  # who has waited in vain does not wait again
     routes = Routes({"m": up})
     errors: list[EngineError] = []
 

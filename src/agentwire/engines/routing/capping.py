@@ -17,7 +17,11 @@ import trio
 from agentwire.protocol.errors import EngineError
 from agentwire.protocol.limits import Limits
 
-__all__ = ["Cap", "CapStatistics"]
+__all__ = ["Busy", "Cap", "CapStatistics"]
+
+
+class Busy(EngineError):
+    """There was no place in time, or none in line: whoever waited has waited long enough."""
 
 
 @attrs.frozen
@@ -56,7 +60,7 @@ class Cap:
         """Run the block as one of those that may; it waits its turn. Cancelled there, it leaves the line.
 
         Raises:
-            EngineError: 429 ``rate_limit_exceeded``, too many wait already, or its turn did not come in time.
+            Busy: 429 ``rate_limit_exceeded``, too many wait already, or its turn did not come in time.
         """
         await self._take(principal)
         try:
@@ -104,7 +108,7 @@ class Cap:
         if line:
             self._lines[principal] = line
 
-    def _busy(self, why: str) -> EngineError:
+    def _busy(self, why: str) -> Busy:
         wait = str(max(1, math.ceil(min(self._limits.upstream_patience, self._limits.retry_after))))
         message = f"{self._name} is at its limit of {self._most} requests at once: {why}. Try again in {wait} s."
-        return EngineError(message, code="rate_limit_exceeded", status=429, headers={"retry-after": wait})
+        return Busy(message, code="rate_limit_exceeded", status=429, headers={"retry-after": wait})

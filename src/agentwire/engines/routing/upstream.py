@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import trio
 
-from agentwire.engines.routing.capping import Cap
+from agentwire.engines.routing.capping import Busy, Cap
 from agentwire.protocol.errors import AgentwireError, EngineError
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.contracts import Ask, Engine
@@ -114,6 +114,8 @@ class Upstream:
                 self._retried += 1
             try:
                 return await self._once(ask, work)
+            except Busy:
+                raise
             except EngineError as error:
                 pause = self._pause(error, number, ask) if number < most and error.retryable and not begun() else None
                 if pause is None:

@@ -187,6 +187,20 @@ async def exits(ask: Ask, out: Out) -> None:
     raise SystemExit(3)
 
 
+class Panic(BaseException):
+    """As extension modules raise it."""
+
+
+async def panics(ask: Ask, out: Out) -> None:
+    raise Panic
+
+
+async def panics_in_a_nursery(ask: Ask, out: Out) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fails, ask, out)
+        nursery.start_soon(panics, ask, out)
+
+
 async def returns_nonsense(ask: Ask, out: Out) -> Any:
     await out.text("half")
     return {"usage": None}
@@ -208,6 +222,8 @@ ENDS: list[tuple[Engine, int, str]] = [
     (fails_in_a_nursery, 400, "context_length_exceeded"),
     (fails_twice, 500, "server_error"),
     (exits, 500, "server_error"),
+    (panics, 500, "server_error"),
+    (panics_in_a_nursery, 500, "server_error"),
     (returns_nonsense, 500, "server_error"),
     (leaves_a_call_open, 500, "server_error"),
     (too_slow, 500, "server_error"),

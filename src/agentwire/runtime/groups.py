@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import trio
 
-__all__ = ["open_flat_nursery", "single"]
+__all__ = ["OF_THE_PROCESS", "is_failure", "open_flat_nursery", "single"]
+
+OF_THE_PROCESS: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+"""What is nobody's own to raise, and passes; anything else that foreign code raises is its failure."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether whoever raised this has failed, and that is all: also what is no `Exception`, as of extension modules."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(OF_THE_PROCESS)[0] is None
+    return not isinstance(error, OF_THE_PROCESS)
 
 
 def single(group: BaseExceptionGroup[BaseException]) -> BaseException:

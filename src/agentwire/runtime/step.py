@@ -20,7 +20,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Usage
 from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.contracts import Ask, Engine, Finish
-from agentwire.runtime.groups import single
+from agentwire.runtime.groups import is_failure, single
 from agentwire.runtime.making import Output
 from agentwire.runtime.out import TurnOut
 from agentwire.runtime.service import Service
@@ -62,9 +62,11 @@ def told_faults(response_id: str) -> Iterator[None]:
         yield
     except RequestError:
         raise
-    except (Exception, SystemExit) as exception:
-        fault = single(exception) if isinstance(exception, ExceptionGroup) else exception
-        raise _told(response_id, fault) from exception
+    except BaseException as exception:
+        if not is_failure(exception):
+            raise
+        fault = single(exception) if isinstance(exception, BaseExceptionGroup) else exception
+        raise _told(response_id, fault) from exception  # noqa: ASYNC104 - no cancellation comes here
 
 
 class Step:
@@ -132,7 +134,9 @@ class Step:
                         await self._run_engine(engine or self._service.engine)
                 else:
                     await self._run_engine(engine or self._service.engine)
-        except (Exception, SystemExit) as exception:  # noqa: BLE001 - what cleaning up raised is the engine's fault, too
+        except BaseException as exception:  # noqa: ASYNC103 - what cleaning up raised is the engine's fault, too
+            if not is_failure(exception):
+                raise
             self._failed(exception)
         self._tools = None
         await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
@@ -197,14 +201,16 @@ class Step:
             self._returned = True
             await out.close(complete=self.finish.incomplete is None)
             self._closed = True
-        except (Exception, SystemExit) as exception:  # noqa: BLE001 - it ends its turn, nothing else
+        except BaseException as exception:  # noqa: ASYNC103 - it ends its turn, nothing else
+            if not is_failure(exception):
+                raise
             self._failed(exception)
             if self._tools is not None:
                 self._tools.cancel_scope.cancel(reason="the engine failed")
 
     def _failed(self, exception: BaseException) -> None:
         """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
-        if isinstance(exception, ExceptionGroup):
+        if isinstance(exception, BaseExceptionGroup):
             exception = single(exception)
         if self.error is not None or self._overflowed or self._interrupted or self._halted:
             log.warning("response %s: the engine raised while it ended", self._ask.response_id, exc_info=exception)

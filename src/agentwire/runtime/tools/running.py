@@ -9,13 +9,13 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import attrs
 import trio
 
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.groups import open_flat_nursery, single
+from agentwire.runtime.groups import OF_THE_PROCESS, open_flat_nursery, single
 from agentwire.runtime.tools.call import Stop, ToolCancelled
 from agentwire.runtime.tools.local import LocalTool, ToolError
 from agentwire.runtime.tools.output import ToolResult, render
@@ -27,9 +27,6 @@ _log = logging.getLogger("agentwire.tools")
 
 Reveal = Literal["message", "type"]
 """What a model is told of an exception: its type and message, or its type alone."""
-
-_OF_THE_PROCESS: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
-"""What is not a tool's to raise, and passes; anything else that it raises is its failure."""
 
 
 @attrs.define(eq=False)
@@ -80,12 +77,12 @@ class Running:
         try:
             value = await self._call()
             self._result = ToolResult(render(value, self._most))
-        except _OF_THE_PROCESS:
+        except OF_THE_PROCESS:
             raise
         except ToolCancelled:
             await trio.lowlevel.checkpoint_if_cancelled()
         except BaseExceptionGroup as group:
-            passing, rest = group.split(_OF_THE_PROCESS)
+            passing, rest = group.split(OF_THE_PROCESS)
             if passing is not None and passing.split(trio.Cancelled)[1] is not None:
                 raise
             if rest is not None:

@@ -209,6 +209,39 @@ async def test_items_that_nobody_announced_begin_with_their_events(autojump_cloc
     assert output(seen) == output(expected)
 
 
+async def test_a_thought_may_be_sealed_with_the_end_of_its_response(autojump_clock: MockClock) -> None:
+    kept: list[Json] = []
+    events = stream(thought_events("Hm."), message_events("Hi.", index=1))
+    sealed = {**events[-1]["response"]["output"][0], "encrypted_content": "opaque"}
+    events[-1]["response"]["output"][0] = sealed
+    await told(events, note=lambda _, raw, **__: kept.append(raw))
+    assert kept[-1] == sealed
+
+
+async def test_an_item_that_is_called_something_else_when_it_is_done_is_done(autojump_clock: MockClock) -> None:
+    events = stream(thought_events("Hm."), message_events("Hi.", index=1))
+    done = next(event for event in events if event["type"] == "response.output_item.done")
+    done["item"] = {"type": "message", "id": done["item"]["id"], "status": "completed", "content": []}
+    seen = await told(events)
+    assert [item["type"] for item in output(seen)] == ["reasoning", "message"]
+    assert [event["type"] for event in seen].index("response.output_text.delta") < len(seen) - 4, "it is not held back"
+
+
+async def test_an_empty_message_in_place_of_what_was_streamed_is_none(autojump_clock: MockClock) -> None:
+    events = stream(call_events("read", ARGUMENTS))
+    empty = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "text", "text": ""}]}
+    events[-1]["response"]["output"] = [empty]
+    seen = await told(dropping("output_item.done")(events), tools=TOOLS)
+    assert [item["type"] for item in output(seen)] == ["function_call"]
+
+
+@pytest.mark.parametrize("content", ["Hi.", [{"type": "text", "text": "Hi."}]])
+async def test_a_text_that_is_not_called_an_output_is_told_in_pieces(content: Any, autojump_clock: MockClock) -> None:
+    events = [event for event in stream(message_events("Hi.")) if "response" in event]
+    events[-1]["response"]["output"][0]["content"] = content
+    assert texts(await told(events), "response.output_text.delta") == "Hi."
+
+
 async def test_a_message_of_which_there_is_only_the_text_is_the_assistants(autojump_clock: MockClock) -> None:
     piece = {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "Hi."}
     (message,) = output(await told([piece, {"type": "response.completed", "response": {"id": "resp_1"}}]))

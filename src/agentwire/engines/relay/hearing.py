@@ -278,6 +278,10 @@ class Relay:
         raw = item_of(event)
         heard = self._items.same(raw, event, done=True)
         if heard is None:
+            shell = self._items.known({"item_id": raw.get("id")})
+            if shell is not None and not shell.is_done:
+                heard, raw = shell, {}  # it ends, and is called something else there
+        if heard is None:
             heard = self._items.begin(raw, event)
         await self._finish(heard, raw)
 
@@ -389,6 +393,7 @@ class Relay:
             theirs = {**whole, "id": heard.item.raw.get("id", heard.item.id)}
             own = theirs["call_id"] if isinstance(heard.item, OwnCall) else None
             self._keep(heard.item.id, theirs, call_id=own)
+            heard.kept = theirs
 
     def _final_call_id(self, told: str, final: Any) -> str:
         """What a call is known by at its end: what the upstream says then, unless that says nothing or another call."""
@@ -413,9 +418,20 @@ class Relay:
         ended = "incomplete" if incomplete else "completed"
         self.response = response if status == ended else {**response, "status": ended}
 
+    def _learn(self, heard: Heard, raw: Mapping[str, Any]) -> None:
+        """What can be handed back of a thought may come with the response's end alone."""
+        sealed, kept = raw.get("encrypted_content"), heard.kept
+        if kept is None or heard.item is None or self._keep is None or not sealed or kept.get("encrypted_content"):
+            return
+        self._keep(heard.item.id, {**kept, "encrypted_content": sealed}, call_id=None)
+
     async def _tell_rest(self, output: Any, *, incomplete: bool) -> None:
         """What the terminal event says of items that have not ended, or that no event has told of."""
         for heard, raw in self._items.in_end(output) if isinstance(output, list) else ():
+            if heard is None and self._items.items and _says_nothing(raw):
+                continue
+            if heard is not None and heard.is_done:
+                self._learn(heard, raw)
             await self._finish(heard or self._items.begin(raw, EMPTY), raw)
         if self._items.over:
             return
@@ -430,6 +446,12 @@ class Relay:
             await self._go_on()
         if not self._items.over:
             raise RemoteProtocolError("it called a tool without saying which")
+
+
+def _says_nothing(raw: Mapping[str, Any]) -> bool:
+    """Whether an item is a message without a word, such as some put where they have lost what there was."""
+    said = (part.get("text", part) if isinstance(part, dict) else part for part in raw.get("content") or ())
+    return raw["type"] == "message" and not any(said)
 
 
 def _silent_end(kind: str) -> Mapping[str, Any]:

@@ -48,6 +48,7 @@ class Heard:
         final: what the upstream said at its end.
         is_done: the upstream has said all of it.
         over: it is told as a whole.
+        kept: it as it was kept for the next request; None if it was not.
         place: which item of the response it is, from 0.
     """
 
@@ -59,6 +60,7 @@ class Heard:
     final: Mapping[str, Any] | None = None
     is_done: bool = False
     over: bool = False
+    kept: Mapping[str, Any] | None = None
     place: int = 0
 
     @property
@@ -234,4 +236,19 @@ def item_of(event: Mapping[str, Any]) -> dict[str, Any]:
     told = dict(item)
     if not isinstance(told.get("id"), str | None):
         del told["id"]  # it names nothing
+    if told["type"] == "message":
+        told["content"] = _parts(told.get("content"))
     return told
+
+
+def _parts(content: Any) -> Any:
+    """The content of a message: a text alone is a part, and one that is called a text is what a model has put out."""
+    if isinstance(content, str):
+        return [{"type": "output_text", "text": content}]
+    if not isinstance(content, list):
+        return []
+    return [{**part, "type": "output_text"} if _is_text(part) else part for part in content]
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)

@@ -1,7 +1,7 @@
 """The server behind ``--upstream`` as one engine, also where it comes later than this one.
 
 A server that is not there yet is asked again what it speaks by each turn, and by whoever wants the names of its models,
-until it answers. A request that names no model is for the first one that the server lists.
+until it answers. A request for the model ``default`` is for the first one that the server lists.
 """
 
 from __future__ import annotations

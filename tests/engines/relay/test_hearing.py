@@ -78,11 +78,14 @@ async def test_events_outside_of_items_are_carried(autojump_clock: MockClock) ->
 
 async def test_hidden_members_reach_whoever_keeps_the_item(autojump_clock: MockClock) -> None:
     kept: dict[str, Any] = {}
-    events = stream(thought_events("Hm.", encrypted_content="opaque"), message_events("x", index=1))
+    other = {"type": "compaction", "id": "cmp_1", "encrypted_content": "shown"}
+    told_of = [{"type": f"response.output_item.{when}", "output_index": 1, "item": other} for when in ("added", "done")]
+    events = stream(thought_events("Hm.", encrypted_content="opaque"), told_of)
     seen = await told(
         events, hide=("encrypted_content",), note=lambda item_id, raw, call_id=None: kept.update({item_id: raw})
     )
     assert "opaque" not in str(seen)
+    assert seen[-1]["response"]["output"][1] == other
     assert kept["rs_theirs"]["encrypted_content"] == "opaque"
 
 

@@ -47,7 +47,7 @@ class Relay:
         first_index: the ``output_index`` of its first item here.
         own_tools: names of tools that this server runs.
         free_text: names of the client's free-text tools, if the upstream tells what it runs itself as calls of others.
-        hide: members of items that are not for the client.
+        hide: members of thoughts that are not for the client.
         keep: told of each whole item: its id here, and how the upstream has it (``call_id=...`` of a call that this
             server answers).
         taken: whether an id stands for something else in this conversation already.
@@ -358,7 +358,8 @@ class Relay:
         if heard.kind == "function_call" and raw["name"] in self._own_tools and raw.get("namespace") is None:
             heard.item = OwnCall(self._out, raw)
         else:
-            heard.item = HeardItem(self._out, raw, id_=self._id_for(heard), hidden=self._hide)
+            hidden = self._hide if heard.kind == "reasoning" else ()
+            heard.item = HeardItem(self._out, raw, id_=self._id_for(heard), hidden=hidden)
         await heard.item.begin()
 
     def _id_for(self, heard: Heard) -> str:
@@ -375,7 +376,7 @@ class Relay:
     async def _play(self, heard: Heard) -> None:
         if isinstance(heard.item, PlainMessage):
             self._plain = None
-            heard.item = await heard.item.heal(self._out, self._hide)
+            heard.item = await heard.item.heal(self._out)
         assert heard.item is not None
         while heard.waiting:
             event = heard.waiting.pop(0)

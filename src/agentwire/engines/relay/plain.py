@@ -6,7 +6,7 @@ what the pieces said is not for this module: the message goes on as a `HeardItem
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -198,9 +198,9 @@ class PlainMessage:
         self.whole = item if fits else None
         return fits
 
-    async def heal(self, out: Out, hidden: Collection[str]) -> HeardItem:
+    async def heal(self, out: Out) -> HeardItem:
         """It is no plain one: the same, as what goes on with whatever comes."""
-        item = HeardItem(HeardNotes(), self.raw, id_=self.id, hidden=hidden)  # what the client knows already
+        item = HeardItem(HeardNotes(), self.raw, id_=self.id)  # what the client knows already
         await item.begin()
         held = [*self._held]
         if self._begun is not None and self.pieces:

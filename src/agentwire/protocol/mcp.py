@@ -63,13 +63,13 @@ class McpTool:
         return bool((self.annotations or {}).get("readOnlyHint"))
 
     def wire(self) -> dict[str, Any]:
-        """The JSON object of an ``mcp_list_tools`` item."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "input_schema": dict(self.schema),
-            "annotations": dict(self.annotations) if self.annotations is not None else None,
-        }
+        """The JSON object in an ``mcp_list_tools`` item; what is not known is left out, as the AI SDK takes no null."""
+        told: dict[str, Any] = {"name": self.name, "input_schema": dict(self.schema)}
+        if self.description is not None:
+            told["description"] = self.description
+        if self.annotations is not None:
+            told["annotations"] = dict(self.annotations)
+        return told
 
 
 @attrs.frozen

@@ -23,9 +23,9 @@ APPROVAL_RESPONSE: Final = "mcp_approval_response"
 
 
 def listed(item_id: str, label: str, tools: Iterable[McpTool], error: str | None = None) -> dict[str, Any]:
-    """An ``mcp_list_tools`` item."""
-    told = [tool.wire() for tool in tools]
-    return {"id": item_id, "type": LISTING, "server_label": label, "tools": told, "error": error}
+    """An ``mcp_list_tools`` item; one that has not failed has no ``error``, not even null, as the AI SDK wants it."""
+    told = {"id": item_id, "type": LISTING, "server_label": label, "tools": [tool.wire() for tool in tools]}
+    return told if error is None else {**told, "error": error}
 
 
 def find_listing(items: Sequence[Item], label: str) -> OpaqueItem | None:

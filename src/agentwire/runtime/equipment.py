@@ -146,7 +146,7 @@ class Equipment:
             return
         if begun.asks:
             self._window.put_nowait(*event_parts(f"response.{LISTING}.failed", begun.where))
-        item = {**begun.item, "error": begun.item["error"] or "It was cut off."}
+        item = {**begun.item, "error": begun.item.get("error") or "It was cut off."}
         self._window.put_nowait(*event_parts("response.output_item.done", {"output_index": begun.index, "item": item}))
         self._output.fill(begun.index, decode_item(item))
 

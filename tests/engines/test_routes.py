@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentwire.engines.routing import Names, Route, Routes, Upstream
@@ -120,6 +123,24 @@ def test_names_are_found_from_their_upstream_names() -> None:
     names.add("gpt-*", None, "there")
     names.add("gpt-5", "other", "elsewhere")
     assert list(names.reached_by("there", ["llama", "gpt-4", "gpt-5"])) == ["local/llama", "local/gpt-4", "local/gpt-5"]
+
+
+@given(
+    st.text("ab*", min_size=1, max_size=7).filter(lambda text: "*" in text),
+    st.text("ab", min_size=1, max_size=8),
+)
+@settings(max_examples=60)
+def test_a_star_stands_for_what_it_does_in_a_regular_expression(pattern: str, name: str) -> None:
+    names: Names[str] = Names()
+    names.add(pattern, "|".join("*" * pattern.count("*")), "there")
+    found = re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), name)
+    assert names.find(name) == (None if found is None else ("|".join(found.groups()), "there"))
+
+
+def test_no_name_takes_long_to_find() -> None:
+    names: Names[str] = Names()
+    names.add("*a" * 20, None, "there")
+    assert names.find("a" * 255 + "b") is None
 
 
 async def test_the_models_that_are_listed(autojump_clock: MockClock) -> None:

@@ -22,25 +22,39 @@ class _Pattern(Generic[T]):
     text: str
     becomes: str | None
     meant: T
-    _fits: re.Pattern[str] = attrs.field(init=False)
-
-    @_fits.default
-    def _compile(self) -> re.Pattern[str]:
-        return re.compile("(.*)".join(map(re.escape, self.text.split("*"))), re.DOTALL)
 
     def upstream_name(self, name: str) -> str | None:
         """What a name becomes that fits; None if it does not."""
-        found = self._fits.fullmatch(name)
-        return None if found is None else _filled(self.becomes, found.groups(), name)
+        stars = _stars(self.text, name)
+        return None if stars is None else _filled(self.becomes, stars, name)
 
     def client_name(self, upstream_name: str) -> str | None:
         """The name that becomes this one; None if none does, or nobody can tell which."""
         if self.becomes is None:
-            return upstream_name if self._fits.fullmatch(upstream_name) else None
+            return upstream_name if _stars(self.text, upstream_name) is not None else None
         if self.becomes.count("*") != 1 or self.text.count("*") != 1:
             return None
-        found = re.fullmatch("(.*)".join(map(re.escape, self.becomes.split("*"))), upstream_name, re.DOTALL)
-        return None if found is None else self.text.replace("*", found[1])
+        stars = _stars(self.becomes, upstream_name)
+        return None if stars is None else self.text.replace("*", stars[0])
+
+
+def _stars(pattern: str, name: str) -> list[str] | None:
+    """What each ``*`` of a pattern stands for, the first ones for as much as they can; None if the name does not fit.
+
+    A regular expression would say the same, and take for ever over some names, which are the clients' to choose.
+    """
+    first, *between, last = pattern.split("*")
+    begin, end = len(first), len(name) - len(last)
+    if begin > end or not name.startswith(first) or not name.endswith(last):
+        return None
+    stars: list[str] = []
+    for piece in reversed(between):
+        at = name.rfind(piece, begin, end)
+        if at < 0:
+            return None
+        stars.append(name[at + len(piece) : end])
+        end = at
+    return [*reversed((*stars, name[begin:end]))]
 
 
 def _filled(template: str | None, stars: Iterable[str], name: str) -> str:

@@ -209,6 +209,21 @@ async def test_items_that_nobody_announced_begin_with_their_events(autojump_cloc
     assert output(seen) == output(expected)
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["done once", "done again"])
+async def test_what_is_said_after_the_end_of_a_message_is_one_more(again: bool, autojump_clock: MockClock) -> None:
+    kept: list[Json] = []
+    events = stream(message_events("Hello.", pieces=3))
+    pieces, ends = events[4:7], events[7:10]
+    for event in ends:
+        (event.get("part") or event.get("item", {}).get("content", [event])[0])["text"] = pieces[0]["delta"]
+    nothing = {**pieces[1], "delta": ""}
+    told_of = [*events[:5], *ends, nothing, *pieces[1:], *(ends if again else []), nothing, events[-1]]
+    seen = await told(told_of, note=lambda _, raw, **__: kept.append(raw))
+    assert texts(seen, "response.output_text.delta") == "Hello."
+    assert "".join(item["content"][0]["text"] for item in output(seen)) == "Hello."
+    assert len({raw["id"] for raw in kept}) == len(kept) == 2
+
+
 async def test_a_thought_may_be_sealed_with_the_end_of_its_response(autojump_clock: MockClock) -> None:
     kept: list[Json] = []
     events = stream(thought_events("Hm."), message_events("Hi.", index=1))

@@ -289,15 +289,15 @@ class Relay:
         """The upstream has said all of an item."""
         if heard.is_done:
             return
-        heard.is_done, heard.final = True, raw
+        heard.is_done, heard.final = True, raw if not heard.goes_on else {}
         if heard.item is None:
-            heard.raw |= {name: value for name, value in raw.items() if name != "status"}
+            heard.raw |= {name: value for name, value in heard.final.items() if name != "status"}
         await self._go_on()
 
     async def _tell(self, heard: Heard, event: Mapping[str, Any], size: int) -> None:
         """An event of an item: told now, if it is the one that is open."""
         self._items.name(heard, event.get("item_id"))
-        if heard.over or heard.is_done:
+        if heard.over or heard.is_done or (heard.goes_on and not event["type"].endswith(".delta")):
             return
         if heard.item is None and heard.kind in CALLS:
             heard.raw |= {name: event[name] for name in ("name", "call_id") if isinstance(event.get(name), str)}

@@ -48,6 +48,7 @@ class Heard:
         final: what the upstream said at its end.
         is_done: the upstream has said all of it.
         over: it is told as a whole.
+        goes_on: it is more of one that was done before, and nothing but its pieces says of what.
         kept: it as it was kept for the next request; None if it was not.
         place: which item of the response it is, from 0.
     """
@@ -60,6 +61,7 @@ class Heard:
     final: Mapping[str, Any] | None = None
     is_done: bool = False
     over: bool = False
+    goes_on: bool = False
     kept: Mapping[str, Any] | None = None
     place: int = 0
 
@@ -147,10 +149,10 @@ class Matcher:
         known = self.known(event)
         fits = _FITS[kind]
         if known is not None and known.kind in fits:
-            if not (known.is_done and kind.endswith(".delta")):
+            if not (known.is_done and kind.endswith(".delta") and event.get("delta")):
                 return known
             if event.get("item_id") in known.ids:
-                raise RemoteProtocolError(f"{kind} came after the end of its item")
+                return self._go_on(known, kind, event)
         elif known is not None or not isinstance(event.get("output_index"), int):
             named = isinstance(event.get("item_id"), str)
             for heard in reversed([*self._rest()]):
@@ -159,6 +161,15 @@ class Matcher:
         part = event.get("part")
         thought = isinstance(part, dict) and part.get("type") in ("reasoning_text", "summary_text")
         return self.begin({"type": fits[-1 if thought else 0]}, event)
+
+    def _go_on(self, done: Heard, kind: str, event: Mapping[str, Any]) -> Heard:
+        """A message that was called done too early: what is more of it is one more."""
+        if done.kind != "message":
+            raise RemoteProtocolError(f"{kind} came after the end of its item")
+        more = self.begin({"type": done.kind}, event)
+        more.goes_on = True
+        del more.raw["id"]
+        return more
 
     def begin(self, raw: Mapping[str, Any], event: Mapping[str, Any]) -> Heard:
         """A new item, of which this is known, brought by this event."""

@@ -94,9 +94,10 @@ async def test_thoughts_refusals_and_calls_are_no_summary() -> None:
     assert (notes.calls, notes.pieces) == ((), [])
 
 
-async def test_a_model_that_calls_a_tool_instead_is_asked_again_without_any() -> None:
+@pytest.mark.parametrize("beside", ["", "I'll check the sum first."])
+async def test_a_model_that_calls_a_tool_instead_is_asked_again_without_any(beside: str) -> None:
     used_: list[Usage] = []
-    script = says(calls(called('{"a":1}', id="c9", name="add")), stop("tool_calls"), used())
+    script = says(delta(content=beside), calls(called('{"a":1}', id="c9", name="add")), stop("tool_calls"), used())
     async with chat(script, text("They added.")) as (engine, server):
         ask = ask_for(SAID, memo=Memo(), tools=[sum_tool()])
         made = await engine.compact(attrs.evolve(ask, use=used_.append))  # type: ignore[attr-defined]

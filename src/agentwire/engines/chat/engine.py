@@ -144,25 +144,25 @@ class _ChatEngine:
     async def compact(self, ask: Ask) -> Summarized:
         """A summary of the conversation, by the model.
 
-        The tools are offered as ever, or the model's server would not find the conversation in its cache; a model that
-        calls one instead is asked again without them.
+        The tools are offered as ever, or the model's server would not find the conversation in its cache. A model that
+        calls one is asked again without them: what it says beside a call is no summary.
         """
         known = Catalogue.of(ask.tools)
         prompt = self.render(ask, known)
         messages = b",".join(filter(None, (prompt.messages(ask.instructions), prompt.followed_by(SUMMARY_REQUEST))))
         offers = Offers.choose(known, ask.tool_choice, step=1)
         try:
-            made = await self._summary(ask, prompt, messages, offers)
-            if offers.by_name and not made.text:
-                made = await self._summary(ask, prompt, messages, Offers(), made.usage)
+            made, called = await self._summary(ask, prompt, messages, offers)
+            if offers.by_name and called:
+                made, _ = await self._summary(ask, prompt, messages, Offers(), made.usage)
         except (RemoteProtocolError, RecursionError) as error:
             raise rubbish(self.server, error) from error
         return made
 
     async def _summary(
         self, ask: Ask, prompt: Prompt, messages: bytes, offers: Offers, used: Usage | None = None
-    ) -> Summarized:
-        """One exchange for a summary, beside which an earlier one used so much."""
+    ) -> tuple[Summarized, bool]:
+        """One exchange for a summary, beside which an earlier one used so much; and whether a tool was called."""
         notes, most = Notes(ask.use), self.limits.response_bytes
         calls = Calls(notes, offers, known=prompt.rendered.knows, new_id=ask.sources.new_id, most=most)
         answer = Answer(notes, calls, must_call=False, most=most, used=used)
@@ -171,7 +171,7 @@ class _ChatEngine:
         with _Accounted(ask, notes, answer):
             await self.read(body, answer)
             finish = await answer.end()
-        return Summarized("".join(notes.pieces).strip(), finish.usage)
+        return Summarized("".join(notes.pieces).strip(), finish.usage), calls.begun
 
     def render(self, ask: Ask, known: Catalogue) -> Prompt:
         """The conversation, as this server wants it."""

@@ -446,6 +446,7 @@ async def test_the_servers_error_is_told() -> None:
     [
         {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options", "include_usage"], "msg": "Extra."}]},
         {"error": {"message": "Extra inputs are not permitted, field: 'stream_options'."}},
+        {"message": "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra.', 'input': {}}]"},
     ],
 )
 async def test_what_only_this_server_sends_is_no_fault_of_the_client(
@@ -455,6 +456,20 @@ async def test_what_only_this_server_sends_is_no_fault_of_the_client(
     assert (error.status, error.code, error.param) == (502, "upstream_error", None)
     assert error.message.endswith(". Its dialect has to omit stream_options here.")
     assert error.message in caplog.text
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[{'type': 'value_error', 'loc': ('body',), 'msg': 'too many', 'input': {'stream_options': {}}}]",
+        "`top_logprobs` must be <= 20, 'input': stream_options",
+        'Bad request: {"top_logprobs": 21, "stream_options": {"include_usage": true}}',
+        "stream_options and all that: the maximum context length is 5 tokens",
+        {"message": "It is not stream_options that is wrong.", "param": "top_logprobs"},
+    ],
+)
+async def test_a_request_that_is_only_quoted_stays_the_clients_fault(told: Any) -> None:
+    assert (await failure_of(refuses(400, {"error": told}))).status == 400
 
 
 async def test_an_error_in_the_middle_of_the_answer_is_told() -> None:

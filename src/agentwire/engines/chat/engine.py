@@ -7,10 +7,11 @@ cancelled, the stream is left, which closes its connection, and the model's serv
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -48,6 +49,9 @@ _log = logging.getLogger("agentwire.engine")
 
 _PATH = "/chat/completions"
 _SEALED = "reasoning.encrypted_content"
+_OURS: Final = "stream_options"
+_QUOTED: Final = re.compile(r"""['"]input['"]|{(?!['"](?:type|loc)['"])""")
+"""Where an error begins to quote what it was sent; pydantic's own have a type and a place first."""
 
 
 @asynccontextmanager
@@ -220,12 +224,18 @@ class _ChatEngine:
 
 def _not_the_clients(fault: EngineError) -> EngineError:
     """The same, unless it is about a member that only this engine sends: then its operator can help, and no client."""
-    name = "stream_options"
-    if fault.status != 400 or name not in f"{fault.param} {fault.message}":
+    if fault.status != 400 or fault.code == "context_length_exceeded" or not _about_ours(fault):
         return fault
-    message = f"{fault.message} Its dialect has to omit {name} here."
+    message = f"{fault.message} Its dialect has to omit {_OURS} here."
     _log.warning("%s", message)
     return EngineError(message, code="upstream_error", status=502)
+
+
+def _about_ours(fault: EngineError) -> bool:
+    """As its ``param`` has it, else its words, up to where they quote the request (vLLM's quote it whole)."""
+    if fault.param is not None:
+        return fault.param.startswith(_OURS)
+    return _OURS in _QUOTED.split(fault.message, maxsplit=1)[0]
 
 
 @attrs.define(eq=False)

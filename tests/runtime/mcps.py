@@ -36,6 +36,8 @@ class Session:
     async def tools(self) -> tuple[McpTool, ...]:
         await trio.lowlevel.checkpoint()
         self.fake.listings += 1
+        if self.fake.unlisted is not None:
+            raise self.fake.unlisted
         return tuple(
             McpTool(name, SCHEMA, f"{name}.", {"readOnlyHint": True} if name in self.fake.reading else None)
             for name in [*self.fake.functions] * self.fake.repeats
@@ -78,6 +80,7 @@ class Fake:
         reading: the names of those that only read.
         repeats: how often each stands in a listing.
         refuses: why it cannot be reached.
+        unlisted: what it raises instead of a listing.
         starting: seconds until it is up.
         cleaning: seconds that it takes to leave.
         sessions: all that were opened.
@@ -89,6 +92,7 @@ class Fake:
     reading: tuple[str, ...] = ()
     repeats: int = 1
     refuses: str = ""
+    unlisted: Exception | None = None
     starting: float = 0
     cleaning: float = 0
     sessions: list[Session] = attrs.field(factory=list)

@@ -237,6 +237,24 @@ async def test_tools_that_change_are_asked_for_again(autojump_clock: MockClock) 
         assert server.statistics().starts == 1
 
 
+@pytest.mark.parametrize(("refusal", "starts"), [(ToolError("HTTP 429"), 1), (SessionLost("who are you?"), 2)])
+async def test_a_listing_that_is_refused_ends_a_session_only_where_that_is_over(
+    refusal: Exception, starts: int, autojump_clock: MockClock
+) -> None:
+    fake = Fake()
+    async with running(fake) as server:
+        await server.tools()
+        fake.unlisted = refusal
+        fake.change(echo=echo, more=echo)
+        await trio.sleep(0.1)
+        fake.unlisted = None
+        assert (await call(server, "echo")).output == "echo 0"
+        assert server.statistics().starts == starts
+        fake.change(echo=echo, most=echo)
+        await trio.sleep(0.1)
+        assert [tool.name for tool in await server.tools()] == ["echo", "most"]
+
+
 async def test_a_tool_that_is_listed_twice_is_one(autojump_clock: MockClock) -> None:
     async with running(Fake(repeats=2)) as server:
         assert [tool.name for tool in await server.tools()] == ["echo"]

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from agentwire.protocol.limits import Limits
 from agentwire.runtime.tools.local import ToolError
-from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionGone
+from agentwire.runtime.tools.source import McpServer, RemoteSession, SessionGone, SessionLost
 from agentwire.transport import mcp
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
@@ -150,8 +150,10 @@ async def test_odd_tools_cost_nobody_the_others(monkeypatch: pytest.MonkeyPatch,
 
 
 @asynccontextmanager
-async def over_http(monkeypatch: pytest.MonkeyPatch, *answers: httpx2.Response) -> AsyncGenerator[RemoteSession]:
-    """Each call gets the next of these."""
+async def over_http(
+    monkeypatch: pytest.MonkeyPatch, *answers: httpx2.Response | bytes, listing: int = 200
+) -> AsyncGenerator[RemoteSession]:
+    """Each call gets the next of these, and whoever asks for the tools this status."""
     left = iter(answers)
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
@@ -160,7 +162,10 @@ async def over_http(monkeypatch: pytest.MonkeyPatch, *answers: httpx2.Response) 
         if "id" not in asked:
             return httpx2.Response(202 if request.method == "POST" else 405)
         if asked["method"] == "tools/call":
-            return next(left)
+            made = next(left)
+            return made if isinstance(made, httpx2.Response) else sent(made.replace(b"$ID", str(asked["id"]).encode()))
+        if asked["method"] == "tools/list" and listing != httpx2.codes.OK:
+            return httpx2.Response(listing)
         results: dict[str, Any] = {
             "initialize": {**HELLO, "protocolVersion": asked["params"].get("protocolVersion")},
             "tools/list": {"tools": [{"name": "ok"}]},
@@ -179,8 +184,19 @@ async def over_http(monkeypatch: pytest.MonkeyPatch, *answers: httpx2.Response) 
             yield opened
 
 
+def sent(answer: bytes) -> httpx2.Response:
+    return httpx2.Response(200, content=answer, headers={"content-type": "application/json"})
+
+
+def failure(code: int, message: str) -> bytes:
+    return b'{"jsonrpc":"2.0","id":$ID,"error":%b}' % json.dumps({"code": code, "message": message}).encode()
+
+
 def refusal(status: int, code: int, message: str) -> httpx2.Response:
     return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}})
+
+
+PAID = "Paid, but the browser session has expired"
 
 
 @pytest.mark.parametrize(
@@ -188,17 +204,16 @@ def refusal(status: int, code: int, message: str) -> httpx2.Response:
     [
         (refusal(404, -32001, "Session not found"), SessionGone, "ended the session: Session not found"),
         (httpx2.Response(404), SessionGone, "ended the session"),
-        (refusal(400, -32000, "Bad Request: No valid session ID provided"), ToolError, "^Bad Request: No valid [^.]*$"),
+        (refusal(400, -32600, "Missing session ID"), SessionGone, "ended the session: Missing session ID"),
+        (refusal(429, -32600, PAID), ToolError, f"^{PAID}$"),
+        (refusal(500, -32600, PAID), ToolError, f"^{PAID}. Whether ok took effect is not known.$"),
+        (failure(-32600, PAID), ToolError, f"^{PAID}$"),
         (httpx2.Response(500, text="oops"), ToolError, "answered with HTTP 500. Whether ok took effect is not known"),
         (httpx2.Response(429, text="slow"), ToolError, "answered with HTTP 429$"),
-        (httpx2.Response(200, content=b": hi\n\n", headers={"content-type": "text/event-stream"}), ToolError,
-         "SSE stream ended without a response. Whether ok took effect is not known"),
-        (httpx2.Response(200, content=b"{", headers={"content-type": "application/json"}), ToolError,
-         "^Failed to parse JSON response. Whether ok took effect is not known.$"),
     ],
 )  # fmt: skip
-async def test_what_is_refused_over_http_says_so_and_has_the_session_looked_at(
-    answer: httpx2.Response,
+async def test_a_call_is_made_again_only_where_http_refused_it_for_its_session_and_others_never_suffer(
+    answer: httpx2.Response | bytes,
     kind: type[Exception],
     words: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -208,5 +223,42 @@ async def test_what_is_refused_over_http_says_so_and_has_the_session_looked_at(
         with pytest.raises(kind, match=words) as caught:
             await opened.call("ok", {}, progress=lambda: None)
         assert type(caught.value) is kind
-        if kind is ToolError:
-            await opened.changed()  # has the owner ask for the tools, which a session that is gone would refuse
+        with trio.move_on_after(1) as patience:
+            await opened.changed()
+        assert patience.cancelled_caught
+
+
+async def test_a_child_forgets_no_session(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    async with session(monkeypatch, answer=failure(-32600, PAID)) as opened:
+        with pytest.raises(ToolError, match=f"^{PAID}$"):
+            await opened.call("ok", {}, progress=lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (refusal(400, -32000, "Bad Request: No valid session ID provided"), "^Bad Request: No valid [^.]*$"),
+        (httpx2.Response(200, content=b": hi\n\n", headers={"content-type": "text/event-stream"}),
+         "SSE stream ended without a response. Whether ok took effect is not known"),
+        (sent(b"{"), "^Failed to parse JSON response. Whether ok took effect is not known.$"),
+    ],
+)  # fmt: skip
+async def test_what_leaves_the_session_in_doubt_has_it_looked_at(
+    answer: httpx2.Response, words: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with over_http(monkeypatch, answer) as opened:
+        with pytest.raises(ToolError, match=words):
+            await opened.call("ok", {}, progress=lambda: None)
+        await opened.changed()  # has the owner ask for the tools, which a session that is gone would refuse
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, SessionLost), (404, SessionGone), (429, ToolError), (503, ToolError)]
+)
+async def test_a_listing_that_is_refused_says_whether_the_session_is_over(
+    status: int, kind: type[Exception], monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with over_http(monkeypatch, listing=status) as opened:
+        with pytest.raises(kind) as caught:
+            await opened.tools()
+        assert type(caught.value) is kind

@@ -134,39 +134,43 @@ class _Session:
     async def call(self, name: str, arguments: Mapping[str, Any], *, progress: Callable[[], None]) -> ToolResult:
         """See `RemoteSession`."""
         heard = _Heard(progress)
-        with self._mapped(f". Whether {name} took effect is not known."):
+        with self._mapped(name):
             result = await self._client.call_tool(name, dict(arguments), progress_callback=heard)
         text = _text(result)
         return ToolResult.failed(text or "the tool failed and did not say why") if result.is_error else ToolResult(text)
 
     @contextmanager
-    def _mapped(self, unknown: str = "") -> Iterator[None]:
+    def _mapped(self, called: str | None = None) -> Iterator[None]:
         """What the package raises becomes one of ours.
 
         Args:
-            unknown: what is said of a request that the server may have done.
+            called: the tool; None where the tools are asked for.
         """
         try:
             yield
         except MCPError as error:
-            raise self._meant(error, unknown) from error
+            raise self._meant(error, called) from error
         except (anyio.ClosedResourceError, anyio.BrokenResourceError) as error:
             problem = str(error) or type(error).__name__
             raise SessionLost(f"the MCP server {self._label} cannot be reached: {problem}") from error
 
-    def _meant(self, error: MCPError, unknown: str) -> AgentwireError:
-        """What an error means; one that says little of the session has somebody look whether that is of use still."""
+    def _meant(self, error: MCPError, called: str | None) -> AgentwireError:
+        """What an error means. One that leaves the session in doubt has its owner ask for the tools, which decides."""
         status = error.data.status if isinstance(error.data, _Refusal) else 0
-        if status == HTTPStatus.NOT_FOUND or _is_gone(error):
+        refused = _may_mean_the_session(status)
+        if status == HTTPStatus.NOT_FOUND or (refused and _names_the_session(error)):
             return SessionGone(f"the MCP server {self._label} ended the session: {error}")
         if _is_closed(error):
             return SessionLost(f"the MCP server {self._label} ended: {error}")
         broken, told = _is_broken(error), str(error)
-        if status or broken:
-            self._look()
         if error.code == types.PARSE_ERROR:
             told = told.partition(":")[0]  # not where in the text, which the package says at length
-        return ToolError(f"{told}{unknown}" if broken or status >= HTTPStatus.INTERNAL_SERVER_ERROR else told)
+        if refused or broken:
+            if called is None:
+                return SessionLost(f"the MCP server {self._label} does not say what tools it has: {told}")
+            self._look()
+        unknown = called is not None and (broken or status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+        return ToolError(f"{told}. Whether {called} took effect is not known." if unknown else told)
 
     async def changed(self) -> None:
         """See `RemoteSession`."""
@@ -199,8 +203,14 @@ def _is_broken(error: MCPError) -> bool:
     return cut or (error.message.startswith("Failed to parse ") and error.code == types.PARSE_ERROR)
 
 
-def _is_gone(error: MCPError) -> bool:
-    """A server over HTTP has forgotten our session."""
+def _may_mean_the_session(status: int) -> bool:
+    """Whether HTTP may refuse a request like this whose session is unknown; what is over in a while is not that."""
+    passes = status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+    return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and not passes
+
+
+def _names_the_session(error: MCPError) -> bool:
+    """As servers do that have forgotten ours; tools have sessions of their own, so that the status counts, too."""
     return error.code == types.INVALID_REQUEST and "session" in str(error).lower()
 
 

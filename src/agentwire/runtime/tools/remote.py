@@ -177,7 +177,11 @@ class RemoteServer:
         """Ask for the tools again whenever the server says that they are others."""
         while True:
             await session.changed()
-            await self._learn(session)
+            try:
+                await self._learn(session)
+            except ToolError as error:  # no word of the session, in which others wait for their calls
+                _log.warning("MCP server %s: its tools are taken to be what they were: %s", self.label, error)
+                continue
             _log.info("MCP server %s: has %d tools now", self.label, len(self.known or ()))
 
     async def _learn(self, session: RemoteSession) -> None:

@@ -62,6 +62,7 @@ class RemoteSession(Protocol):
 
         Raises:
             SessionLost: the session is over.
+            ToolError: this listing failed, and nothing else.
         """
 
     async def call(self, name: str, arguments: Mapping[str, Any], *, progress: Callable[[], None]) -> ToolResult:
@@ -73,11 +74,13 @@ class RemoteSession(Protocol):
             progress: called for each sign of life.
 
         Raises:
+            SessionGone: the session is over, and was before the call.
             SessionLost: the session is over; nobody knows what became of the call.
+            ToolError: the call failed, and nothing else.
         """
 
     async def changed(self) -> None:
-        """Wait until the server says that its tools are others now."""
+        """Wait until the tools are to be asked for: they are others now, or a call has left the session in doubt."""
 
     async def ended(self) -> None:
         """Wait until the session is of no more use."""

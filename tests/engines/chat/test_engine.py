@@ -56,6 +56,11 @@ async def failure_of(*scripts: Script, **fields: Any) -> EngineError:
     return caught.value
 
 
+def beside(reason: str, **members: Any) -> Json:
+    """A chunk with a piece of the answer, and a reason beside it."""
+    return {"choices": [{"index": 0, "delta": members, "finish_reason": reason}]}
+
+
 # What goes up
 
 
@@ -352,8 +357,9 @@ async def test_what_a_step_used_is_told_however_it_ends() -> None:
 
 async def test_an_answer_is_whole_without_the_last_word() -> None:
     assert (await answer_to(says(delta(content="x"), stop(), done=False))).text == "x"
-    done = await answer_to(breaks_off(delta(content="x"), stop(), used()))
-    assert done.finish.usage == Usage(12, 5)
+    for last in ((delta(content="x"), stop()), (beside("stop", content="x"),)):
+        done = await answer_to(breaks_off(*last, used()))
+        assert (done.text, done.finish.usage) == ("x", Usage(12, 5))
 
 
 async def test_an_answer_is_whole_without_a_reason_if_the_server_says_that_it_has_ended() -> None:
@@ -519,6 +525,8 @@ async def test_rubbish_in_the_middle_of_the_answer(rubbish: str) -> None:
 async def test_an_answer_that_stops_short() -> None:
     for script in (
         breaks_off(delta(content="I")),
+        breaks_off(beside("stop", content="I"), beside("stop", content=" th")),
+        breaks_off(stop(), delta(content="I"), stop()),
         says(delta(content="I"), done=False),
         says(),
     ):
@@ -614,23 +622,32 @@ async def test_a_server_that_stays_after_its_answer_is_not_waited_for(autojump_c
         assert (server.connections[0].how, server.connections[0].closed_at) == ("eof", 3)
 
 
-@pytest.mark.parametrize("reason", ["", "null", "stop"])
-async def test_a_reason_in_every_chunk_ends_nothing(reason: str, autojump_clock: trio.testing.MockClock) -> None:
-    thought = {"choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}, "finish_reason": reason}]}
-    pieces = [{"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": reason}]} for piece in "abc"]
-    slow = (each for piece in (stop(reason), thought, *pieces) for each in (piece, Pause(60)))
-    reply = Reply.stream(*slow, stop(), done=False, end="stall")
+@pytest.mark.parametrize(("reason", "end", "at"), [("", "stall", 303), ("null", "stall", 303), ("stop", "end", 300)])
+async def test_a_reason_in_every_chunk_ends_nothing(
+    reason: str, end: Any, at: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    pieces = (beside(reason, content=piece) for piece in "abc")
+    slow = (each for piece in (stop(reason), beside(reason, reasoning="Hm."), *pieces) for each in (piece, Pause(60)))
+    reply = Reply.stream(*slow, stop(), done=False, end=end)
     async with (
         scripted_upstream(reply) as server,
         open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,
     ):
         done = await step(engine)
-        assert (done.text, trio.current_time()) == ("abc", 303)
+        assert (done.text, trio.current_time()) == ("abc", at)
+
+
+async def test_a_bare_reason_after_others_ends_nothing_either(autojump_clock: trio.testing.MockClock) -> None:
+    reply = Reply.stream(beside("stop", content="a"), stop(), Pause(60), beside("stop", content="b"))
+    async with (
+        scripted_upstream(reply) as server,
+        open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,
+    ):
+        assert (await step(engine)).text == "ab"
 
 
 async def test_a_count_behind_a_reason_ends_the_answer(autojump_clock: trio.testing.MockClock) -> None:
-    last = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}
-    reply = Reply.stream(last, used(), done=False, end="stall")
+    reply = Reply.stream(beside("stop", content="a"), used(), done=False, end="stall")
     async with (
         scripted_upstream(reply) as server,
         open_chat_engine(server.url, connector=server.connect, limits=Limits(upstream_usage=3)) as engine,

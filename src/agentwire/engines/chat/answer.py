@@ -76,8 +76,8 @@ class Answer:
 
     Attributes:
         finish_reason: as the server said it; None until then.
-        ended: whether nothing but the usage is to come, as far as that can be known: a reason beside a piece of the
-            answer may stand in every chunk (gateways to Gemini).
+        ended: whether nothing but the usage is to come, as far as that can be known. A reason beside or before a piece
+            of the answer may stand in every chunk (gateways to Gemini), and then no reason proves anything.
         sent: whether the request has begun to leave; one that has not cannot have used anything.
         begun: whether the server has begun to answer.
         pieces: how many pieces of anything came; about as many as tokens.
@@ -103,6 +103,7 @@ class Answer:
         self.pieces = 0
         self.thinking = Thinking(out, sealed=sealed)
         self.service_tier: str | None = None
+        self._idle_reasons = False
         self._held: list[str] | None = []
         self._out = out
         self._calls = calls
@@ -145,6 +146,11 @@ class Answer:
     def said_anything(self) -> bool:
         """Whether there is anything of an answer."""
         return self._said_anything or self._calls.begun or bool(self._held)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of it can be missing, even if its stream broke off."""
+        return self.finish_reason is not None and (self.ended or not self._idle_reasons)
 
     @property
     def cut_off(self) -> bool:
@@ -195,8 +201,8 @@ class Answer:
         if delta is not None:
             if choice.logprobs and self._wants_logprobs:
                 self._logprobs += decode_logprobs(choice.logprobs)
-            if self.ended and delta.says_something:
-                self.ended = False
+            if self.finish_reason is not None and delta.says_something:
+                self.ended, self._idle_reasons = False, True
             await self._delta(delta)
         if choice.usage is not None:
             self._counted, self._used = choice.usage, None
@@ -204,7 +210,8 @@ class Answer:
             self.finish_reason = choice.finish_reason
             if choice.error or _named(choice.finish_reason) in _FAILED:
                 raise UpstreamFault(choice.error or {"message": f"it gave up its answer ({choice.finish_reason})"})
-            self.ended = self.said_anything and not (delta is not None and delta.says_something)
+            self._idle_reasons = self._idle_reasons or (delta is not None and delta.says_something)
+            self.ended = self.said_anything and not self._idle_reasons
 
     async def _delta(self, delta: Delta) -> None:
         self.pieces += 1

@@ -207,7 +207,7 @@ class _ChatEngine:
         except ConnectionEnded as error:
             if not answer.begun:
                 raise unreachable(self.server, error) from error
-            if answer.finish_reason is None:
+            if not answer.whole:
                 raise broken_off(self.server, error) from error
         self.habits.reasoning_field = answer.thinking.field or self.habits.reasoning_field
         if answer.finish_reason is None and not (said_end and answer.said_anything):

@@ -206,6 +206,27 @@ async def test_the_old_form_of_a_call_beside_the_new() -> None:
     assert [each.name for each in (await answer_to(old, tools=[sum_tool()])).out.calls] == ["add"]
 
 
+@pytest.mark.parametrize("frame", [{"function_call": {"name": "", "arguments": ""}}, {"tool_calls": [call("")]}])
+async def test_the_frame_of_a_call_with_nothing_in_it_is_none(frame: Json) -> None:
+    thoughts, texts = ([delta(**{name: piece}, **frame) for piece in "ab"] for name in ("reasoning", "content"))
+    done = await answer_to(says(*thoughts, *texts, stop()), include=["reasoning.encrypted_content"])
+    assert [type(item) for item in done.items] == [Reasoning, Message]
+    owed = says(delta(content=" ", **frame), calls(ADD), stop())
+    assert [type(item) for item in (await answer_to(owed, tools=[sum_tool()])).items] == [FunctionCall]
+    last = {"choices": [{"index": 0, "delta": frame, "finish_reason": "stop"}]}
+    assert (await answer_to(breaks_off(delta(content="x"), last))).text == "x"
+    both = delta(tool_calls=[call("")], function_call={"name": "add", "arguments": "{}"})
+    assert len((await answer_to(says(both, stop()), tools=[sum_tool()])).out.calls) == 1
+
+
+async def test_text_that_stands_beside_the_frame_of_a_call_waits_for_the_call_that_is_owed() -> None:
+    first = delta(content="I will.", function_call={"name": "", "arguments": ""})
+    script = says(first, stop())
+    async with chat(script, says(calls(ADD), stop())) as (engine, server):
+        done = await step(engine, tools=[sum_tool()], tool_choice="required")
+        assert ([type(item) for item in done.items], len(server.bodies)) == ([FunctionCall], 2)
+
+
 async def test_a_whole_answer_in_one_chunk() -> None:
     message = {"role": "assistant", "content": "All of it.", "tool_calls": [ADD]}
     told = {

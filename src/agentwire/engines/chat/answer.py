@@ -229,9 +229,9 @@ class Answer:
                 await self._text(content)
         if delta.refusal:
             await self._refusal(delta.refusal)
-        if delta.tool_calls or delta.function_call is not None:
+        if (delta.tool_calls or delta.function_call is not None) and (calls := delta.calls):
             self._logprobs.clear()
-            for call in delta.calls:
+            for call in calls:
                 await self._let_go()
                 if call.extra_content and call.name:
                     await self._calls.end()

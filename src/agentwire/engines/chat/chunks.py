@@ -48,6 +48,11 @@ class CallDelta(msgspec.Struct, gc=False):
         told = self.function.arguments if self.function is not None else None
         return encode_json(told).decode() if isinstance(told, dict) else told or ""
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it is more than the frame of a call, which some send in every chunk."""
+        return bool(self.id or self.name or self.arguments)
+
 
 class Delta(msgspec.Struct, gc=False):
     """What the model wrote since the last chunk; content may be a list of typed parts (Mistral)."""
@@ -63,10 +68,11 @@ class Delta(msgspec.Struct, gc=False):
 
     @property
     def calls(self) -> list[CallDelta]:
-        """Pieces of tool calls; the old form counts only where there is no new one."""
-        if self.tool_calls:
-            return self.tool_calls
-        return [CallDelta(function=self.function_call)] if self.function_call is not None else []
+        """Pieces of tool calls with something in them; the old form counts only where there is no new one."""
+        if self.tool_calls and (found := [call for call in self.tool_calls if call.says_something]):
+            return found
+        call = CallDelta(function=self.function_call)
+        return [call] if call.says_something else []
 
     @property
     def says_something(self) -> bool:

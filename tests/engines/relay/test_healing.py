@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -268,6 +269,22 @@ async def test_messages_of_which_there_are_only_texts_are_told_apart_by_their_na
     events = without("output_index")([event for event in both if "item" not in event])
     events[-1]["response"]["output"] = []
     assert [item["content"][0]["text"] for item in output(await told(events))] == ["one", "two"]
+
+
+@pytest.mark.parametrize("items", [False, True], ids=["events", "events and items"])
+@pytest.mark.parametrize("numbers", [True, False], ids=["with numbers", "without"])
+@pytest.mark.parametrize("make", [message_events, partial(call_events, "read")], ids=["messages", "calls"])
+async def test_an_empty_name_names_nothing(
+    make: Callable[..., list[Json]], numbers: bool, items: bool, autojump_clock: MockClock
+) -> None:
+    both = stream(make('{"q":1}', id_="x_0"), make('{"q":2}', index=1, id_="x_1"))
+    sloppy = twice("_part.done")(copy.deepcopy(both if numbers else without("output_index")(both)))
+    for event in sloppy:
+        if "item_id" in event:
+            event["item_id"] = ""
+        if items and "item" in event:
+            event["item"]["id"] = ""
+    assert output(await told(sloppy, tools=TOOLS)) == output(await told(both, tools=TOOLS))
 
 
 @pytest.mark.parametrize("place", [0, 1])

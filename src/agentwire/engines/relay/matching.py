@@ -131,15 +131,15 @@ class Matcher:
 
     def name(self, heard: Heard, name: Any) -> None:
         """The upstream calls it that, too, if it is a name."""
-        if isinstance(name, str) and name not in heard.ids:
+        if isinstance(name, str) and name and name not in heard.ids:
             heard.ids.add(name)
             if (other := self._by_name.get(name)) is None or other.place < heard.place:
                 self._by_name[name] = heard
 
     def known(self, event: Mapping[str, Any]) -> Heard | None:
         """The item that an event names: by its id, or else by its number, as some change the ids on the way."""
-        name, index = event.get("item_id"), event.get("output_index")
-        heard = self._by_name.get(name) if isinstance(name, str) else None
+        name, index = _name_in(event), event.get("output_index")
+        heard = self._by_name.get(name) if name is not None else None
         if heard is None and isinstance(index, int):
             heard = self._by_index.get(index)
         return heard
@@ -151,10 +151,10 @@ class Matcher:
         if known is not None and known.kind in fits:
             if not (known.is_done and kind.endswith(".delta") and event.get("delta")):
                 return known
-            if event.get("item_id") in known.ids:
+            if _name_in(event) in known.ids:
                 return self._go_on(known, kind, event)
         elif known is not None or not isinstance(event.get("output_index"), int):
-            named = isinstance(event.get("item_id"), str)
+            named = _name_in(event) is not None
             for heard in reversed([*self._rest()]):
                 if heard.kind in fits and not heard.is_done and (heard.writes or not named):
                     return heard
@@ -233,6 +233,12 @@ class Matcher:
                 while found[at] is None and rest:
                     match(at, rest.popleft())
         return found
+
+
+def _name_in(event: Mapping[str, Any]) -> str | None:
+    """What an event calls its item, if it calls it anything."""
+    name = event.get("item_id")
+    return name if isinstance(name, str) and name else None
 
 
 def item_of(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,6 +190,27 @@ async def test_where_there_are_no_lanes_a_connection_has_one_turn_at_a_time(auto
         assert (await rig.wires.statistics()).connections == 3
 
 
+async def test_a_server_with_fewer_lanes_is_found_out(autojump_clock: MockClock) -> None:
+    """Nobody's turn fails for that, and no connection is given up."""
+
+    async def one_lane(peer: Peer) -> None:
+        only = (await peer.request())["stream_id"]
+        peer.say(*text_turn("resp_1", "ok"), lane=only)
+        while True:
+            lane = (await peer.request())["stream_id"]
+            peer.say(*(text_turn("resp_2", "ok") if lane == only else [no_more_lanes]), lane=lane)
+
+    no_more_lanes = error("websocket_stream_limit_reached")
+    async with wired_to(follows(one_lane), connections=2) as (rig, servers):
+        await rig.text(asked(store=False))
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(rig.text, asked(f"{number}", store=False))
+        shown = await rig.wires.statistics()
+        assert (servers.served, shown.connections, shown.again) == (2, 2, 3)
+
+
 # Errors
 
 

@@ -213,8 +213,7 @@ class Asking:
             seat.forget()  # the protocol evicts what was continued
         if known is not None and refusal.forgotten:
             return None
-        if refusal.worn_out:
-            seat.upstream.retire()
+        if self.wire.pool.refused(seat, refusal):
             raise _Again(ConnectionEnded(cause=f"the server refused the request: {refusal.event.code}"))
         if refusal.no_lanes and seat.lane.name is not None and not self.wire.pool.lanes:
             self.wire.pool.learn(lanes=False)

@@ -18,6 +18,7 @@ from itertools import count
 import attrs
 import trio
 
+from agentwire.engines.wire.refusal import Refusal
 from agentwire.engines.wire.upstream import Seat, Upstream
 from agentwire.link import Link
 from agentwire.protocol.errors import AgentwireError, ConnectionEnded, EngineError
@@ -193,7 +194,18 @@ class Pool:
             _log.info("the model's server has %s", "lanes" if lanes else "no lanes: one turn at a time on a connection")
             self._hand_out()
 
-    def bound_lanes(self, seat: Seat) -> bool:
+    def refused(self, seat: Seat, refusal: Refusal) -> bool:
+        """The upstream has refused a request; True if for its connection's sake alone, so that it may go up again.
+
+        A connection that is worn out takes no more turns, nor does one on which no lane may be used.
+        """
+        if not (refusal.worn_out or refusal.no_more_lanes):
+            return False
+        if refusal.worn_out or not self._bound_lanes(seat):
+            seat.upstream.retire()
+        return True
+
+    def _bound_lanes(self, seat: Seat) -> bool:
         """The upstream allows no further lane than those beside this one; False if that leaves none."""
         seats = seat.upstream.seats
         if seat in seats and len(seats) > 1:

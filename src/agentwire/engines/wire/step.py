@@ -207,9 +207,7 @@ class Step:
             seat.forget()  # the protocol evicts what was continued
             if refusal.forgotten:
                 return True
-        if refusal.worn_out or refusal.no_more_lanes:
-            if refusal.worn_out or not self._pool.bound_lanes(seat):
-                seat.upstream.retire()
+        if self._pool.refused(seat, refusal):
             raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {refusal.event.code}")))
         if refusal.no_lanes and seat.lane.name is not None and not self._pool.lanes:
             self._pool.learn(lanes=False)

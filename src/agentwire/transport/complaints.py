@@ -7,6 +7,7 @@ come back is read in all the forms that HTTP has for it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-__all__ = ["LONGEST_MESSAGE", "Complaint", "complaint_in", "read_complaint", "wait_of"]
+__all__ = ["LONGEST_MESSAGE", "Complaint", "complaint_in", "is_complaint", "read_complaint", "wait_of"]
 
 LONGEST_MESSAGE: Final = 1000
 DEEPEST: Final = 5
@@ -24,7 +25,13 @@ MOST: Final = 10
 _MESSAGES: Final = ("message", "detail", "msg", "error_message")
 _WRAPPINGS: Final = ("error", "detail", "errors")
 _CODES: Final = ("code", "type", "error_type", "error_code", "status")
+_TELLTALES: Final = ("error", "detail", "errors", "error_type", "error_code", "error_message")
+"""Members that only an error has."""
+_FINE: Final = ("", "0", "200", "ok", "success")
+"""Codes of messages that are no errors."""
 _STATUSES: Final = ("code", "status", "status_code", "http_status_code")
+
+_bad: Final = re.compile("error|exception|fail|unavailable|overload|limit|timeout|invalid|denied", re.IGNORECASE).search
 
 
 @attrs.frozen
@@ -81,6 +88,19 @@ def complaint_in(told: Any, *, depth: int = DEEPEST) -> Complaint:
         found.status if found.status is not None else own.status,
         found.param or own.param,
     )
+
+
+def is_complaint(told: Mapping[str, Any]) -> bool:
+    """Whether an object with a message is an error, where others may be, too: progress, or a word of success."""
+    found = complaint_in(told)
+    if not found.message:
+        return False
+    if found.status is not None or any(told.get(name) for name in _TELLTALES):
+        return True
+    code = told.get("code")
+    if isinstance(code, int | str) and str(code).lower() not in _FINE:
+        return True
+    return any(isinstance(kind := told.get(name), str) and _bad(kind) for name in ("type", "status"))
 
 
 def _with_raw(own: Complaint, told: Mapping[str, Any]) -> Complaint:

@@ -520,6 +520,11 @@ async def test_an_error_in_the_middle_of_the_answer_is_told() -> None:
             "gone",
         ),
         ({"detail": "out of memory"}, "upstream_error", "out of memory"),
+        ({"errors": ["out of memory"]}, "upstream_error", "out of memory"),
+        ({"message": "gone", "status_code": 502}, "upstream_error", "gone"),
+        ({"msg": "gone", "code": 20012}, "upstream_error", "gone"),
+        ({"message": "gone", "type": "internal_server_error"}, "internal_server_error", "gone"),
+        ({"message": "gone", "error_code": "INTERNAL"}, "INTERNAL", "gone"),
         ({"code": "Throttling", "message": "slow down", "request_id": "r"}, "Throttling", "slow down"),
         ({"choices": [], "x_groq": {"id": "r", "error": "over capacity"}}, "upstream_error", "over capacity"),
         ([{"error": {"code": 500, "message": "at Google", "status": "INTERNAL"}}], "INTERNAL", "at Google"),
@@ -531,6 +536,30 @@ async def test_an_answer_that_its_server_gives_up(told: Any, code: str, words: s
     error = await failure_of(says(delta(content="I"), told))
     assert (error.status >= 502, error.code) == (True, code)
     assert words in error.message
+
+
+@pytest.mark.parametrize(
+    "aside",
+    [
+        {"object": "progress", "message": "loading model"},
+        {"code": 0, "message": "Success"},
+        {"code": "200", "msg": "ok"},
+        {"code": "success", "message": "ok"},
+        {"type": "ping", "message": "still here"},
+        {"status": "processing", "status_code": 200, "message": "still here"},
+        {"code": 500, "type": "error"},
+        '{"detail": 1e999}',
+    ],
+)
+async def test_a_message_that_is_no_error_is_none(aside: Any) -> None:
+    assert (await answer_to(says(aside, delta(content="I"), aside, stop(), used(), aside))).text == "I"
+
+
+async def test_a_finished_answer_is_no_more_undone() -> None:
+    late = {"detail": "the logger is full"}
+    assert (await answer_to(says(delta(content="I"), stop(), late))).text == "I"
+    error = await failure_of(says(beside("stop", content="I"), late))
+    assert error.message.endswith("the logger is full.")
 
 
 @pytest.mark.parametrize(

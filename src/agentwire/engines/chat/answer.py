@@ -7,6 +7,7 @@ until it is clear what the answer is.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.response import Usage
 from agentwire.runtime.contracts import Finish, IncompleteReason, Out
-from agentwire.transport.complaints import read_complaint
+from agentwire.transport.complaints import is_complaint
 
 __all__ = ["Answer", "UpstreamFault"]
 
@@ -172,7 +173,7 @@ class Answer:
         for payload in payloads:
             chunk = decode_chunk(payload)
             if chunk.error or chunk.object == "error":
-                raise UpstreamFault(chunk.error or msgspec.json.decode(payload))
+                raise UpstreamFault(chunk.error or _object(payload))
             if chunk.usage is not None:
                 self._counted, self._used = chunk.usage, None
                 self.ended = self.ended or (not chunk.choices and self.finish_reason is not None)
@@ -185,9 +186,9 @@ class Answer:
                 self._note(chunk)
 
     def _check(self, chunk: Chunk, payload: bytes) -> None:
-        """What has nothing of a chunk may be an error that does not say so: ``{"detail": ...}``."""
-        if chunk.usage is None and read_complaint(payload).message:
-            raise UpstreamFault(msgspec.json.decode(payload))
+        """What has nothing of a chunk may be an error that does not say so, ``{"detail": ...}``; but not of a whole."""
+        if chunk.usage is None and not self.whole and is_complaint(told := _object(payload)):
+            raise UpstreamFault(told)
 
     def _note(self, chunk: Chunk) -> None:
         if isinstance(chunk.x_groq, dict) and chunk.x_groq.get("error"):
@@ -338,6 +339,13 @@ class Answer:
     @property
     def _incomplete(self) -> IncompleteReason | None:
         return _INCOMPLETE.get(_named(self.finish_reason or ""))
+
+
+def _object(payload: bytes) -> Mapping[str, Any]:
+    """All of an event; nothing of one that has a member that cannot be read."""
+    with suppress(ValueError):
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    return EMPTY
 
 
 def _named(reason: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agentwire.protocol.extensions import cancelled
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.contracts import Ask, Out
+from agentwire.runtime.contracts import Ask, Engine, Out
 from tests.runtime.kit import check, client, create
 
 
@@ -66,3 +68,59 @@ async def test_whoever_cleans_up_slowly_is_waited_for(autojump_clock: MockClock)
         check(events)
         assert trio.current_time() - begun == 3
         assert events[-1]["response"]["error"]["code"] == "agentwire:cancelled"
+
+
+async def tears() -> None:
+    """A tool, or what an engine does, of which a cancellation makes two things: itself, and what is no `Exception`."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tear)
+        await trio.sleep_forever()
+
+
+async def _tear() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise asyncio.CancelledError("torn")
+
+
+async def works(ask: Ask, out: Out) -> None:
+    await tears()
+
+
+async def calls(ask: Ask, out: Out) -> None:
+    await out.call("tears", "{}")
+
+
+async def works_and_calls(ask: Ask, out: Out) -> None:
+    await calls(ask, out)
+    await tears()
+
+
+class Counts:
+    """An engine that counts, beside its steps."""
+
+    async def __call__(self, ask: Ask, out: Out) -> None:
+        raise AssertionError
+
+    async def count_tokens(self, ask: Ask) -> int:
+        await tears()
+        return 1
+
+
+@pytest.mark.parametrize("end", ["the turn's", "the connection's", "the server's"])
+@pytest.mark.parametrize("engine", [works, calls, works_and_calls, Counts()])
+async def test_whatever_cleaning_up_raises_ends_nobody_else(
+    engine: Engine, end: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client(engine, tears) as it:
+        it.wire.say(create(generate=not isinstance(engine, Counts)))
+        await wait_all_tasks_blocked()
+        (turn,) = it.session.turns.values()
+        if end == "the turn's":
+            assert turn.cancel(cancelled())
+            assert (await it.wire.until())[-1]["response"]["error"]["code"] == "agentwire:cancelled"
+        elif end == "the connection's":
+            it.wire.vanish()
+            await it.session.finished.wait()
+    assert "CancelledError: torn" in caplog.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from agentwire.runtime.groups import open_flat_nursery, single
+from agentwire.runtime.groups import open_flat_nursery, parted, single
 
 
 async def _fail(error: Exception) -> None:
@@ -58,3 +58,15 @@ def test_nested_groups_of_one_are_opened() -> None:
     assert single(ExceptionGroup("a", [ExceptionGroup("b", [error])])) is error
     pair = ExceptionGroup("pair", [ValueError("1"), ValueError("2")])
     assert single(ExceptionGroup("outer", [pair])) is pair
+
+
+def test_what_is_of_the_process_passes_and_the_rest_is_a_failure() -> None:
+    interrupt, error, other = KeyboardInterrupt(), SystemExit(3), ValueError("one")
+    assert parted(interrupt) == (interrupt, None)
+    assert parted(error) == (None, error)
+    assert parted(ExceptionGroup("a", [other])) == (None, other)
+    assert parted(BaseExceptionGroup("b", [interrupt, ExceptionGroup("a", [other])])) == (interrupt, other)
+    passing, failure = parted(BaseExceptionGroup("c", [interrupt, GeneratorExit(), error, other]))
+    assert isinstance(passing, BaseExceptionGroup)
+    assert isinstance(failure, BaseExceptionGroup)
+    assert len(passing.exceptions) == len(failure.exceptions) == 2

@@ -592,16 +592,20 @@ async def test_a_keyboard_interrupt_passes() -> None:
         await Toolbox.of([interrupt]).run("interrupt", "{}", call_id="c", limits=LIMITS)
 
 
-async def test_a_keyboard_interrupt_passes_through_a_tools_own_tasks() -> None:
+async def test_a_keyboard_interrupt_passes_through_a_tools_own_tasks_and_leaves_their_failures(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
     async def work() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interrupt)
+            raise Panic("at once")
 
     with pytest.raises(KeyboardInterrupt):
         await Toolbox.of([work]).run("work", "{}", call_id="c", limits=LIMITS)
+    assert "Panic: at once" in caplog.text
 
 
 async def test_a_deadline_cancels_the_tool_and_tells_the_model(autojump_clock: trio.testing.MockClock) -> None:

@@ -6,23 +6,54 @@ stay a group; any number of `trio.Cancelled` and nothing else are one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
-__all__ = ["OF_THE_PROCESS", "is_failure", "open_flat_nursery", "single"]
+__all__ = ["Noted", "open_flat_nursery", "parted", "single"]
 
-OF_THE_PROCESS: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+_OF_THE_PROCESS: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
 """What is nobody's own to raise, and passes; anything else that foreign code raises is its failure."""
 
 
-def is_failure(error: BaseException) -> bool:
-    """Whether whoever raised this has failed, and that is all: also what is no `Exception`, as of extension modules."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(OF_THE_PROCESS)[0] is None
-    return not isinstance(error, OF_THE_PROCESS)
+def parted(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What of this passes, and what of it is the failure of whoever raised it: of a cancellation both may come at once.
+
+    Each is as `single` makes it, and None if there is none.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return (error, None) if isinstance(error, _OF_THE_PROCESS) else (None, error)
+    passing, failure = error.split(_OF_THE_PROCESS)
+    return passing and single(passing), failure and single(failure)
+
+
+class Noted:
+    """Whatever foreign code raises inside is noted and goes no further, but for what is of the process, which passes.
+
+    Args:
+        note: told of the failure, also where something else passes.
+    """
+
+    __slots__ = ("_note",)
+
+    def __init__(self, note: Callable[[BaseException], None]) -> None:
+        self._note = note
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if error is None:
+            return False
+        passing, failure = parted(error)
+        if failure is None:
+            return False
+        self._note(failure)
+        if passing is not None:
+            raise passing from None
+        return True
 
 
 def single(group: BaseExceptionGroup[BaseException]) -> BaseException:

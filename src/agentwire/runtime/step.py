@@ -20,7 +20,7 @@ from agentwire.protocol.request import CreateRequest
 from agentwire.protocol.response import Usage
 from agentwire.runtime.call_rules import CallRules
 from agentwire.runtime.contracts import Ask, Engine, Finish
-from agentwire.runtime.groups import is_failure, single
+from agentwire.runtime.groups import Noted
 from agentwire.runtime.making import Output
 from agentwire.runtime.out import TurnOut
 from agentwire.runtime.service import Service
@@ -58,15 +58,15 @@ def told_faults(response_id: str) -> Iterator[None]:
     Raises:
         RequestError: the engine failed.
     """
-    try:
+    told: list[RequestError] = []
+
+    def note(fault: BaseException) -> None:
+        told.append(fault if isinstance(fault, RequestError) else _told(response_id, fault))
+
+    with Noted(note):
         yield
-    except RequestError:
-        raise
-    except BaseException as exception:
-        if not is_failure(exception):
-            raise
-        fault = single(exception) if isinstance(exception, BaseExceptionGroup) else exception
-        raise _told(response_id, fault) from exception  # noqa: ASYNC104 - no cancellation comes here
+    if told:
+        raise told.pop()
 
 
 class Step:
@@ -126,18 +126,13 @@ class Step:
             engine: another one than the service's.
         """
         out = self._out
-        try:
-            with self._scope:
-                # In this very task: one of its own would cost a short turn more than all its events.
-                if self._roster.own:
-                    async with trio.open_nursery() as self._tools:
-                        await self._run_engine(engine or self._service.engine)
-                else:
+        with Noted(self._failed), self._scope:  # what cleaning up raised is the engine's fault, too
+            # In this very task: one of its own would cost a short turn more than all its events.
+            if self._roster.own:
+                async with trio.open_nursery() as self._tools:
                     await self._run_engine(engine or self._service.engine)
-        except BaseException as exception:  # noqa: ASYNC103 - what cleaning up raised is the engine's fault, too
-            if not is_failure(exception):
-                raise
-            self._failed(exception)
+            else:
+                await self._run_engine(engine or self._service.engine)
         self._tools = None
         await trio.lowlevel.checkpoint_if_cancelled()  # an engine may have swallowed it
         if out.fault is not None:
@@ -188,7 +183,7 @@ class Step:
 
     async def _run_engine(self, engine: Engine) -> None:
         ask, out, finish = self._ask, self._out, None
-        try:
+        with Noted(self._failed):  # it ends its turn, nothing else
             if self._engine is None:
                 finish = await engine(ask, out)
             else:
@@ -201,21 +196,15 @@ class Step:
             self._returned = True
             await out.close(complete=self.finish.incomplete is None)
             self._closed = True
-        except BaseException as exception:  # noqa: ASYNC103 - it ends its turn, nothing else
-            if not is_failure(exception):
-                raise
-            self._failed(exception)
-            if self._tools is not None:
-                self._tools.cancel_scope.cancel(reason="the engine failed")
 
     def _failed(self, exception: BaseException) -> None:
         """The engine raised this; the first counts, and what follows from a cancellation that we asked for does not."""
-        if isinstance(exception, BaseExceptionGroup):
-            exception = single(exception)
         if self.error is not None or self._overflowed or self._interrupted or self._halted:
             log.warning("response %s: the engine raised while it ended", self._ask.response_id, exc_info=exception)
         else:
             self.error = _told(self._ask.response_id, exception)
+        if self._tools is not None:
+            self._tools.cancel_scope.cancel(reason="the engine failed")
 
     def _start_call(self, index: int, call: McpCall) -> None:
         if self._tools is not None:  # else the step is over, and the call will be abandoned

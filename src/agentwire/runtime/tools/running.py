@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from agentwire.protocol.limits import Limits
-from agentwire.runtime.groups import OF_THE_PROCESS, open_flat_nursery, single
+from agentwire.runtime.groups import Noted, open_flat_nursery
 from agentwire.runtime.tools.call import Stop, ToolCancelled
 from agentwire.runtime.tools.local import LocalTool, ToolError
 from agentwire.runtime.tools.output import ToolResult, render
@@ -75,22 +75,12 @@ class Running:
     async def _work(self) -> None:
         """Call the function and keep what came of it; raises nothing but `trio.Cancelled`, perhaps in a group."""
         try:
-            value = await self._call()
-            self._result = ToolResult(render(value, self._most))
-        except OF_THE_PROCESS:
-            raise
-        except ToolCancelled:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except BaseExceptionGroup as group:
-            passing, rest = group.split(OF_THE_PROCESS)
-            if passing is not None and passing.split(trio.Cancelled)[1] is not None:
-                raise
-            if rest is not None:
-                self._fail(rest)
-            if passing is not None:
-                raise single(passing) from None
-        except BaseException as error:  # noqa: ASYNC103, BLE001 - a tool cannot end its owner
-            self._fail(error)
+            with Noted(self._fail):  # a tool cannot end its owner
+                try:
+                    value = await self._call()
+                    self._result = ToolResult(render(value, self._most))
+                except ToolCancelled:
+                    await trio.lowlevel.checkpoint_if_cancelled()
         finally:
             self._done.set()
 

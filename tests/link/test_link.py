@@ -322,6 +322,30 @@ async def test_an_end_that_is_told_twice_ends_nothing_else(begun: int, autojump_
         assert link.statistics().unexpected == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "latest"),
+    [
+        ({"type": "response.done", "response": {"id": "resp_1", "status": "completed"}}, "resp_1"),
+        ({"type": "response.done", "response": {"id": "resp_1", "status": "cancelled"}}, None),
+        ({"type": "response.done"}, None),
+        ({"type": "response.cancelled", "response": {"id": "resp_1"}}, None),
+        ({"type": "response.completed", "response": {"id": "resp_1", "status": "failed"}}, None),
+    ],
+    ids=["done", "done, but cancelled", "done, and no more", "cancelled", "completed, but failed"],
+)
+async def test_an_end_of_another_name_is_one(told: Any, latest: str | None, autojump_clock: MockClock) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.answer(created("resp_1"), told)
+        await peer.answer(ended("resp_1"), *text_turn("resp_2", "two"))
+
+    async with linked(serve) as link:
+        async with link.exchange(ask()) as exchange:
+            assert len([frame async for frame in exchange]) == 2
+        assert exchange.lane.latest == latest
+        async with link.exchange(ask()) as another:
+            assert await texts(another) == "two"
+
+
 async def test_an_empty_name_of_a_lane_is_one_that_is_left_out(autojump_clock: MockClock) -> None:
     async def serve(peer: Peer) -> None:
         await peer.request()

@@ -41,8 +41,10 @@ __all__ = ["Switch"]
 _log = logging.getLogger("agentwire.link")
 
 _LIMIT_REACHED: Final = "websocket_connection_limit_reached"
-_ENDED_WELL: Final = frozenset(("response.completed", "response.incomplete"))
-_TERMINAL: Final = _ENDED_WELL | {"response.failed"}
+_MAY_END_WELL: Final = frozenset(("response.completed", "response.incomplete", "response.done"))
+_TERMINAL: Final = _MAY_END_WELL | {"response.failed", "response.cancelled"}
+"""``response.done`` and ``response.cancelled`` are no words of the protocol; some say them, and nothing more."""
+_ENDED_BADLY: Final = ("failed", "cancelled")
 _OF_RESPONSES: Final = "response."
 _STEER: Final = "response.steer."
 _DONE: Final = b"[DONE]"
@@ -52,6 +54,7 @@ _DONE: Final = b"[DONE]"
 class _Response(msgspec.Struct):
     id: str | None = None
     previous_response_id: str | None = None
+    status: Any = None
 
 
 class _Head(msgspec.Struct):
@@ -233,8 +236,8 @@ class Switch:
             return
         if not begun:
             self._begin(current, shown)
-        ended_well = kind in _ENDED_WELL
-        lane.ended, lane.latest = shown.id, shown.id if ended_well else None
+        ended_well = kind in _MAY_END_WELL and shown.status not in _ENDED_BADLY
+        lane.ended, lane.latest = shown.id or current.response_id, shown.id if ended_well else None
         lane.turns += 1
         if ended_well and self.steers.follow(current.response_id) and not _owes(frame):
             current.wait_for_successor(frame)

@@ -430,13 +430,23 @@ async def test_a_server_with_fewer_lanes_is_found_out(autojump_clock: MockClock)
             await peer.close()
 
 
-async def test_an_end_of_another_name_ends_the_turn(autojump_clock: MockClock) -> None:
-    whole = response("resp_up", "completed", [message("ok")], usage=usage(3, 2))
-    async with hopping_to(answers({"type": "response.done", "response": whole}), says("ok")) as hop:
-        peer = await hop.front.connect()
-        for _ in range(2):
-            await works(peer)
-        assert trio.current_time() < 1
+@pytest.mark.parametrize("store", [True, False])
+async def test_what_ended_by_another_name_is_what_is_continued(store: bool, autojump_clock: MockClock) -> None:
+    """And not what the lane had before, which is somebody else's."""
+
+    async def another(peer: Peer) -> None:
+        whole = response("resp_2", "completed", [message("ok")], usage=usage(3, 2))
+        await talk(peer, says("ok", "resp_1"), answers(created("resp_2"), {"type": "response.done", "response": whole}))
+        await talk(peer, says("ok", "resp_3"))
+
+    async with hopping_to(another, store=store, lanes=False, connections=1) as hop:
+        first, peer = [await hop.front.connect() for _ in range(2)]
+        await works(first)
+        before = await works(peer)
+        await works(peer, previous_response_id=before["id"])
+        assert [request.get("previous_response_id") for request in hop.requests()] == [None, None, "resp_2"]
+        assert hop.engine.statistics().pool.opened == 1
+        await first.close()
         await peer.close()
 
 

@@ -113,7 +113,9 @@ class Step:
             last = attempt + 1 == self._limits.upstream_attempts
             try:
                 async with self._pool.seat(self._conversation.asking.previous_response_id) as seat:
-                    return await self._ask(seat), seat.mark
+                    finish = await self._ask(seat)
+                    # What has not ended on its lane has no mark there yet, but the response before it may have.
+                    return finish, seat.mark if seat.lane.current is None else None
             except _NotRun as not_run:
                 if last:
                     raise not_run.error from not_run.__cause__
@@ -167,7 +169,7 @@ class Step:
                 return None
             while frames:
                 await relay.take_all(frames)
-                if relay.ended:  # some say that in words after which the connection still expects the usual ones
+                if relay.ended:
                     break
                 frames = await self._receive(exchange, self._limits.upstream_silence)
             return relay.finish()

@@ -191,6 +191,30 @@ async def test_details_that_come_with_a_call_wait_for_its_end() -> None:
     assert message["tool_calls"][0]["function"]["arguments"] == '{"a":1,"b":2}'
 
 
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"content": "", "reasoning_details": [{"type": "reasoning.encrypted", "data": "sig", "index": 0}]},
+        {"reasoning": " ", "reasoning_details": [detail("", signature="sig")]},
+        {"reasoning": "\n"},
+    ],
+)
+async def test_details_without_a_word_do_not_cut_the_text_in_two(late: Json) -> None:
+    done = await answer_to(
+        says(delta(reasoning="A"), delta(content="B"), delta(**late), delta(content=" more"), stop())
+    )
+    signed = late.get("reasoning_details")
+    assert [type(item) for item in done.items] == [Reasoning, Message, *([Reasoning] if signed else [])]
+    assert done.texts == ["B more"]
+    assert thoughts(done)[1:] == ([Thought("", tuple(signed))] if signed else [])
+
+
+async def test_details_with_words_are_a_thought_wherever_they_stand() -> None:
+    told = delta(reasoning_details=[detail("Hm.")])
+    done = await answer_to(says(delta(content="B"), told, delta(content="more"), stop()))
+    assert [type(item) for item in done.items] == [Message, Reasoning, Message]
+
+
 async def test_a_thought_after_a_call_ends_it_unless_it_is_blank() -> None:
     done = await answer_to(says(calls(ADD), delta(reasoning=" "), delta(content="x"), stop()), tools=[sum_tool()])
     assert [type(item) for item in done.items] == [FunctionCall, Message]

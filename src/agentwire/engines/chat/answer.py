@@ -16,7 +16,7 @@ import msgspec
 from agentwire.engines.chat.calls import Calls
 from agentwire.engines.chat.chunks import CallDelta, Choice, Chunk, Delta, FunctionDelta, decode_chunk, decode_logprobs
 from agentwire.engines.chat.counts import ChatUsage, timed
-from agentwire.engines.chat.thinking import Thinking
+from agentwire.engines.chat.thinking import Thinking, is_wordless
 from agentwire.protocol.checks import EMPTY
 from agentwire.protocol.errors import AgentwireError, RemoteProtocolError
 from agentwire.protocol.response import Usage
@@ -243,15 +243,20 @@ class Answer:
             await self._annotation(annotation)
 
     async def _thought(self, delta: Delta) -> None:
-        if not self._calls.begun:
-            await self.thinking.take(delta)
-        elif (delta.reasoning_content or delta.reasoning or "").strip():
+        if self._is_aside(delta):
+            self.thinking.add(delta.reasoning_details or ())
+            return
+        if self._calls.begun:
             await self._calls.end()
-            await self.thinking.take(delta)
-        elif delta.reasoning_details:
-            self.thinking.add(delta.reasoning_details)
+        await self.thinking.take(delta)
         self._said_anything = self._said_anything or self.thinking.open
         self._wrote_text = self._wrote_text and not self.thinking.open
+
+    def _is_aside(self, delta: Delta) -> bool:
+        """Whether a thought ends nothing that has begun: a signature that comes late, or blanks."""
+        if self._calls.begun:
+            return not (delta.reasoning_content or delta.reasoning or "").strip()
+        return self._said_anything and not self.thinking.open and is_wordless(delta)
 
     async def _text(self, piece: str) -> None:
         if self._held == [] and not self._must_call and piece.strip():

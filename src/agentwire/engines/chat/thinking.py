@@ -16,7 +16,7 @@ from agentwire.engines.chat.thoughts import DETAILS, NOWHERE, PARTS, Thought, me
 from agentwire.protocol.checks import EMPTY
 from agentwire.runtime.contracts import Out
 
-__all__ = ["Thinking"]
+__all__ = ["Thinking", "is_wordless"]
 
 _INNER: Final[Mapping[Any, str]] = {PARTS: PARTS, "reasoning": "summary"}
 _OWN: Final[Mapping[Any, str]] = {PARTS: "text", "reasoning": "summary_text"}
@@ -88,9 +88,9 @@ class Thinking:
         self._extra, self.open = extra, True
 
     def add(self, details: Iterable[Mapping[str, Any]]) -> None:
-        """Details that say nothing and come after a call has begun, as its signature may: they wait for the end."""
+        """Details without words that come after text or a call has begun, as a signature may: they wait for the end."""
         self._late += details
-        self.field = DETAILS
+        self.field = DETAILS if self._late else self.field
 
     async def finish(self) -> None:
         """The answer is over, and all its calls are."""
@@ -115,6 +115,12 @@ class Thinking:
             yield inner
         elif isinstance(inner, list):
             yield from (each["text"] for each in inner if isinstance(each, dict) and _is_text(each, _OWN[kind]))
+
+
+def is_wordless(delta: Delta) -> bool:
+    """Whether there is nothing to be shown in a piece of reasoning: blanks, or details such as a signature."""
+    words = delta.reasoning_content or delta.reasoning or ""
+    return not (words.strip() or any(each.get("text") or each.get("summary") for each in delta.reasoning_details or ()))
 
 
 def _is_text(part: Mapping[str, Any], kind: str) -> bool:

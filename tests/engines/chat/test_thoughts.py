@@ -79,3 +79,19 @@ def test_details_in_pieces_are_made_whole() -> None:
         DETAIL,
     )
     assert pieces[0]["text"] == "a"
+
+
+class _Once(str):
+    """Text that may be copied once for all that follows it, and not for each piece of that."""
+
+    __slots__ = ()
+
+    def __add__(self, _: str) -> str:
+        raise AssertionError("copied")
+
+
+def test_pieces_are_joined_once_and_begin_again_after_what_is_no_text() -> None:
+    first: list[dict[str, Any]] = [{"text": _Once("a")}, {"text": "b"}, {"text": "c", "data": "d"}]
+    assert merge_details(first) == ({"text": "abc", "data": "d"},)
+    again: list[dict[str, Any]] = [{"text": "a"}, {"text": "b"}, {"text": 1}, {"text": "c"}, {"text": "d"}]
+    assert merge_details(again) == ({"text": "cd"},)

@@ -19,7 +19,7 @@ from agentwire.protocol.codec import encode_json
 from agentwire.protocol.content import text_of
 from agentwire.protocol.items import Reasoning
 
-__all__ = ["DETAILS", "Style", "Thought", "merge_details", "seal", "thought_of"]
+__all__ = ["DETAILS", "NOWHERE", "PARTS", "Style", "Thought", "merge_details", "seal", "thought_of"]
 
 DETAILS: Final = "reasoning_details"
 USUAL: Final = "reasoning_content"
@@ -101,18 +101,23 @@ def thought_of(item: Reasoning) -> Thought | None:
 
 def merge_details(pieces: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """Details that came in pieces, made whole: pieces in a row of one index and type are one."""
-    whole: list[dict[str, Any]] = []
+    whole: list[tuple[dict[str, Any], dict[str, list[str]]]] = []
     for piece in pieces:
-        last = whole[-1] if whole else None
-        if last is None or (last.get("index"), last.get("type")) != (piece.get("index"), piece.get("type")):
-            whole.append(dict(piece))
+        if not whole or _place(whole[-1][0]) != _place(piece):
+            whole.append((dict(piece), {}))
             continue
+        last, texts = whole[-1]
         for name, value in piece.items():
             if name in _JOINED and isinstance(value, str) and isinstance(last.get(name), str):
-                last[name] += value
+                texts.setdefault(name, [last[name]]).append(value)
             elif value is not None:
                 last[name] = value
-    return tuple(whole)
+                texts.pop(name, None)
+    return tuple({**members, **{name: "".join(text) for name, text in texts.items()}} for members, texts in whole)
+
+
+def _place(piece: Mapping[str, Any]) -> tuple[Any, Any]:
+    return piece.get("index"), piece.get("type")
 
 
 def _unseal(blob: str) -> Thought:

@@ -251,6 +251,16 @@ async def test_an_empty_message_in_place_of_what_was_streamed_is_none(autojump_c
     assert [item["type"] for item in output(seen)] == ["function_call"]
 
 
+@pytest.mark.parametrize("content", [5, None])
+async def test_an_item_of_an_unknown_type_that_only_the_end_has_is_told(
+    content: Any, autojump_clock: MockClock
+) -> None:
+    events = stream(message_events("Hi."))
+    strange = {"type": "strange", "content": content}
+    events[-1]["response"]["output"].append({**strange, "id": "x_1"})
+    assert output(await told(events))[1] == strange
+
+
 @pytest.mark.parametrize("content", ["Hi.", [{"type": "text", "text": "Hi."}]])
 async def test_a_text_that_is_not_called_an_output_is_told_in_pieces(content: Any, autojump_clock: MockClock) -> None:
     events = [event for event in stream(message_events("Hi.")) if "response" in event]

@@ -451,8 +451,9 @@ class Relay:
 
 def _says_nothing(raw: Mapping[str, Any]) -> bool:
     """Whether an item is a message without a word, such as some put where they have lost what there was."""
-    said = (part.get("text", part) if isinstance(part, dict) else part for part in raw.get("content") or ())
-    return raw["type"] == "message" and not any(said)
+    if raw["type"] != "message":
+        return False
+    return not any(part.get("text", part) if isinstance(part, dict) else part for part in raw["content"])
 
 
 def _silent_end(kind: str) -> Mapping[str, Any]:

@@ -402,12 +402,12 @@ def _is_unknown(part: Any) -> bool:
 
 def _with_unknown_parts(said: list[Any], given: Any) -> list[Any]:
     """What was said, and between it the parts that no event tells of, in their places."""
-    whole, rest = [], list(said)
+    whole, rest = [], deque(said)
     for part in given if isinstance(given, list) else ():
         if _is_unknown(part):
             whole.append(part)
         elif rest:
-            whole.append(rest.pop(0))
+            whole.append(rest.popleft())
     return [*whole, *rest]
 
 

@@ -379,7 +379,7 @@ class Relay:
             heard.item = await heard.item.heal(self._out)
         assert heard.item is not None
         while heard.waiting:
-            event = heard.waiting.pop(0)
+            event = heard.waiting.popleft()
             await heard.item.take(event["type"], event)
 
     async def _close(self, heard: Heard, *, status: str | None = None) -> None:

@@ -56,7 +56,7 @@ class Heard:
     index: int | None
     ids: set[str]
     raw: dict[str, Any]
-    waiting: list[Mapping[str, Any]] = attrs.field(factory=list)
+    waiting: deque[Mapping[str, Any]] = attrs.field(factory=deque)
     item: HeardItem | OwnCall | PlainMessage | None = None
     final: Mapping[str, Any] | None = None
     is_done: bool = False

@@ -60,6 +60,12 @@ async def works(peer: Client, text: str = "ok", **fields: Any) -> Json:
     return response
 
 
+async def side_by_side(*peers: Client) -> None:
+    async with trio.open_nursery() as nursery:
+        for peer in peers:
+            nursery.start_soon(works, peer)
+
+
 async def test_a_turn_that_was_read_and_got_no_answer_is_not_repeated(autojump_clock: MockClock) -> None:
     async with hopping_to(goes, says("ok")) as hop:
         peer = await hop.front.connect()
@@ -420,12 +426,38 @@ async def test_a_server_with_fewer_lanes_is_found_out(autojump_clock: MockClock)
     async with hopping_to(three, lanes=True, connections=2) as hop:
         peers = [await hop.front.connect() for _ in range(8)]
         for _ in range(2):
-            async with trio.open_nursery() as nursery:
-                for peer in peers:
-                    nursery.start_soon(works, peer)
+            await side_by_side(*peers)
         assert hop.engine.pool.most_lanes == 3
         shown = hop.engine.statistics().pool
         assert (shown.connections, shown.retired, shown.opened, shown.lanes) == (2, 0, 2, 6)
+        for peer in peers:
+            await peer.close()
+
+
+async def test_a_refused_lane_is_nobody_s_and_the_next_connection_may_have_it(autojump_clock: MockClock) -> None:
+    async def at_first_two(peer: Peer) -> None:
+        await talk(peer, says("ok", "resp_1"), says("ok", "resp_2"))
+        third = await peer.request()
+        await peer.answer(error("websocket_stream_limit_reached"))
+        peer.say(*text_turn("resp_3", "ok"), lane=third["stream_id"])
+        await peer.answer(*text_turn("resp_4", "ok"))
+        fifth = await peer.request()
+        await trio.sleep(20)
+        peer.say(*text_turn("resp_5", "ok"), lane=fifth["stream_id"])
+
+    async def two(peer: Peer) -> None:
+        names = [(await peer.request())["stream_id"] for _ in range(2)]
+        for name in names:
+            peer.say(*text_turn(name, "ok"), lane=name)
+
+    options: Json = {"lanes": True, "connections": 1, "limits": Limits(lanes=2), "rotate_after": 10}
+    async with hopping_to(at_first_two, two, **options) as hop:
+        peers = [await hop.front.connect() for _ in range(3)]
+        rested = [await works(peer) for peer in peers[1:]][1]
+        await side_by_side(*peers[:2])
+        await works(peers[2], previous_response_id=rested["id"])
+        await side_by_side(*peers[:2])
+        assert hop.engine.statistics().pool.opened == 2
         for peer in peers:
             await peer.close()
 

@@ -104,6 +104,7 @@ class Pool:
     ) -> None:
         self.lanes = lanes
         self.most_lanes = limits.lanes
+        self._bounded_by: Upstream | None = None
         self._nursery = nursery
         self._open_connection = open_connection
         self._limits = limits
@@ -206,11 +207,16 @@ class Pool:
         return True
 
     def _bound_lanes(self, seat: Seat) -> bool:
-        """The upstream allows no further lane than those beside this one; False if that leaves none."""
+        """The upstream allows no further lane than those beside this one; False if that leaves none.
+
+        It holds for all connections until this one ends: what refused a lane may have passed by then.
+        """
         seats = seat.upstream.seats
         if seat in seats and len(seats) > 1:
             seats.remove(seat)
-            self.most_lanes = min(self.most_lanes, len(seats))
+            seat.forget()  # nobody is to look for its conversation there
+            if len(seats) < self.most_lanes:
+                self.most_lanes, self._bounded_by = len(seats), seat.upstream
             _log.info("the model's server has %d lanes on a connection", self.most_lanes)
             return True
         return False
@@ -354,6 +360,8 @@ class Pool:
 
     def _remove(self, upstream: Upstream) -> None:
         self._upstreams.remove(upstream)
+        if upstream is self._bounded_by:
+            self.most_lanes, self._bounded_by = self._limits.lanes, None
         for seat in upstream.seats:
             seat.forget()
             self._note(seat)

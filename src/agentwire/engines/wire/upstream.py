@@ -6,6 +6,7 @@ which for an abandoned turn may be later. What the lane's latest response is dec
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Final
 
 import attrs
@@ -109,9 +110,15 @@ class Upstream:
         known = self.link.has_lanes if lanes is None else lanes
         if self.seats and (len(self.seats) >= most or known is False):
             return None
-        name = None if known is False else NAMES.format(len(self.seats) + 1)
+        name = None if known is False else self._free_name
         self.seats.append(Seat(self, self.link.lanes.claim(name)))
         return self.seats[-1]
+
+    @property
+    def _free_name(self) -> str:
+        """The first that none of its seats has, if need be one that was given up: a connection has only so many."""
+        used = {seat.lane.name for seat in self.seats}
+        return next(name for name in map(NAMES.format, count(1)) if name not in used)
 
     def id_of(self, mark: str) -> str | None:
         """The upstream's id of that response, if it can continue it on this connection."""

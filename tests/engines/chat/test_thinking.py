@@ -84,19 +84,23 @@ async def test_parts_go_back_as_parts(part: Json, said: str, content: Any) -> No
 SIGNED = {"google": {"thought_signature": "sig"}}
 
 
+@pytest.mark.parametrize("dialect", [ChatDialect(), ChatDialect(reasoning_field="none")], ids=["same", "none"])
 @pytest.mark.parametrize("kept", [True, False])
-async def test_what_google_signs_a_call_with_goes_back_in_it(kept: bool) -> None:
+async def test_what_google_signs_a_call_with_goes_back_in_it(kept: bool, dialect: ChatDialect) -> None:
     memo, tools = Memo(), [sum_tool()]
     second = {**ADD, "id": "c2", "index": 1}
-    script = says(delta(content="I add."), calls({**ADD, "extra_content": SIGNED}), calls(second), stop())
+    signed = {**ADD, "extra_content": SIGNED}
+    script = says(delta(reasoning="Hm."), delta(content="I add."), calls(signed), calls(second), stop())
     answers = [{**OUTPUT, "call_id": call_id} for call_id in ("c1", "c2")]
-    async with chat(script, text("3")) as (engine, server):
+    async with chat(script, text("3"), dialect=dialect) as (engine, server):
         first = await step(engine, "add", memo=memo, tools=tools)
-        assert [type(item) for item in first.items] == [Message, Reasoning, FunctionCall, FunctionCall]
+        assert [type(item) for item in first.items] == [Reasoning, Message, Reasoning, FunctionCall, FunctionCall]
         items = (*first.ask.items, *first.items) if kept else [decode_item(encode_item(item)) for item in first.items]
         await step(engine, answers, memo=memo if kept else Memo(), tools=tools, history=items)
-        one, two = server.bodies[1]["messages"][-3]["tool_calls"]
+        message = server.bodies[1]["messages"][-3]
+        one, two = message["tool_calls"]
         assert (one["extra_content"], "extra_content" in two) == (SIGNED, False)
+        assert ("reasoning" in message) == (dialect.reasoning_field == "same")
 
 
 async def test_each_of_two_signed_calls_keeps_its_own() -> None:

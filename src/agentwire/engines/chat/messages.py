@@ -242,7 +242,7 @@ class _Writer:
             self._put({"role": "user", "content": attached})
 
     def _think(self, thought: Thought | None) -> None:
-        if thought is not None and self._style.field is not None:
+        if thought is not None:  # a signature goes back in its call even where the rest does not
             self._open().think(thought)
         else:
             _log.debug("an item of type reasoning is not shown to a chat server")

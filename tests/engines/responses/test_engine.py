@@ -115,9 +115,10 @@ async def test_a_response_that_the_server_forgets_twice_is_an_error() -> None:
     assert len(server.raw) == 3
 
 
-def searched(name: str, index: int) -> list[Json]:
+def searched(name: str, index: int, **members: Any) -> list[Json]:
     """A call of a free-text tool, event by event, as xAI tells of what it has searched for."""
-    item = {"type": "custom_tool_call", "id": f"ctc_{index}", "call_id": f"xs_{index}", "name": name, "input": "{}"}
+    named = {"name": name, "input": "{}", **members}
+    item = {"type": "custom_tool_call", "id": f"ctc_{index}", "call_id": f"xs_{index}", **named}
     return [
         {"type": "response.output_item.added", "output_index": index, "item": {**item, "input": ""}},
         {"type": "response.output_item.done", "output_index": index, "item": {**item, "status": "completed"}},
@@ -135,6 +136,16 @@ async def test_what_the_server_has_searched_for_needs_no_answer() -> None:
     assert refused["error"]["code"] == "tool_output_missing"
     assert [item.get("execution") for item in server.bodies[-1]["input"]] == [None] * 4
     assert input_of(server.bodies[-1]) == ["message", "custom_tool_call", "message", "message"]
+
+
+async def test_what_the_client_offers_in_a_namespace_or_late_is_no_search() -> None:
+    mine = {"type": "custom", "name": "mine"}
+    late = {"type": "additional_tools", "role": "developer", "tools": [{"type": "custom", "name": "late"}]}
+    calls = [searched("mine", 0, namespace="all"), searched("late", 1), searched("x_keyword_search", 2)]
+    async with responses(answers(stream(*calls))) as (engine, _), client(engine) as it:
+        tools = [{"type": "x_search"}, {"type": "namespace", "name": "all", "tools": [mine]}]
+        done = (await it.wire.ask([late, {"role": "user", "content": "Hi."}], tools=tools))[-1]["response"]
+    assert [item.get("execution") for item in done["output"]] == [None, None, "server"]
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete"])

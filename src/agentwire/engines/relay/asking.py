@@ -12,9 +12,10 @@ from typing import Any, Final
 import attrs
 
 from agentwire.engines.chat.summary import SUMMARY_REQUEST
+from agentwire.engines.offering import tools_in
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render
 from agentwire.protocol.codec import encode_json, encode_wire, settings_writer, to_wire
-from agentwire.protocol.tools import CustomTool, OpaqueTool, Tool, ToolChoice
+from agentwire.protocol.tools import CustomTool, OpaqueTool, Tool, ToolChoice, tool_names
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
 
@@ -188,11 +189,12 @@ def own_tools(ask: Ask) -> list[str]:
 def free_text_tools(ask: Ask) -> list[str] | None:
     """The names of the client's free-text tools where calls of others are the upstream's own; else None.
 
-    xAI tells of its searches so, to those who have asked for them.
+    xAI tells of its searches so, to those who have asked for them. Any tool that an item brings counts as one.
     """
     if not any(tool.type == "x_search" for tool in ask.tools):
         return None
-    return [tool.name for tool in ask.tools if isinstance(tool, CustomTool)]
+    late = tool_names(filter(None, map(tools_in, ask.items)))
+    return [*(tool.name for tool in ask.tools if isinstance(tool, CustomTool)), *late]
 
 
 def made_before(ask: Ask) -> int:

@@ -352,7 +352,7 @@ class Relay:
             if not isinstance(call_id, str) or not call_id or call_id in self._call_ids:
                 raw["call_id"] = self._new_id("call")
             self._call_ids.add(raw["call_id"])
-        if heard.kind == "custom_tool_call" and self._free_text is not None and raw["name"] not in self._free_text:
+        if heard.kind == "custom_tool_call" and self._is_theirs(raw):
             raw["execution"] = "server"
         self._open = heard
         if heard.kind == "function_call" and raw["name"] in self._own_tools and raw.get("namespace") is None:
@@ -361,6 +361,11 @@ class Relay:
             hidden = self._hide if heard.kind == "reasoning" else ()
             heard.item = HeardItem(self._out, raw, id_=self._id_for(heard), hidden=hidden)
         await heard.item.begin()
+
+    def _is_theirs(self, call: Mapping[str, Any]) -> bool:
+        """Whether a call of a free-text tool tells of what the upstream has run itself."""
+        known = self._free_text
+        return known is not None and call["name"] not in known and call.get("namespace") is None
 
     def _id_for(self, heard: Heard) -> str:
         """The upstream's own id, unless it has used it for something else."""

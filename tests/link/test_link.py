@@ -308,6 +308,31 @@ async def test_an_error_without_a_lane_answers_the_only_request_that_waits(autoj
         assert exchange.fate is Fate.FINISHED
 
 
+async def test_a_numbered_error_without_a_lane_answers_no_request_while_a_response_runs(
+    autojump_clock: MockClock,
+) -> None:
+    """It is that response's own, as far as anybody knows."""
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"), lane="a")
+        await peer.request()
+        peer.say(error("server_error", number=1))
+        peer.say(*text_turn("resp_2", "ok"), lane="b")
+        peer.say(ended("resp_1", "failed"), lane="a")
+        await peer.request()
+        peer.say(error("odd", number=0))
+
+    async with linked(serve) as link:
+        async with link.exchange(ask(stream_id="a")) as running:
+            assert isinstance(await running.receive(), ResponseCreated)
+            async with link.exchange(ask(stream_id="b")) as exchange:
+                assert await texts(exchange) == "ok"
+            assert [event.type async for event in running] == ["response.failed"]
+        async with link.exchange(ask(stream_id="b")) as exchange:
+            assert [getattr(event, "code", None) async for event in exchange] == ["odd"]
+
+
 @pytest.mark.parametrize("begun", [0, 1], ids=["before the next one", "within the next one"])
 async def test_an_end_that_is_told_twice_ends_nothing_else(begun: int, autojump_clock: MockClock) -> None:
     async def serve(peer: Peer) -> None:

@@ -118,6 +118,20 @@ async def test_a_response_that_ends_by_itself_is_followed_too(autojump_clock: Mo
         assert await one.delivered() == await two.delivered() == "resp_2"
 
 
+async def test_an_end_that_is_told_twice_has_one_successor(autojump_clock: MockClock) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.say(created("resp_1"))
+        await heard(peer)
+        peer.say(accepted("resp_1"), ended("resp_1"), ended("resp_1"), *successor("resp_2", "resp_1", "two"))
+
+    async with linked(script) as link, link.exchange(ask()) as exchange:
+        await begin(exchange)
+        await steer(link, exchange)
+        assert (await rest_of(exchange)).count("completed") == 2
+        assert (exchange.lane.turns, link.statistics().unexpected) == (2, 1)
+
+
 async def test_calls_of_the_client_come_first(autojump_clock: MockClock) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()

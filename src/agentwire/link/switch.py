@@ -231,7 +231,8 @@ class Switch:
     def _terminal(self, kind: str, shown: _Response, frame: bytes, lane: Lane, current: Exchange) -> None:
         begun = current.fate is Fate.STARTED
         another = not begun or current.response_id not in (None, shown.id)
-        if another and shown.id is not None and shown.id == lane.ended:
+        again = another or current.between_since is not None
+        if again and shown.id is not None and shown.id == lane.ended:
             self.unexpected += 1  # the response before says once more that it has ended
             return
         if not begun:
@@ -290,7 +291,7 @@ class Switch:
             self.retiring = event.to_error()
             self.on_news()
         if current is None and not head.stream_id and not notice:
-            current = self._unanswered()  # what a server cannot read, it answers without knowing the lane
+            current = self._unanswered(head)  # what a server cannot read, it answers without knowing the lane
         if current is not None and current.fate is Fate.UNKNOWN:
             if self._arrived is not None:
                 self._arrived(current)
@@ -301,10 +302,15 @@ class Switch:
             self.unexpected += 1
             _log.warning("the server sent an error that answers no request: %.500s", frame.decode(errors="replace"))
 
-    def _unanswered(self) -> Exchange | None:
-        """The only request that has left and of which nothing was heard; None if there are none, or several."""
-        waiting = [lane.current for lane in self._lanes if lane.current and lane.current.fate is Fate.UNKNOWN]
-        return waiting[0] if len(waiting) == 1 else None
+    def _unanswered(self, head: _Head) -> Exchange | None:
+        """The only request that has left and of which nothing was heard; None if there are none, or several.
+
+        What has a number may be part of a response that runs, and answers nobody else then.
+        """
+        running = [lane.current for lane in self._lanes if lane.current and lane.current.fate is not Fate.NEVER_SENT]
+        waiting = [exchange for exchange in running if exchange.fate is Fate.UNKNOWN]
+        others = head.sequence_number is not None and len(running) > len(waiting)
+        return waiting[0] if len(waiting) == 1 and not others else None
 
     def _refuses_steer(self, head: _Head, current: Exchange | None) -> bool:
         """Whether an error is the answer to a steer, of a server that knows none, and refuse it then.

@@ -99,7 +99,7 @@ class Chunk(msgspec.Struct, gc=False):
     Attributes:
         object: ``error`` where the whole event is one (older vLLM).
         timings: llama.cpp's own count.
-        x_groq: Groq's own member, in which an error or the usage may stand.
+        x_groq: Groq's own member, in which an error may stand.
     """
 
     choices: list[Choice] | None = None

@@ -19,8 +19,9 @@ from agentwire.protocol.codec import encode_json
 __all__ = ["NO_ANSWER", "CallAnswer", "Group"]
 
 NO_ANSWER: Final = "(no output)"
-BELOW: Final = "(see below)"
 """What a tool has said that has said nothing: some servers refuse an empty message."""
+BELOW: Final = "(see below)"
+"""What a tool has said that has said nothing but the images behind it."""
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from agentwire.engines.chat.dialect import ChatDialect, Order
 from agentwire.engines.chat.messages import render
-from agentwire.engines.chat.order import BRIDGE, call_id_of
+from agentwire.engines.chat.order import BRIDGE
 from agentwire.protocol.items import Item
 from agentwire.protocol.transcript import Memo
 from tests.engines.chat.kit import Json, chat, step, text
-from tests.engines.chat.test_messages import answered, called, function_call, items, output, says, server_call, turns
+from tests.engines.chat.test_messages import answered, called, function_call, items, output, says, turns
 
 USER, LATE = says("user", "one"), says("developer", "late")
 IMAGE = {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:x"}]}
@@ -88,24 +88,6 @@ def test_roles_alternate_however_a_conversation_is_cut(pieces: list[tuple[Item, 
             roles = [message["role"] for message in messages]
             assert "system" not in roles[1:]
             assert not {("user", "user"), ("tool", "user"), ("user", "tool")} & {*pairwise(roles)}
-
-
-def test_short_ids_are_kept_and_others_made_of_them() -> None:
-    assert call_id_of("any id_1", "any") == "any id_1"
-    assert call_id_of("Ab3dE6gH9", "short") == "Ab3dE6gH9"
-    made = {call_id_of(call_id, "short") for call_id in ("call_1", "call_2", "mcp-45678", "ä23456789", "\ud800")}
-    assert len(made) == 5
-    assert all(len(each) == 9 and each.isascii() and each.isalnum() for each in made)
-    assert call_id_of("call_1", "short") in made
-
-
-def test_a_call_and_its_answer_have_the_same_id() -> None:
-    raw = (USER, function_call("call_1"), output("call_1"), server_call(id="mcp_1"))
-    prompt = render(items(*raw), Memo(), dialect=ChatDialect(call_ids="short"))
-    _, first, one, second, two = json.loads(b"[%b]" % prompt.messages())
-    ids = [first["tool_calls"][0]["id"], second["tool_calls"][0]["id"]]
-    assert ids == [call_id_of("call_1", "short"), call_id_of("mcp_1", "short")]
-    assert [one["tool_call_id"], two["tool_call_id"]] == ids
 
 
 @pytest.mark.socket

@@ -2,7 +2,7 @@
 
 What was rendered is kept with the conversation and appended to, never rebuilt: a turn costs its new items, and two
 requests of one conversation share their bytes, as the server's prompt cache wants it. How often a conversation was cut
-into turns makes no difference to its bytes.
+into turns makes no difference to its bytes, but where the user spoke on both sides of a cut and may not speak twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import attrs
 
 from agentwire.engines.chat.dialect import ChatDialect
 from agentwire.engines.chat.groups import NO_ANSWER, CallAnswer, Group
-from agentwire.engines.chat.order import Arranged, call_id_of
+from agentwire.engines.chat.ids import call_id_of
+from agentwire.engines.chat.order import Arranged
 from agentwire.engines.chat.parts import UnsupportedContent, attachments, content_of, picture_of, plain
 from agentwire.engines.chat.thoughts import Style, Thought, thought_of
 from agentwire.engines.offering import Catalogue, answer_text, as_function, between_agents, in_words, tools_in

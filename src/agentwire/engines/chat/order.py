@@ -1,27 +1,22 @@
 """The order of a conversation's messages, for servers and templates that refuse others.
 
 Many templates know the system's message at the start alone; those of Mistral and Gemma want the user and the assistant
-to take turns, and Mistral its own form of a call's id.
+to take turns.
 """
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from typing import Any, Final
 
 import attrs
 
-from agentwire.engines.chat.dialect import CallIds, Order
+from agentwire.engines.chat.dialect import Order
 
-__all__ = ["BRIDGE", "Arranged", "call_id_of"]
+__all__ = ["BRIDGE", "Arranged"]
 
 BRIDGE: Final[Mapping[str, Any]] = {"role": "assistant", "content": "OK."}
 """What the assistant says where it said nothing, and has to before the user may speak again."""
-
-_SIGNS: Final = string.digits + string.ascii_letters
-_SHORT: Final = 9
 
 
 @attrs.define
@@ -63,14 +58,6 @@ class Arranged:
         held, self.held = self.held, None
         if held is not None:
             yield held
-
-
-def call_id_of(call_id: str, form: CallIds) -> str:
-    """The id of a call as the server takes it: the same for the same call, every time."""
-    if form == "any" or (len(call_id) == _SHORT and all(sign in _SIGNS for sign in call_id)):
-        return call_id
-    number = int.from_bytes(sha256(call_id.encode(errors="replace")).digest())
-    return "".join(_SIGNS[number // len(_SIGNS) ** place % len(_SIGNS)] for place in range(_SHORT))
 
 
 def _joined(one: Any, other: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
+from itertools import count
 from typing import Any
 
 import attrs
@@ -142,6 +143,80 @@ async def test_what_the_server_has_forgotten_goes_out_again_in_full_once(autojum
 
 
 # Several at once
+
+
+def remembers(name: str, *, lanes: bool) -> Any:
+    """A server that says all it was told in a conversation, which it knows by ids that it counts on each connection."""
+
+    async def serve(peer: Peer) -> None:
+        memory: dict[Any, str] = {None: ""}
+        for number in count(1):
+            request = await peer.request()
+            said = [item["content"] for item in request["input"] if item.get("role") == "user"]
+            told = memory.get(request.get("previous_response_id"), "?") + "".join(said)
+            await trio.sleep(1)
+            memory[response_id := name.format(number)] = told
+            peer.say(*text_turn(response_id, told), **({"lane": request["stream_id"]} if lanes else {}))
+
+    return follows(serve)
+
+
+@pytest.mark.parametrize(("lanes", "connections"), [(True, 2), (False, 4)])
+async def test_an_id_that_each_connection_has_once_is_two_responses(
+    lanes: bool, connections: int, autojump_clock: MockClock
+) -> None:
+    limits = attrs.evolve(LIMITS, running=2)
+    async with wired_to(remembers("resp_{}", lanes=lanes), limits=limits) as (rig, servers):
+        said = {name: name for name in "ABCD"}
+        histories: dict[str, list[Json]] = {name: [{"role": "user", "content": name}] for name in said}
+
+        async def ask(name: str) -> None:
+            assert await rig.text(asked(histories[name], store=False)) == said[name]
+            histories[name] += [{"role": "assistant", "content": said[name]}, {"role": "user", "content": "+"}]
+            said[name] += "+"
+
+        await ask("A")
+        for then in ("ABCD", ""):
+            async with trio.open_nursery() as nursery:
+                for name in "BCD":
+                    nursery.start_soon(ask, name)
+            for name in then:
+                await ask(name)
+        shown = await rig.wires.statistics()
+        assert (servers.served, shown.deltas, shown.forgotten) == (connections, 7, 0)
+
+
+async def test_a_response_that_the_caller_names_is_asked_for_where_it_is(autojump_clock: MockClock) -> None:
+    servers = [remembers(name, lanes=True) for name in ("one_{}", "two_{}")]
+    async with wired_to(*servers, limits=attrs.evolve(LIMITS, running=1)) as (rig, _):
+        ids: dict[str, str] = {}
+
+        async def ask(name: str) -> None:
+            given = [{"role": "user", "content": name}]
+            more = {"previous_response_id": ids[name]} if name in ids else {}
+            response = json.loads((await rig.whole(asked(given, store=False, **more))).body)
+            assert texts(response) == name * (1 + len(more))
+            ids[name] = response["id"]
+
+        await ask("A")
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, "B")
+                nursery.start_soon(ask, "C")
+        assert {response_id[:3] for response_id in ids.values()} == {"one", "two"}
+
+
+async def test_what_one_server_forgets_the_other_one_knows(autojump_clock: MockClock) -> None:
+    async with wired(scripted(Turn(Text("Hello."))), server={"extensions": ()}) as rig:
+        history: list[Json] = [{"role": "user", "content": "Hi."}]
+        for key in "ab":
+            await rig.text(asked(history, store=False), place(key))
+        history += [{"role": "assistant", "content": "Hello."}, {"role": "user", "content": "On."}]
+        rig.net.links[0].arm(Fault("cut", connection=None))
+        await wait_all_tasks_blocked()
+        for key in "ab":
+            await rig.text(asked(history, store=False), place(key))
+        assert rig.lengths == [1, 1, 3, 1]
 
 
 @pytest.mark.parametrize(("store", "lanes"), [(True, {"turn-1"}), (False, {f"turn-{n}" for n in range(1, 6)})])

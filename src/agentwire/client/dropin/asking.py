@@ -16,7 +16,7 @@ import trio
 
 from agentwire.client.dropin.answer import DONE, EVENTS, Answer, Collected, framed, identified, refused
 from agentwire.client.dropin.asked import Asked
-from agentwire.client.dropin.wire import GoesOverHttp, Known, TimedOut, Times, Wire
+from agentwire.client.dropin.wire import GoesOverHttp, TimedOut, Times, Wire
 from agentwire.engines.wire.refusal import Refusal
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link import Exchange, Fate, RequestLost
@@ -135,14 +135,15 @@ class Asking:
     async def _once(self) -> Answer | Events:
         known = self.wire.find(self.asked)
         async with AsyncExitStack() as stack:
-            seat = await self.wire.seat(stack, known.response_id if known else self.asked.continues, self.times)
-            if known is not None and not self.wire.reaches(self.asked, known.response_id):
-                known = None  # its connection has ended meanwhile
-            self._seat = seat
-            answered = await self._exchange(stack, seat, known)
-            if answered is None and known is not None:
-                self.wire.forget(self.asked, known)
-                answered = await self._exchange(stack, seat, None)
+            self._seat = seat = await self.wire.seat(stack, self.wire.home(self.asked, known), self.times)
+            answered: Answer | Events | None = None
+            if known is not None and (response_id := self.wire.id_of(self.asked, known, seat)) is not None:
+                answered = await self._exchange(stack, seat, known.count, response_id)
+                if answered is None:
+                    _log.info("the server has forgotten response %s: the whole conversation is sent", response_id)
+                    self.wire.forget(self.asked, known)
+            if answered is None:
+                answered = await self._exchange(stack, seat)
             assert answered is not None
             headers = identified(answered.headers, seat.upstream.link.life.request_id)
             if isinstance(answered, Events):
@@ -150,10 +151,11 @@ class Asking:
                 return answered
             return attrs.evolve(answered, headers=headers)
 
-    async def _exchange(self, stack: AsyncExitStack, seat: Seat, known: Known | None) -> Answer | Events | None:
-        """One exchange; None if the server does not know what is continued."""
-        told = known or Known(None, 0)
-        message = self.asked.message(seat.lane.name, after=told.count, known=told.response_id)
+    async def _exchange(
+        self, stack: AsyncExitStack, seat: Seat, after: int = 0, known: str | None = None
+    ) -> Answer | Events | None:
+        """One exchange, as for `Asked.message`; None if the server does not know what is continued."""
+        message = self.asked.message(seat.lane.name, after=after, known=known)
         since = trio.current_time()
         try:
             link = seat.upstream.link
@@ -196,14 +198,15 @@ class Asking:
 
     def end(self, collected: Collected) -> None:
         """The answer has come to its end."""
+        assert self._seat is not None
         if collected.response_id is not None:
-            self.wire.remember(self.asked, collected.output, collected.response_id)
-        if self.asked.stored and self._seat is not None:
+            self.wire.remember(self.asked, collected.output, collected.response_id, self._seat)
+        if self.asked.stored:
             self._seat.forget()  # any lane can continue it, so this one is free for other conversations
 
     # What went wrong
 
-    def _refused(self, seat: Seat, refusal: Refusal, known: Known | None) -> Answer | None:
+    def _refused(self, seat: Seat, refusal: Refusal, known: str | None) -> Answer | None:
         """An error instead of a response; None if what is continued is not known.
 
         Raises:

@@ -72,11 +72,11 @@ class Known:
     """What a server knows of a conversation.
 
     Attributes:
-        response_id: the response that ends it.
+        mark: the response that ends it: the server's id of one that is stored, else its `Seat.mark`.
         count: items of it.
     """
 
-    response_id: str | None
+    mark: str
     count: int
 
 
@@ -159,28 +159,33 @@ class Wire:
     def find(self, asked: Asked) -> Known | None:
         """What it knows of the request's conversation: the longest part."""
 
-        def reaches(response_id: str) -> bool:
-            return self.reaches(asked, response_id)
+        def reaches(mark: str) -> bool:
+            return asked.stored or self.pool.has(mark)
 
         hit = self.chains.of(asked).find(self._key(asked), list(asked.before), reaches)
         return None if hit is None else Known(*hit)
 
-    def reaches(self, asked: Asked, response_id: str | None) -> bool:
-        """Whether it can continue a response now."""
-        return response_id is not None and (asked.stored or self.pool.has(response_id))
+    def home(self, asked: Asked, known: Known | None) -> str | None:
+        """The mark of what the request continues, by which `seat` finds its connection."""
+        if known is not None:
+            return known.mark
+        return self.pool.mark_of(asked.continues) if asked.continues is not None else None
 
-    def remember(self, asked: Asked, output: Iterable[Mapping[str, Any]], response_id: str) -> None:
-        """It knows one more."""
-        if asked.transcript is not None:
+    def id_of(self, asked: Asked, known: Known, seat: Seat) -> str | None:
+        """The server's id of what it knows, if it can continue that on the connection of this lane."""
+        return known.mark if asked.stored else seat.upstream.id_of(known.mark)
+
+    def remember(self, asked: Asked, output: Iterable[Mapping[str, Any]], response_id: str, seat: Seat) -> None:
+        """It knows one more: this response, the latest on this lane."""
+        mark = response_id if asked.stored else seat.mark
+        if asked.transcript is not None and mark is not None:
             said = asked.transcript.extend(output)
-            self.chains.of(asked).put(self._key(asked), said.mark, response_id)
+            self.chains.of(asked).put(self._key(asked), said.mark, mark)
 
     def forget(self, asked: Asked, known: Known) -> None:
         """It knows one less."""
-        assert known.response_id is not None
         self.counts.forgotten += 1
-        _log.info("the server has forgotten response %s: the whole conversation is sent", known.response_id)
-        self.chains.of(asked).drop(known.response_id)
+        self.chains.of(asked).drop(known.mark)
 
     def _key(self, asked: Asked) -> bytes:
         return asked.key(self.place.principal)

@@ -190,7 +190,7 @@ class Wires:
             dial,
             limits=limits,
             most=options.connections,
-            stores=True,  # a response is known here by the server's own id, whether it is stored or not
+            stores=False,  # one that is stored is known to `Wire` by the server's id, wherever it was made
             age=limits.rotate_after,
             lanes=None,
             cuts=True,

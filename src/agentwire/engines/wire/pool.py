@@ -86,7 +86,7 @@ class Pool:
         lanes: whether the upstream has lanes; None if its first answer is to show that.
         cuts: whether an abandoned turn that cannot be cancelled otherwise costs its connection.
         lost: told of a response that the upstream will not remember any longer.
-        stores: whether the upstream keeps its responses.
+        stores: whether the upstream keeps all its responses, each under an id that is unique.
     """
 
     def __init__(
@@ -175,6 +175,12 @@ class Pool:
         """Whether some connection can continue that response now."""
         home = self._homes.get(mark)
         return home is not None and home.mark == mark and home.upstream.usable(lanes=self.lanes)
+
+    def mark_of(self, response_id: str) -> str | None:
+        """The mark of a lane's latest response that has this id at the upstream; of several, the newest."""
+        seats = (seat for upstream in self._upstreams for seat in upstream.seats if seat.lane.latest == response_id)
+        newest = max(seats, key=lambda seat: seat.used, default=None)
+        return newest.mark if newest is not None else None
 
     @property
     def open(self) -> bool:
@@ -313,7 +319,7 @@ class Pool:
         try:
             async with self._open_connection() as link:
                 self._opened += 1
-                upstream = Upstream(link, number=self._opened, stores=self._stores)
+                upstream = Upstream(link, stores=self._stores)
                 self._upstreams.append(upstream)
                 self._opening -= 1
                 link.listen(partial(self._hear, upstream))

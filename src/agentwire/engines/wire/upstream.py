@@ -18,6 +18,9 @@ __all__ = ["Seat", "Upstream"]
 
 NAMES: Final = "turn-{}"
 
+_numbers: Final = count(1)
+"""Of the connections: no two of a process have the same, so that no two of their responses have the same mark."""
+
 
 @attrs.define(eq=False)
 class Seat:
@@ -62,19 +65,19 @@ class Upstream:
 
     Args:
         link: the connection; closed by whoever opened it.
-        number: counts the connections to this upstream.
         stores: the upstream keeps its responses, each under an id that is unique.
 
     Attributes:
+        number: tells it from every other connection.
         seats: the lanes used so far.
         retired: it takes no more turns.
         over: set when nothing is to be expected of it any more.
         cut: why it must not be closed politely, if so.
     """
 
-    def __init__(self, link: Link, *, number: int, stores: bool) -> None:
+    def __init__(self, link: Link, *, stores: bool) -> None:
         self.link = link
-        self.number = number
+        self.number = next(_numbers)
         self.stores = stores
         self.seats: list[Seat] = []
         self.retired = False

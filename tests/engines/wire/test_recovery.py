@@ -511,6 +511,60 @@ async def test_who_can_have_no_more_connections_shares_those_that_there_are(auto
             await peer.close()
 
 
+async def test_who_waits_for_a_turn_to_end_tries_no_other_connection_for_a_while(autojump_clock: MockClock) -> None:
+    net, dialled = network(), 0
+
+    async def but_for_a_while() -> Any:
+        nonlocal dialled
+        dialled += 1
+        if dialled in (2, 3):
+            raise ConnectionRefusedError("not now")
+        return await net.connect()
+
+    async def plain(peer: Peer) -> None:
+        for number in range(6):
+            await peer.request()
+            await trio.sleep(0.1 if number < 5 else 60)
+            peer.say(*text_turn(f"resp_{number}", "ok"))
+
+    async with hopping_to(plain, net=net, connector=but_for_a_while, lanes=False) as hop:
+        peers = [await hop.front.connect() for _ in range(2)]
+        for asking in (peers[:1], peers, peers):
+            await side_by_side(*asking)
+        assert dialled == 3
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(works, peers[0])
+            await trio.sleep(0.1)
+            await works(peers[1])
+            assert dialled == 4
+            assert trio.current_time() < 10
+        for peer in peers:
+            await peer.close()
+
+
+async def test_a_connection_that_is_being_made_is_waited_for_whatever_another_one_came_to(
+    autojump_clock: MockClock,
+) -> None:
+    net, dialled = network(), 0
+
+    async def the_first_later() -> Any:
+        nonlocal dialled
+        dialled += 1
+        if dialled > 1:
+            raise ConnectionRefusedError("one is enough")
+        await trio.sleep(1)
+        return await net.connect()
+
+    async def plain(peer: Peer) -> None:
+        await talk(peer, says("ok", "resp_1"), says("ok", "resp_2"))
+
+    async with hopping_to(plain, net=net, connector=the_first_later, lanes=False) as hop:
+        peers = [await hop.front.connect() for _ in range(2)]
+        await side_by_side(*peers)
+        for peer in peers:
+            await peer.close()
+
+
 async def test_nobody_there(autojump_clock: MockClock) -> None:
     async def refuse() -> Any:
         raise ConnectionRefusedError("nobody listens")

@@ -285,10 +285,18 @@ class Pool:
 
     @property
     def _may_open(self) -> bool:
-        """Whether one more connection may be made; not while the first one is to show soon what the upstream can do."""
+        """Whether one more connection may be made.
+
+        Not while the first one is to show soon what the upstream can do, nor for a while after one could not be made.
+        """
         live = [upstream for upstream in self._upstreams if not upstream.retired]
         probing = self._probes and self.lanes is None and any(upstream.link.has_lanes is None for upstream in live)
-        return not probing and len(live) + self._opening < self._most
+        return not probing and not (live and self._shares) and len(live) + self._opening < self._most
+
+    @property
+    def _shares(self) -> bool:
+        """Whether those that are open must do for now: the last attempt at another one failed."""
+        return trio.current_time() < self._sharing_until
 
     def _choose(self, after: str | None, *, opens: bool) -> Seat | None:
         lanes = self.lanes
@@ -302,8 +310,7 @@ class Pool:
         for upstream in quick:
             if (seat := upstream.spare(lanes=lanes, most=self.most_lanes)) is not None:
                 return seat
-        sharing = not opens or trio.current_time() < self._sharing_until
-        if not sharing and (self._may_open or self._opening):
+        if opens and not self._shares and (self._may_open or self._opening):
             return None
         free = [seat for upstream in quick or usable for seat in upstream.seats if not seat.taken]
         spare = next(
@@ -333,7 +340,7 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - it ends this connection, nothing else
             if upstream is None:
                 self._opening -= 1
-                self._tell(Unreachable(error))
+                await self._tell(Unreachable(error))
             else:
                 _log.warning("a connection to the model's server ended badly", exc_info=error)
         except trio.Cancelled:
@@ -348,14 +355,19 @@ class Pool:
             upstream.retire()
         self._hand_out()
 
-    def _tell(self, error: Unreachable) -> None:
-        """A connection could not be made: for a while, lanes that rest are given away instead; who has none is told."""
+    async def _tell(self, error: Unreachable) -> None:
+        """A connection could not be made: for a while, lanes that rest are given away instead, and no other is tried.
+
+        Where none is open, whoever waits is told, unless another one is being made.
+        """
         _log.info("no connection to the model's server: %s", error)
         if any(not upstream.retired for upstream in self._upstreams):
             self._sharing_until = trio.current_time() + self._limits.reconnect_longest
             self._hand_out(opens=False)
-            return
-        self._turn_away(error)
+            await trio.sleep_until(self._sharing_until)
+            self._hand_out()
+        elif not self._opening:
+            self._turn_away(error)
 
     def _turn_away(self, error: Unreachable) -> None:
         """Whoever waits for a lane has none."""

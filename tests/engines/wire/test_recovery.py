@@ -15,7 +15,7 @@ from agentwire.testing import network
 from agentwire.testing.recording import RecordingOut, ask_for
 from tests.engines.chat.kit import step
 from tests.engines.wire.kit import Hop, Json, hopping_to, texts
-from tests.link.peer import Peer, created, delta, ended, error, message, response, text_turn, usage
+from tests.link.peer import Peer, created, delta, done, ended, error, message, response, text_turn, usage
 from tests.server.kit import Peer as Client
 from tests.server.kit import eventually
 
@@ -214,6 +214,23 @@ async def test_a_response_that_is_forgotten_costs_one_request_in_full(autojump_c
         assert [len(request["input"]) for request in (first, second, third)] == [1, 1, 3]
         assert hop.engine.statistics().forgotten == 1
         assert hop.engine.statistics().pool.opened == 1
+        await peer.close()
+
+
+async def test_a_thought_that_is_sealed_at_the_end_is_one(autojump_clock: MockClock) -> None:
+    thought: Json = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]}
+    whole = [{**thought, "encrypted_content": "seal"}, message("ok")]
+    sealed = answers(created("resp_1"), done(thought), done(whole[1], 1), ended("resp_1", output=whole))
+
+    async def seals(peer: Peer) -> None:
+        await talk(peer, sealed, says("ok", "resp_2"))
+
+    async with hopping_to(seals) as hop:
+        peer = await hop.front.connect()
+        asked = [{"type": "message", "role": "user", "content": "again"}]
+        history = [*asked, *(await works(peer))["output"], *asked]
+        assert texts((await peer.ask(history))[-1]["response"]["output"]) == "ok"
+        assert [len(request["input"]) for request in hop.requests()] == [1, 1]
         await peer.close()
 
 

@@ -48,25 +48,25 @@ class Conversation:
         transcript: all that is asked, as a client sends it.
         settings: of the request, and whose it is, as one digest.
         found: whether the history was recognized by what it says.
-        made: what the upstream said in answer, item by item.
+        made: what the upstream said in answer, item by item, by their ids here: the latest word on each.
     """
 
     asking: Asking
     transcript: Transcript
     settings: bytes
     found: bool = False
-    made: list[Mapping[str, Any]] = attrs.field(factory=list)
+    made: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
     def keep(self, item_id: str, raw: Mapping[str, Any], *, call_id: str | None = None) -> None:
         """The upstream made this item; see `Asking.keep`."""
-        self.made.append(raw)
+        self.made[item_id] = raw
         self.asking.keep(item_id, raw, call_id=call_id)
 
     def end(self, mark: str | None, index: ChainIndex) -> None:
         """The upstream's answer is whole, and is called so in the pool's books."""
         self.asking.keep_response(mark)
         if mark is not None:
-            index.put(self.settings, self.transcript.extend(self.made).mark, mark)
+            index.put(self.settings, self.transcript.extend(self.made.values()).mark, mark)
 
 
 def open_conversation(

@@ -200,18 +200,32 @@ async def test_what_every_connection_refuses_is_told_in_the_end(autojump_clock: 
         await peer.close()
 
 
-async def test_a_response_that_is_forgotten_costs_one_request_in_full(autojump_clock: MockClock) -> None:
-    async def forgets(peer: Peer) -> None:
-        await talk(peer, says("ok"), answers(error("previous_response_not_found")), says("ok", "resp_2"))
+FORGOTTEN: dict[str, Json] = {
+    "by its code": error("previous_response_not_found"),
+    "by the member": {"type": "error", "status": 400, "error": {"message": "No.", "param": "previous_response_id"}},
+    "by its id": {"type": "error", "error": {"message": "Response with id 'resp_up' not found.", "code": 404}},
+}
 
-    async with hopping_to(forgets) as hop:
+
+@pytest.mark.parametrize("store", [True, False])
+@pytest.mark.parametrize("name", FORGOTTEN)
+async def test_a_response_that_is_forgotten_costs_one_request_in_full(
+    name: str, store: bool, autojump_clock: MockClock
+) -> None:
+    """And is not continued again."""
+
+    async def forgets(peer: Peer) -> None:
+        await talk(peer, says("ok"), answers(FORGOTTEN[name]), says("ok", "resp_2"), says("ok", "resp_3"))
+
+    async with hopping_to(forgets, store=store) as hop:
         peer = await hop.front.connect()
-        response = await works(peer)
-        await works(peer, previous_response_id=response["id"])
-        first, second, third = hop.requests()
-        assert second["previous_response_id"] == "resp_up"
-        assert "previous_response_id" not in third
-        assert [len(request["input"]) for request in (first, second, third)] == [1, 1, 3]
+        asked = [{"type": "message", "role": "user", "content": "again"}]
+        history = [*asked, *(await works(peer))["output"], *asked]
+        for _ in range(2):
+            assert texts((await peer.ask(history))[-1]["response"]["output"]) == "ok"
+        continued = [request.get("previous_response_id") for request in hop.requests()]
+        assert continued == [None, "resp_up", None, None]
+        assert [len(request["input"]) for request in hop.requests()] == [1, 1, 3, 3]
         assert hop.engine.statistics().forgotten == 1
         assert hop.engine.statistics().pool.opened == 1
         await peer.close()
@@ -758,18 +772,28 @@ async def test_a_server_that_refuses_to_hear_of_lanes(autojump_clock: MockClock)
         await peer.close()
 
 
-async def test_a_model_that_encrypts_nothing_is_asked_without(autojump_clock: MockClock) -> None:
-    refusal = error("unsupported_value", "Encrypted content is not supported with this model.")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error("unsupported_value", "Encrypted content is not supported with this model."),
+        error("unknown_parameter", "Unknown parameter: 'include'.", status=422),
+    ],
+    ids=["encrypted", "included"],
+)
+async def test_a_model_that_encrypts_nothing_is_asked_without(refusal: Json, autojump_clock: MockClock) -> None:
+    """Unless it had begun to answer: then it may have run."""
 
     async def plain(peer: Peer) -> None:
-        await talk(peer, answers(refusal), says("ok"), says("ok", "resp_2"))
+        await talk(peer, answers(created("resp_1"), refusal), answers(refusal), says("ok"), says("ok", "resp_2"))
 
     async with hopping_to(plain) as hop:
         peer = await hop.front.connect()
+        failed(await peer.ask("hi"), refusal["error"]["code"])
+        await trio.sleep(hop.engine.limits.close_grace)
         await works(peer)
         await works(peer)
         asked = [request.get("include") for request in hop.requests()]
-        assert asked == [["reasoning.encrypted_content"], None, None]
+        assert asked == [["reasoning.encrypted_content"], ["reasoning.encrypted_content"], None, None]
         await peer.close()
 
 

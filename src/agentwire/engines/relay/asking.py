@@ -15,11 +15,22 @@ from agentwire.engines.chat.summary import SUMMARY_REQUEST
 from agentwire.engines.offering import tools_in
 from agentwire.engines.relay.rendering import Made, Rendered, is_empty_thought, render
 from agentwire.protocol.codec import encode_json, encode_wire, settings_writer, to_wire
+from agentwire.protocol.errors import EngineError
+from agentwire.protocol.events import ErrorEvent
 from agentwire.protocol.tools import CustomTool, OpaqueTool, Tool, ToolChoice, tool_names
 from agentwire.protocol.transcript import History
 from agentwire.runtime.contracts import Ask
 
-__all__ = ["ENCRYPTED", "Asking", "free_text_tools", "made_before", "own_tools", "runs_tools"]
+__all__ = [
+    "ENCRYPTED",
+    "Asking",
+    "free_text_tools",
+    "is_about_include",
+    "is_forgotten",
+    "made_before",
+    "own_tools",
+    "runs_tools",
+]
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 """What ``include`` must have for reasoning to come back in a form that can be handed back."""
@@ -210,3 +221,18 @@ def _labels(tools: Iterable[Tool]) -> set[str]:
 def runs_tools(tools: Iterable[Mapping[str, Any]]) -> bool:
     """Whether there are any among them that the server itself may run."""
     return any(tool.get("type") not in _RUN_BY_CLIENTS for tool in tools)
+
+
+def is_forgotten(response_id: str, error: EngineError | ErrorEvent) -> bool:
+    """Whether a server complains about the response that it should continue; not all of them have the code for it."""
+    named = error.param == "previous_response_id" or response_id in error.message
+    return error.code == "previous_response_not_found" or (error.status in (400, 404, None) and named)
+
+
+def is_about_include(asking: Asking, error: EngineError) -> bool:
+    """Whether a server does not do what was added to the client's request, in `ENCRYPTED` or in ``include`` at all."""
+    if not asking.asks_encrypted or error.status not in (400, 422):
+        return False
+    quoted = any(f"{mark}include" in error.message for mark in "'\"`")
+    alone = len(asking.settings["include"]) == 1
+    return "encrypted" in error.message.lower() or (alone and (quoted or (error.param or "").startswith("include")))

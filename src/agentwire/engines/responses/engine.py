@@ -17,7 +17,16 @@ import attrs
 import msgspec
 
 from agentwire.engines.faults import answer_fault, bearer, broken_off, rubbish, server_of, unreachable
-from agentwire.engines.relay.asking import ENCRYPTED, Asking, free_text_tools, made_before, own_tools, runs_tools
+from agentwire.engines.relay.asking import (
+    ENCRYPTED,
+    Asking,
+    free_text_tools,
+    is_about_include,
+    is_forgotten,
+    made_before,
+    own_tools,
+    runs_tools,
+)
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.protocol.errors import ConnectionEnded, EngineError, RemoteProtocolError
@@ -174,10 +183,10 @@ class _ResponsesEngine:
 
     def _other_way(self, asking: Asking, error: EngineError) -> Asking | None:
         """What to send instead, if this was refused for how it was put."""
-        if asking.previous_response_id is not None and _is_forgotten(asking.previous_response_id, error):
+        if asking.previous_response_id is not None and is_forgotten(asking.previous_response_id, error):
             _log.info("%s has forgotten a response: the whole conversation is sent", self.server)
             return asking.in_full()
-        if asking.asks_encrypted and error.status in (400, 422) and _is_about_include(asking, error):
+        if is_about_include(asking, error):
             self.plain.add(asking.model)
             return asking.without(ENCRYPTED)
         return None
@@ -221,19 +230,6 @@ class _ResponsesEngine:
             fault = rubbish(self.server, error)
             fault.may_have_run = self._runs_once(asking)
             raise fault from error
-
-
-def _is_forgotten(response_id: str, error: EngineError) -> bool:
-    """Whether a server complains about the response that it should continue; not all of them have the code for it."""
-    named = error.param == "previous_response_id" or response_id in error.message
-    return error.code == "previous_response_not_found" or (error.status in (400, 404) and named)
-
-
-def _is_about_include(asking: Asking, error: EngineError) -> bool:
-    """Whether a server does not do what was added to the client's request, in `ENCRYPTED` or in ``include`` at all."""
-    quoted = any(f"{mark}include" in error.message for mark in "'\"`")
-    alone = len(asking.settings["include"]) == 1
-    return "encrypted" in error.message.lower() or (alone and (quoted or (error.param or "").startswith("include")))
 
 
 class _Counted(msgspec.Struct):

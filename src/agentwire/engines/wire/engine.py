@@ -15,7 +15,7 @@ from typing import Final, Literal
 import attrs
 
 from agentwire.engines.faults import server_of
-from agentwire.engines.relay.asking import ENCRYPTED, free_text_tools, own_tools
+from agentwire.engines.relay.asking import ENCRYPTED, free_text_tools, is_about_include, own_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.relay.notes import HeardNotes
 from agentwire.engines.wire.conversation import Conversation, open_conversation
@@ -201,9 +201,7 @@ class WireEngine:
         try:
             finish, mark = await self._step(ask, out, conversation, hide).run()
         except EngineError as error:
-            if not (
-                conversation.asking.asks_encrypted and error.status == 400 and "encrypted" in error.message.lower()
-            ):
+            if error.may_have_run or not is_about_include(conversation.asking, error):
                 raise
             self.plain.add(conversation.asking.model)
             conversation.asking = conversation.asking.without(ENCRYPTED)
@@ -257,4 +255,5 @@ class WireEngine:
             store=self.store,
             repeats=self.repeats,
             attempts=self.attempts,
+            forget=self.index.drop,
         )

@@ -1,4 +1,4 @@
-"""An error that came instead of a response: what it says of the connection, and of what was to be continued.
+"""An error that came instead of a response, and what it says of the connection.
 
 Only what is this connection's own is for whoever sent the request to put right; all the rest is the client's.
 """
@@ -16,7 +16,6 @@ from agentwire.protocol.events import ErrorEvent
 
 __all__ = ["Refusal"]
 
-NOT_FOUND: Final = "previous_response_not_found"
 _WORN_OUT: Final = "websocket_connection_limit_reached"
 _NO_MORE_LANES: Final = "websocket_stream_limit_reached"
 
@@ -52,11 +51,6 @@ class Refusal:
         event = decode_event(frames[-1])
         assert isinstance(event, ErrorEvent)
         return cls(event)
-
-    @property
-    def forgotten(self) -> bool:
-        """The server does not know what was to be continued."""
-        return self.event.code == NOT_FOUND
 
     @property
     def worn_out(self) -> bool:

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from agentwire.engines.faults import broken_off, refused_upgrade, rubbish, unreachable
-from agentwire.engines.relay.asking import runs_tools
+from agentwire.engines.relay.asking import is_forgotten, runs_tools
 from agentwire.engines.relay.hearing import Relay
 from agentwire.engines.wire.conversation import Conversation
 from agentwire.engines.wire.pool import Pool, Unreachable
@@ -80,6 +80,7 @@ class Step:
         store: whether the upstream keeps its responses, and can continue them anywhere.
         repeats: whether a request of which nothing was heard may go out again.
         attempts: counts.
+        forget: told of a response, by its mark, that the upstream has forgotten.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Step:
         store: bool,
         repeats: bool,
         attempts: Attempts,
+        forget: Callable[[str], None],
     ) -> None:
         self._pool = pool
         self._conversation = conversation
@@ -102,6 +104,7 @@ class Step:
         self._store = store
         self._repeats = repeats
         self._attempts = attempts
+        self._forget = forget
 
     async def run(self) -> tuple[Finish, str | None]:
         """Ask, and relay the answer to its end; gives its end, and the mark under which it can be continued.
@@ -130,7 +133,7 @@ class Step:
         asking = self._conversation.asking
         mark = asking.previous_response_id
         known = seat.upstream.id_of(mark) if mark is not None else None
-        if known is not None:
+        if mark is not None and known is not None:
             self._attempts.deltas += 1
             self._attempts.found += self._conversation.found
             delta = attrs.evolve(asking, previous_response_id=known)
@@ -138,6 +141,7 @@ class Step:
             if answered is not None:
                 return answered
             self._attempts.forgotten += 1
+            self._forget(mark)
             _log.info("%s has forgotten response %s: the whole conversation is sent", self._server, known)
             self._conversation.asking = asking.in_full()
         self._attempts.full += 1
@@ -207,7 +211,7 @@ class Step:
         """
         if continues is not None:
             seat.forget()  # the protocol evicts what was continued
-            if refusal.forgotten:
+            if is_forgotten(continues, refusal.event):
                 return True
         if self._pool.refused(seat, refusal):
             raise _NotRun(broken_off(self._server, ConnectionEnded(cause=f"refused the request: {refusal.event.code}")))

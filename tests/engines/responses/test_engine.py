@@ -115,7 +115,7 @@ async def test_a_response_that_the_server_forgets_twice_is_an_error() -> None:
     assert len(server.raw) == 3
 
 
-def searched(name: str, index: int, **members: Any) -> list[Json]:
+def searched(name: str, index: int, **members: str) -> list[Json]:
     """A call of a free-text tool, event by event, as xAI tells of what it has searched for."""
     named = {"name": name, "input": "{}", **members}
     item = {"type": "custom_tool_call", "id": f"ctc_{index}", "call_id": f"xs_{index}", **named}

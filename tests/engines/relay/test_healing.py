@@ -309,6 +309,15 @@ async def test_a_part_of_an_unknown_type_keeps_its_place(place: int, autojump_cl
     assert [part["text"] for part in message["content"] if part["type"] == "output_text"] == ["Hi."]
 
 
+async def test_parts_that_nobody_announced_may_be_told_as_one(autojump_clock: MockClock) -> None:
+    first, _, *pieces, _, _, done, end = stream(message_events("onetwo"))[2:]
+    done["item"]["content"] = [{"type": "output_text", "text": text} for text in ("one", "two")]
+    seen = await told([first, *({**piece, "content_index": n} for n, piece in enumerate(pieces)), done, end])
+    assert seen[-1]["response"]["status"] == "completed"
+    assert texts(seen, "response.output_text.delta") == "onetwo"
+    assert [part["text"] for part in output(seen)[0]["content"]] == ["onetwo"]
+
+
 async def test_an_error_in_place_of_a_terminal_event_is_the_end(autojump_clock: MockClock) -> None:
     seen = await told([*whole()[:5], {"error": {"message": "Out of memory.", "code": "oom"}}], tools=TOOLS)
     assert [event["type"] for event in seen[-2:]] == ["error", "response.failed"]

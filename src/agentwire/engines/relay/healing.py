@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from agentwire.engines.relay.parts import are_told_as_one, known_parts, with_unknown_parts
 from agentwire.protocol.checks import shorten
 from agentwire.protocol.errors import RemoteProtocolError
 from agentwire.protocol.order import DONE_TEXT, FLOWS, PART_TEXT, Flow, flows_for, label
@@ -330,7 +331,10 @@ class HeardItem:
             if thread is not None and not thread.over:
                 await self._complete(thread, raw[member])
         for space, name in _LISTS.items():
-            for index, part in enumerate(_known_parts(raw.get(name))):
+            parts, mine = known_parts(raw.get(name)), self._spaces.get(space, [])
+            if len(mine) == 1 and are_told_as_one(parts, mine[0].text):
+                continue
+            for index, part in enumerate(parts):
                 await self._catch_up_part(space, index, part)
 
     async def _catch_up_part(self, space: str, index: int, part: Mapping[str, Any]) -> None:
@@ -366,7 +370,7 @@ class HeardItem:
     def _texts(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The members that must repeat what was said."""
         told: dict[str, Any] = {}
-        known = {space: _known_parts(raw.get(name)) for space, name in _LISTS.items()}
+        known = {space: known_parts(raw.get(name)) for space, name in _LISTS.items()}
         for thread in self._threads:
             space = thread.flow.index
             if space is None and self.kind in WHOLE_TEXT:
@@ -378,7 +382,7 @@ class HeardItem:
                 said.append(_part(thread, thread.part, given[len(said)] if fits else {}))
         for name in _LISTS.values():
             if name in told:
-                told[name] = _with_unknown_parts(told[name], raw.get(name))
+                told[name] = with_unknown_parts(told[name], raw.get(name))
         return told
 
 
@@ -390,25 +394,6 @@ def is_same_text(whole: str, said: str) -> bool:
         return bool(msgspec.json.decode(whole) == msgspec.json.decode(said))
     except (ValueError, RecursionError):
         return False
-
-
-def _known_parts(parts: Any) -> list[Mapping[str, Any]]:
-    return [part for part in parts if not _is_unknown(part)] if isinstance(parts, list) else []
-
-
-def _is_unknown(part: Any) -> bool:
-    return not isinstance(part, dict) or part.get("type") not in PART_TEXT
-
-
-def _with_unknown_parts(said: list[Any], given: Any) -> list[Any]:
-    """What was said, and between it the parts that no event tells of, in their places."""
-    whole, rest = [], deque(said)
-    for part in given if isinstance(given, list) else ():
-        if _is_unknown(part):
-            whole.append(part)
-        elif rest:
-            whole.append(rest.popleft())
-    return [*whole, *rest]
 
 
 def _skips_text(way: tuple[str, ...]) -> bool:

@@ -417,15 +417,6 @@ async def test_a_second_response_for_one_request_is_a_fault(autojump_clock: Mock
             await texts(exchange)
 
 
-async def test_a_beginning_that_is_told_twice_is_one(autojump_clock: MockClock) -> None:
-    async def serve(peer: Peer) -> None:
-        await peer.answer(created("resp_1"), *text_turn("resp_1", "ok"))
-
-    async with linked(serve) as link, link.exchange(ask()) as exchange:
-        assert [type(event) async for event in exchange].count(ResponseCreated) == 1
-        assert link.statistics().unexpected == 1
-
-
 async def test_an_event_that_cannot_be_read_is_its_readers_affair(autojump_clock: MockClock) -> None:
     async def serve(peer: Peer) -> None:
         await peer.answer(created("resp_1"), {"type": "response.output_text.delta"}, ended("resp_1"))

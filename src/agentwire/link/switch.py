@@ -218,9 +218,6 @@ class Switch:
             return
         created, unnamed = head.type == "response.created", current.response_id is None
         if created and current.fate is Fate.STARTED and not unnamed:
-            if shown.id == current.response_id:
-                self.unexpected += 1  # it says once more that it has begun
-                return
             self._succeed(shown, current)
         elif head.type.startswith(_OF_RESPONSES) and (current.fate is not Fate.STARTED or (created and unnamed)):
             self._begin(current, shown)  # a second time where something came before its first event

@@ -174,7 +174,7 @@ def _machine(machine: Any, examples: int, steps: int) -> None:
 def _desk_machine() -> None:
     from tests.protocol.test_desk_machine import DeskMachine
 
-    _machine(DeskMachine, 60, 30)
+    _machine(DeskMachine, 150, 30)
 
 
 def _lifecycle_machine() -> None:

@@ -17,6 +17,7 @@ import trio
 from agentwire.client.dropin.answer import DONE, EVENTS, Answer, Collected, framed, identified, refused
 from agentwire.client.dropin.asked import Asked
 from agentwire.client.dropin.wire import GoesOverHttp, TimedOut, Times, Wire
+from agentwire.engines.relay.asking import is_forgotten
 from agentwire.engines.wire.refusal import Refusal
 from agentwire.engines.wire.upstream import Seat
 from agentwire.link import Exchange, Fate, RequestLost
@@ -214,7 +215,7 @@ class Asking:
         """
         if known is not None or self.asked.continues is not None:
             seat.forget()  # the protocol evicts what was continued
-        if known is not None and refusal.forgotten:
+        if known is not None and is_forgotten(known, refusal.event):
             return None
         if self.wire.pool.refused(seat, refusal):
             raise _Again(ConnectionEnded(cause=f"the server refused the request: {refusal.event.code}"))
